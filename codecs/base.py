@@ -1,0 +1,391 @@
+"""The base of every codec: what `encode`, `decode`, `save` and `load` promise, whatever the family."""
+
+import dataclasses
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from .audio import fit_waveform
+from .checkpoint import hash_weights, load_weights, save_weights
+from .errors import AudioError, CheckpointError, ShapeError
+from .spec import CodecSpec
+from .streaming import StreamDecoder, StreamEncoder
+from .tokens import Tokens
+
+Encoded = tuple[tuple[Tensor, ...], dict[str, Tensor]]  # streams of codes, side numbers
+
+
+class Codec(nn.Module):
+    """Audio to codes and back.
+
+    A family gives a frozen `Config`, `spec`, `_encode`, `_decode` and the two streams; the rest stands here.
+    `_encode` sees items of one length, since most codecs pad in a way that depends on the end; a family whose codes
+    do not depend on what lies beyond an item's end sets `pads_exactly` and gets the whole batch at once.
+    """
+
+    Config: ClassVar[type]
+    family: ClassVar[str]
+    pads_exactly: ClassVar[bool] = False
+
+    def __init__(self, config: Any, name: str = "") -> None:
+        super().__init__()
+        self.config = config
+        self.name = name or self.family
+
+    # -- what a family gives ------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def spec(self) -> CodecSpec:
+        """What the codec is, in numbers."""
+
+    @abstractmethod
+    def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
+        """Code a waveform [batch, channels, samples >= 1] at the codec's own rate."""
+
+    @abstractmethod
+    def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
+        """Return audio [batch, channels, about n_samples] of codes with at least one frame."""
+
+    @abstractmethod
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> StreamEncoder:
+        """Return an encoder that takes audio in pieces of any length."""
+
+    @abstractmethod
+    def stream_decoder(self, batch: int = 1) -> StreamDecoder:
+        """Return a decoder that takes frames in pieces of any length."""
+
+    def n_frames(self, n_samples: int) -> tuple[int, ...]:
+        """Return the frames of each stream for audio of `n_samples` at the codec's rate."""
+        return tuple(-(-n_samples // stream.hop) for stream in self.spec.streams)
+
+    # -- encode and decode --------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        waveform: Tensor,
+        sample_rate: int | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        codebooks: int | None = None,
+    ) -> Tokens:
+        """Turn audio into tokens.
+
+        Args:
+            waveform: float [batch, channels, samples]; [channels, samples] and [samples] are taken as one item.
+            sample_rate: Hz; None means the codec's own. Other rates are resampled, channels mixed or repeated.
+            lengths: samples in use of each item, at `sample_rate`; codes of an item are those of the item alone.
+            codebooks: how many to use, all by default; fewer are a prefix of more.
+
+        Raises:
+            AudioError: if the audio holds NaN or infinity.
+            ShapeError: if shapes, lengths or codebooks do not fit.
+        """
+        depth = self.spec.check_codebooks(codebooks)
+        waveform = as_batch(waveform)
+        lengths = _check_lengths(lengths, waveform)
+        waveform, lengths = fit_waveform(waveform, lengths, sample_rate or self.spec.sample_rate, self.spec)
+        waveform = self.check_waveform(waveform.to(self.device))
+        streams, side = self._encode_batch(waveform, lengths, depth)
+        return self.make_tokens(streams, n_samples=lengths, side=side)
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tokens, any_weights: bool = False) -> Tensor:
+        """Turn tokens back into audio [batch, channels, samples]; item i fills exactly its `n_samples`, zeros follow.
+
+        Args:
+            tokens: made by this codec.
+            any_weights: decode though other weights made the codes.
+
+        Raises:
+            CheckpointError: if another codec, or this one with other weights, made the tokens.
+            ShapeError: if codes are out of range.
+        """
+        self.check_tokens(tokens, any_weights)
+        tokens = tokens.to(self.device)
+        self.check_streams(tokens.streams)
+        longest = int(tokens.n_samples.max()) if tokens.batch else 0
+        out = torch.zeros(tokens.batch, self.spec.channels, longest, device=self.device)
+        for items in _equal_rows(torch.cat([tokens.lengths, tokens.n_samples[:, None]], dim=1)):
+            part = _rows(tokens, items)
+            n = int(part.n_samples[0])
+            if n and part.streams[0].shape[-1]:
+                audio = self._decode(part.streams, dict(part.side), n)[..., :n]
+                out[items, :, : audio.shape[-1]] = audio.to(out.dtype)
+        return out
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Encode and decode: [batch, channels, samples] to the same shape, at the codec's rate."""
+        return self.decode(self.encode(waveform))
+
+    def _encode_batch(self, waveform: Tensor, lengths: Tensor, depth: int) -> Encoded:
+        if not waveform.shape[-1]:
+            return self._empty(waveform.shape[0], depth)
+        if self.pads_exactly:
+            beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths.to(waveform.device)[:, None]
+            return self._encode(waveform.masked_fill(beyond[:, None], 0), depth)
+        parts, rows = [], []
+        for items in _equal_rows(lengths[:, None]):
+            n = int(lengths[items[0]])
+            parts.append(self._encode(waveform[items, :, :n], depth) if n else self._empty(len(items), depth))
+            rows.append(items)
+        return _join(parts, torch.cat(rows))
+
+    def _empty(self, batch: int, depth: int) -> Encoded:
+        streams = []
+        for stream in self.spec.streams:
+            streams.append(torch.zeros(batch, min(depth, len(stream.codebook_sizes)), 0, dtype=torch.int64, device=self.device))
+            depth = max(0, depth - len(stream.codebook_sizes))
+        return tuple(streams), {name: torch.zeros(batch, 0, device=self.device) for name in self.spec.side}
+
+    # -- tokens -------------------------------------------------------------------------------------------------
+
+    def make_tokens(
+        self, streams: tuple[Tensor, ...], n_samples: Iterable[int] | Tensor, side: dict[str, Tensor] | None = None
+    ) -> Tokens:
+        """Wrap codes with what this codec knows; frames beyond an item's own are zeroed."""
+        samples = torch.as_tensor(n_samples if isinstance(n_samples, Tensor) else list(n_samples), dtype=torch.int64)
+        available = torch.tensor([codes.shape[-1] for codes in streams])
+        wanted = torch.tensor([self.n_frames(int(n)) if n else tuple(available.tolist()) for n in samples]).view(
+            len(samples), -1
+        )
+        lengths = wanted.minimum(available)
+        streams = tuple(_zero_beyond(codes, lengths[:, i]) for i, codes in enumerate(streams))
+        sizes = tuple(stream.codebook_sizes[: codes.shape[1]] for stream, codes in zip(self.spec.streams, streams, strict=True))
+        return Tokens(
+            streams, lengths, samples, self.name, self.weights_hash, self.spec.sample_rate, self.spec.channels,
+            self.spec.frame_rates, sizes, side or {}, self.spec.side_period,
+        )  # fmt: skip
+
+    def tokens_from_codes(
+        self,
+        codes: Tensor | Sequence[Tensor],
+        n_samples: int | Sequence[int] | None = None,
+        side: dict[str, Tensor] | None = None,
+    ) -> Tokens:
+        """Make tokens of codes [batch, codebooks, frames] (a list of streams where rates differ).
+
+        Args:
+            codes: int64, within the codebooks.
+            n_samples: samples of each item, or of all; by default frames * hop.
+            side: numbers that travel with the codes, for the codecs whose `spec.side` names some.
+
+        Raises:
+            ShapeError: if a shape or a code does not fit the codec.
+        """
+        streams = (codes,) if isinstance(codes, Tensor) else tuple(codes)
+        streams = self.check_streams(tuple(stream.to(self.device) for stream in streams))
+        batch = streams[0].shape[0]
+        if n_samples is None:
+            n_samples = self.max_samples(tuple(stream.shape[-1] for stream in streams))
+        counts = [n_samples] * batch if isinstance(n_samples, int) else list(n_samples)
+        if len(counts) != batch or any(n < 0 for n in counts):
+            raise ShapeError(f"n_samples must be {batch} counts from 0 up, one per item; got {counts}")
+        return self.make_tokens(streams, counts, side)
+
+    def max_samples(self, n_frames: tuple[int, ...]) -> int:
+        """Return the most samples that so many frames of each stream can stand for."""
+        return max(n * stream.hop for n, stream in zip(n_frames, self.spec.streams, strict=True))
+
+    def check_streams(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the streams if they are int64 codes of this codec.
+
+        Raises:
+            ShapeError: if their number, shape, type or range is not this codec's.
+        """
+        if len(streams) != len(self.spec.streams):
+            raise ShapeError(f"{self.name} has {len(self.spec.streams)} streams of codes; got {len(streams)}")
+        for codes, stream in zip(streams, self.spec.streams, strict=True):
+            most = len(stream.codebook_sizes)
+            if codes.ndim != 3 or codes.is_floating_point() or codes.shape[1] > most:
+                raise ShapeError(
+                    f"codes must be integers [batch, at most {most} codebooks, frames]; got {codes.dtype} {list(codes.shape)}"
+                )
+            if codes.numel():
+                sizes = torch.tensor(stream.codebook_sizes[: codes.shape[1]], device=codes.device)
+                low, high = codes.amin((0, 2)), codes.amax((0, 2))
+                if bool((low < 0).any() | (high >= sizes).any()):
+                    raise ShapeError(
+                        f"codes must be from 0 to {max(stream.codebook_sizes) - 1}; got {int(low.min())} to {int(high.max())}"
+                    )
+        return tuple(codes.long() for codes in streams)
+
+    def check_tokens(self, tokens: Tokens, any_weights: bool = False) -> None:
+        """Raise CheckpointError unless this codec, with these weights, made the tokens."""
+        if tokens.codec != self.name:
+            raise CheckpointError(
+                f"these tokens were made by {tokens.codec}, not by {self.name}: load that codec to decode them"
+            )
+        if tokens.weights_hash and tokens.weights_hash != self.weights_hash and not any_weights:
+            raise CheckpointError(
+                f"these tokens were made by {tokens.codec} with weights {tokens.weights_hash}, and these weights are "
+                f"{self.weights_hash}: use the weights that made them, or pass any_weights (--any-weights) to decode all the same"
+            )
+
+    def check_waveform(self, waveform: Tensor) -> Tensor:
+        """Return float audio [batch, channels, samples] of this codec's channels.
+
+        Raises:
+            ShapeError: if the shape is another.
+            AudioError: if it holds NaN or infinity.
+        """
+        if waveform.ndim != 3 or waveform.shape[1] != self.spec.channels:
+            raise ShapeError(f"audio must be [batch, {self.spec.channels}, samples]; got {list(waveform.shape)}")
+        if not torch.isfinite(waveform).all():
+            raise AudioError("the audio holds NaN or infinite samples: repair or cut them first")
+        return waveform.to(self.device, self.dtype)
+
+    # -- weights ------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.parameters()).dtype
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the configuration and the weights."""
+        return hash_weights(self.config_dict(), self.state_dict())
+
+    def config_dict(self) -> dict:
+        """Return the content of `config.json`."""
+        return {"family": self.family, "name": self.name, "config": dataclasses.asdict(self.config)}
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a folder, which is made if need be."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(self.state_dict(), folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(self.config_dict(), indent=2) + "\n")
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            CheckpointError: if the files are missing, of another family, or do not fit together.
+        """
+        folder = Path(folder)
+        about = read_config(folder)
+        if about["family"] != cls.family:
+            raise CheckpointError(f"{folder} holds a codec of family {about['family']}, not {cls.family}")
+        codec = cls(config_from_dict(cls.Config, about["config"]), about["name"])
+        load_weights(codec, folder / "model.safetensors")
+        return codec.eval()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.__dict__.pop("weights_hash", None)
+        super()._load_from_state_dict(*args, **kwargs)
+
+
+def read_config(folder: str | Path) -> dict:
+    """Return the content of a folder's `config.json`.
+
+    Raises:
+        CheckpointError: if it is missing or not a codec's.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no config.json: a codec folder has config.json and model.safetensors")
+    try:
+        about = json.loads(path.read_text())
+        return {"family": str(about["family"]), "name": str(about["name"]), "config": dict(about["config"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not a codec's configuration ({error!r}): expected keys family, name and config"
+        ) from None
+
+
+def config_from_dict(config_type: type, values: dict) -> Any:
+    """Build a frozen config from JSON types; lists become tuples.
+
+    Raises:
+        CheckpointError: if a key is unknown or one without default is missing.
+    """
+    known = {f.name for f in dataclasses.fields(config_type)}
+    if unknown := set(values) - known:
+        raise CheckpointError(f"unknown settings {sorted(unknown)} for {config_type.__name__}: it knows {sorted(known)}")
+    try:
+        return config_type(**{key: _tuples(value) for key, value in values.items()})
+    except TypeError as error:
+        raise CheckpointError(f"{config_type.__name__} cannot be built: {error}") from None
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def as_batch(waveform: Tensor) -> Tensor:
+    """Return audio as [batch, channels, samples]; [channels, samples] and [samples] are one item.
+
+    Raises:
+        ShapeError: if it is not floating point or has another number of dimensions.
+    """
+    if not isinstance(waveform, Tensor) or not waveform.is_floating_point():
+        raise ShapeError(
+            f"audio must be a floating-point tensor in [-1, 1]; got {getattr(waveform, 'dtype', type(waveform).__name__)}"
+        )
+    if waveform.ndim not in (1, 2, 3):
+        raise ShapeError(f"audio must be [batch, channels, samples]; got {list(waveform.shape)}")
+    return waveform.reshape((1,) * (3 - waveform.ndim) + tuple(waveform.shape))
+
+
+def _check_lengths(lengths: Tensor | Sequence[int] | None, waveform: Tensor) -> Tensor:
+    batch, _, samples = waveform.shape
+    if lengths is None:
+        return torch.full((batch,), samples, dtype=torch.int64)
+    lengths = torch.as_tensor(lengths, dtype=torch.int64).cpu()
+    if lengths.shape != (batch,) or bool((lengths < 0).any() | (lengths > samples).any()):
+        raise ShapeError(f"lengths must be {batch} counts from 0 to {samples}; got {lengths.tolist()}")
+    return lengths
+
+
+def _equal_rows(keys: Tensor) -> list[Tensor]:
+    """Return groups of row numbers whose keys [rows, n] are equal."""
+    if not len(keys):
+        return []
+    _, group = keys.cpu().unique(dim=0, return_inverse=True)
+    return [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
+
+
+def _rows(tokens: Tokens, items: Tensor) -> Tokens:
+    lengths = tokens.lengths[items]
+    streams = tuple(codes[items, :, :n] for codes, n in zip(tokens.streams, lengths[0].tolist(), strict=True))
+    return dataclasses.replace(
+        tokens,
+        streams=streams,
+        lengths=lengths,
+        n_samples=tokens.n_samples[items],
+        side={k: v[items] for k, v in tokens.side.items()},
+    )
+
+
+def _join(parts: list[Encoded], rows: Tensor) -> Encoded:
+    """Put encoded groups back in the order of the batch, padded with zeros to the longest."""
+    order = rows.argsort().to(parts[0][0][0].device)
+    streams = tuple(_stack([part[0][i] for part in parts])[order] for i in range(len(parts[0][0])))
+    side = {name: _stack([part[1][name] for part in parts])[order] for name in parts[0][1]}
+    return streams, side
+
+
+def _stack(pieces: list[Tensor]) -> Tensor:
+    longest = max(piece.shape[-1] for piece in pieces)
+    return torch.cat([nn.functional.pad(piece, (0, longest - piece.shape[-1])) for piece in pieces])
+
+
+def _zero_beyond(codes: Tensor, lengths: Tensor) -> Tensor:
+    if not codes.numel() or int(lengths.min()) == codes.shape[-1]:
+        return codes
+    beyond = torch.arange(codes.shape[-1], device=codes.device) >= lengths.to(codes.device)[:, None]
+    return codes.masked_fill(beyond[:, None], 0)

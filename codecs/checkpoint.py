@@ -1,0 +1,156 @@
+"""Weights in and out: safe reading, one error that lists every key that does not fit, weight-norm folding, hashes."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .errors import CheckpointError
+from .files import atomic_path
+
+
+def save_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Write tensors to a `.safetensors` file; an interrupted write leaves no file behind."""
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    with atomic_path(path) as partial:
+        save_file(plain, partial)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a `.safetensors` file.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"no weights at {path}: a codec folder has config.json and model.safetensors")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file ({error}): fetch or convert it again") from None
+
+
+def load_weights(module: nn.Module, path: str | Path) -> None:
+    """Load a `.safetensors` file into a module, all keys or none; half-precision weights widen to the module's type.
+
+    Raises:
+        CheckpointError: if the file or its keys do not fit.
+    """
+    load_exactly(module, read_weights(path), str(path))
+
+
+def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load tensors under the module's own names.
+
+    Raises:
+        CheckpointError: one error that lists missing, unexpected and misshapen keys.
+    """
+    expected = module.state_dict()
+    problems = compare_keys({k: tuple(v.shape) for k, v in expected.items()}, {k: tuple(v.shape) for k, v in weights.items()})
+    if problems:
+        raise CheckpointError(f"{source} does not fit {type(module).__name__}: {problems}")
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(weights[name])
+    for part in module.modules():
+        part.__dict__.pop("weights_hash", None)
+
+
+def compare_keys(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], most: int = 8) -> str:
+    """Return one clause per kind of difference between two tables of shapes, or "" where they agree."""
+    missing = [name for name in expected if name not in given]
+    unexpected = [name for name in given if name not in expected]
+    misshapen = [
+        f"{name} {list(given[name])} (expected {list(shape)})"
+        for name, shape in expected.items()
+        if name in given and given[name] != shape
+    ]
+    clauses = [("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)]
+    return "; ".join(f"{len(names)} {kind}: {_some(names, most)}" for kind, names in clauses if names)
+
+
+def _some(names: list[str], most: int) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def read_checkpoint(source: str | Path | Mapping) -> Mapping:
+    """Return the content of an official checkpoint: a path (`.safetensors`, or a pickle read with weights_only) or the object.
+
+    Raises:
+        CheckpointError: if the file is missing, is not a checkpoint, or would run code when unpickled.
+    """
+    if isinstance(source, Mapping):
+        return source
+    path = Path(source)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}: download the official file first")
+    if path.suffix == ".safetensors":
+        return read_weights(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        reason = str(error).split("\n")[0][:200]
+        raise CheckpointError(f"{path} cannot be read as a checkpoint without running code from it ({reason})") from None
+
+
+def tensors_of(checkpoint: Mapping, source: str = "the checkpoint") -> dict[str, Tensor]:
+    """Return name -> tensor of a checkpoint, unwrapped from `state_dict`, `model` and the like.
+
+    Arrays that are not tensors (numpy) are converted; other objects beside the weights are left out.
+
+    Raises:
+        CheckpointError: if no tensors are in it.
+    """
+    for wrapper in ("state_dict", "model_state_dict", "model", "best_state"):
+        if isinstance(inner := checkpoint.get(wrapper), Mapping):
+            return tensors_of(inner, source)
+    tensors = {str(k): torch.as_tensor(v) for k, v in checkpoint.items() if isinstance(v, Tensor) or hasattr(v, "__array__")}
+    if not tensors:
+        raise CheckpointError(f"{source} holds no tensors: expected a state dict, bare or under the key state_dict")
+    return tensors
+
+
+def fold_weight_norm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with every weight-norm pair multiplied out: w = g * v / |v|, the norm over all but axis 0.
+
+    Both spellings are folded: `weight_g`, `weight_v` and `parametrizations.weight.original0`, `original1`.
+    Source: Salimans and Kingma, "Weight Normalization", 2016, equation 2.
+
+    Raises:
+        CheckpointError: if one half of a pair is missing.
+    """
+    folded = {}
+    for name, tensor in weights.items():
+        if (partner := _norm_partner(name)) is None:
+            folded[name] = tensor
+        elif partner[1] not in weights:
+            raise CheckpointError(f"{name} has no {partner[1]}: weight norm needs both halves")
+        elif partner[2]:
+            folded[partner[0]] = torch._weight_norm(tensor.float(), weights[partner[1]].float(), 0)
+    return folded
+
+
+def _norm_partner(name: str) -> tuple[str, str, bool] | None:
+    """Return (plain name, the other half's name, whether `name` is the direction), or None for other tensors."""
+    for gain, direction in (("_g", "_v"), ("original0", "original1")):
+        prefix = ".parametrizations.weight." if gain.startswith("o") else ".weight"
+        for end, other, is_direction in ((gain, direction, False), (direction, gain, True)):
+            if name.endswith(prefix + end):
+                stem = name[: -len(prefix + end)]
+                return f"{stem}.weight", stem + prefix + other, is_direction
+    return None
+
+
+def hash_weights(config: Mapping, weights: Mapping[str, Tensor]) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a configuration and its weights, order-independent."""
+    digest = hashlib.sha256(json.dumps({k: v for k, v in config.items() if k != "name"}, sort_keys=True).encode())
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,135 @@
+"""Streaming: `push` audio, get codes; `push` codes, get audio. Every codec answers to it, whole files are its special case."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from .errors import ShapeError
+from .tokens import Tokens
+
+
+class StreamEncoder(ABC):
+    """Turns audio into codes as it comes; the pieces joined equal the codes of the whole.
+
+    A family implements `_push` and `_flush`; `delay` is how many samples may be pushed before their frame comes out.
+    """
+
+    def __init__(self, codec, batch: int = 1, codebooks: int | None = None) -> None:
+        self.codec = codec
+        self.batch = batch
+        self.codebooks = codec.spec.check_codebooks(codebooks)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next push starts a new piece of audio."""
+        self.n_samples = 0
+        self.finished = False
+        self._reset()
+
+    def push_tokens(self, waveform: Tensor) -> Tokens:
+        """Take the next samples [batch, channels, n] (any n) and return the tokens that are now certain."""
+        if self.finished:
+            raise ShapeError("this stream was flushed: call reset() before pushing more audio")
+        waveform = self.codec.check_waveform(waveform)
+        if waveform.shape[0] != self.batch:
+            raise ShapeError(f"this stream takes {self.batch} items at once; got {waveform.shape[0]}")
+        self.n_samples += waveform.shape[-1]
+        with torch.inference_mode():
+            return self._tokens(self._push(waveform), 0)
+
+    def flush_tokens(self) -> Tokens:
+        """End the audio and return the tokens that were still waiting."""
+        if self.finished:
+            raise ShapeError("this stream was flushed already: call reset() to start anew")
+        self.finished = True
+        with torch.inference_mode():
+            return self._tokens(self._flush(), self.n_samples)
+
+    def push(self, waveform: Tensor) -> "Tensor | tuple[Tensor, ...]":
+        """As `push_tokens`, but only the codes [batch, codebooks, frames] (a tuple where there are several streams)."""
+        return _only(self.push_tokens(waveform).streams)
+
+    def flush(self) -> "Tensor | tuple[Tensor, ...]":
+        """As `flush_tokens`, but only the codes."""
+        return _only(self.flush_tokens().streams)
+
+    def _tokens(self, pieces: "tuple[tuple[Tensor, ...], dict[str, Tensor]]", n_samples: int) -> Tokens:
+        streams, side = pieces
+        return self.codec.make_tokens(streams, n_samples=[n_samples] * self.batch, side=side)
+
+    @abstractmethod
+    def _reset(self) -> None: ...
+
+    @abstractmethod
+    def _push(self, waveform: Tensor) -> "tuple[tuple[Tensor, ...], dict[str, Tensor]]":
+        """Return the streams of codes and side numbers that the samples made certain."""
+
+    @abstractmethod
+    def _flush(self) -> "tuple[tuple[Tensor, ...], dict[str, Tensor]]":
+        """Return what was still waiting; `self.n_samples` is the whole length."""
+
+
+class StreamDecoder(ABC):
+    """Turns codes into audio as they come; the pieces joined equal the audio of the whole.
+
+    A family implements `_push` and `_flush`. `flush(n_samples)` ends the audio at exactly that length.
+    """
+
+    def __init__(self, codec, batch: int = 1) -> None:
+        self.codec = codec
+        self.batch = batch
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next push starts a new piece of audio."""
+        self.n_samples = 0
+        self.finished = False
+        self._reset()
+
+    def push(self, codes: "Tensor | tuple[Tensor, ...] | Tokens") -> Tensor:
+        """Take the next frames and return the audio [batch, channels, n] that is now certain."""
+        if self.finished:
+            raise ShapeError("this stream was flushed: call reset() before pushing more codes")
+        streams, side = self._pieces(codes)
+        with torch.inference_mode():
+            return self._count(self._push(self.codec.check_streams(streams), side))
+
+    def flush(self, n_samples: int | None = None) -> Tensor:
+        """End the stream and return the audio that was still waiting, cut so that all of it is `n_samples` long."""
+        if self.finished:
+            raise ShapeError("this stream was flushed already: call reset() to start anew")
+        self.finished = True
+        with torch.inference_mode():
+            tail = self._flush()
+        if n_samples is None:
+            return self._count(tail)
+        if n_samples < self.n_samples:
+            raise ShapeError(
+                f"{self.n_samples} samples were given out before the flush at {n_samples}; pass n_samples to hold() first"
+            )
+        tail = tail[..., : n_samples - self.n_samples]
+        missing = n_samples - self.n_samples - tail.shape[-1]
+        return self._count(torch.nn.functional.pad(tail, (0, missing)) if missing else tail)
+
+    def _pieces(self, codes: "Tensor | tuple[Tensor, ...] | Tokens") -> "tuple[tuple[Tensor, ...], dict[str, Tensor]]":
+        if isinstance(codes, Tokens):
+            return codes.streams, dict(codes.side)
+        return ((codes,) if isinstance(codes, Tensor) else tuple(codes)), {}
+
+    def _count(self, waveform: Tensor) -> Tensor:
+        self.n_samples += waveform.shape[-1]
+        return waveform
+
+    @abstractmethod
+    def _reset(self) -> None: ...
+
+    @abstractmethod
+    def _push(self, streams: "tuple[Tensor, ...]", side: "dict[str, Tensor]") -> Tensor: ...
+
+    @abstractmethod
+    def _flush(self) -> Tensor: ...
+
+
+def _only(streams: "tuple[Tensor, ...]") -> "Tensor | tuple[Tensor, ...]":
+    return streams[0] if len(streams) == 1 else streams

@@ -1,0 +1,174 @@
+"""`Tokens`: the codes of a batch of audio, with all that is needed to turn them back into audio."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .errors import ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Codes of a batch, [batch, codebooks, frames] per stream, and what they mean.
+
+    Attributes:
+        streams: int64 [batch, codebooks, frames], one tensor per frame rate, coarse first.
+        lengths: int64 [batch, streams], frames in use of each item; frames beyond are zero.
+        n_samples: int64 [batch], samples that `decode` gives back.
+        codec: name of the codec that made them.
+        weights_hash: hash of its weights, or "" where unknown.
+        sample_rate: Hz.
+        channels: audio channels.
+        frame_rates: Hz, one per stream.
+        codebook_sizes: one tuple per stream, for the codebooks present.
+        side: float32 [batch, segments] numbers that travel with the codes (EnCodec 48 kHz: "scale").
+        side_period: frames per side number, 0 where there are none.
+        metadata: the user's own strings, kept in files.
+    """
+
+    streams: tuple[Tensor, ...]
+    lengths: Tensor
+    n_samples: Tensor
+    codec: str
+    weights_hash: str
+    sample_rate: int
+    channels: int
+    frame_rates: tuple[float, ...]
+    codebook_sizes: tuple[tuple[int, ...], ...]
+    side: Mapping[str, Tensor] = field(default_factory=dict)
+    side_period: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def codes(self) -> Tensor:
+        """The codes [batch, codebooks, frames] of the only stream.
+
+        Raises:
+            ShapeError: if there are several streams; use `streams` then.
+        """
+        if len(self.streams) != 1:
+            raise ShapeError(f"these tokens have {len(self.streams)} streams of different rates: read .streams, not .codes")
+        return self.streams[0]
+
+    @property
+    def depth(self) -> int:
+        """Codebooks in use, streams joined."""
+        return sum(codes.shape[1] for codes in self.streams)
+
+    @property
+    def batch(self) -> int:
+        """Items in the batch."""
+        return self.n_samples.shape[0]
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of the fastest stream, Hz."""
+        return max(self.frame_rates)
+
+    @property
+    def seconds(self) -> Tensor:
+        """Duration of each item in seconds, float64 [batch]."""
+        return self.n_samples.double() / self.sample_rate
+
+    def __len__(self) -> int:
+        return self.batch
+
+    def __getitem__(self, index: int | slice) -> "Tokens":
+        """Return items of the batch, cut to the frames that they use."""
+        chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
+        if isinstance(index, int) and not -self.batch <= index < self.batch:
+            raise IndexError(f"item {index} of a batch of {self.batch}")
+        lengths = self.lengths[chosen]
+        longest = lengths.amax(0).tolist() if len(lengths) else [0] * len(self.streams)
+        streams = tuple(codes[chosen, :, :n] for codes, n in zip(self.streams, longest, strict=True))
+        segments = -(-longest[0] // self.side_period) if self.side_period else 0
+        side = {name: value[chosen, :segments] for name, value in self.side.items()}
+        return replace(self, streams=streams, lengths=lengths, n_samples=self.n_samples[chosen], side=side)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(str(list(codes.shape)) for codes in self.streams)
+        seconds = ", ".join(f"{s:.2f}" for s in self.seconds[:4].tolist()) + (", ..." if self.batch > 4 else "")
+        return f"Tokens({self.codec}, codes {shapes}, {self.frame_rate:g} Hz, [{seconds}] s)"
+
+    def to(self, device: torch.device | str) -> "Tokens":
+        """Return the same tokens on another device."""
+        return replace(
+            self,
+            streams=tuple(codes.to(device) for codes in self.streams),
+            lengths=self.lengths.to(device),
+            n_samples=self.n_samples.to(device),
+            side={name: value.to(device) for name, value in self.side.items()},
+        )
+
+    def numpy(self) -> "np.ndarray | tuple[np.ndarray, ...]":
+        """Return the codes as an int64 array, or a tuple of them where there are several streams."""
+        arrays = tuple(codes.cpu().numpy() for codes in self.streams)
+        return arrays[0] if len(arrays) == 1 else arrays
+
+    def with_depth(self, codebooks: int) -> "Tokens":
+        """Return the first `codebooks` codebooks, streams joined: a coarser rendering.
+
+        Raises:
+            ShapeError: if there are fewer.
+        """
+        if not 1 <= codebooks <= self.depth:
+            raise ShapeError(f"these tokens hold {self.depth} codebooks; got {codebooks}")
+        keep, streams, sizes = codebooks, [], []
+        for codes, size in zip(self.streams, self.codebook_sizes, strict=True):
+            streams.append(codes[:, :keep])
+            sizes.append(size[:keep])
+            keep = max(0, keep - codes.shape[1])
+        return replace(self, streams=tuple(streams), codebook_sizes=tuple(sizes))
+
+    def frames(self, start: int, stop: int) -> "Tokens":
+        """Return frames [start, stop) of the slowest stream, and the audio that they alone stand for.
+
+        The numbers count frames of the slowest stream, so that every stream is cut at the same instant. Where side
+        numbers travel with the codes, `start` must stand at the start of a segment.
+
+        Raises:
+            ShapeError: if the range is not within the tokens.
+        """
+        slowest = min(codes.shape[-1] for codes in self.streams)
+        if not 0 <= start <= stop <= slowest:
+            raise ShapeError(f"frames must be a range within 0 to {slowest}; got {start} to {stop}")
+        if self.side_period and start % self.side_period:
+            raise ShapeError(f"these tokens can be cut at multiples of {self.side_period} frames only; got {start}")
+        ratios = [round(rate / min(self.frame_rates)) for rate in self.frame_rates]
+        streams = tuple(codes[..., start * r : stop * r] for codes, r in zip(self.streams, ratios, strict=True))
+        scale = torch.tensor(ratios, device=self.lengths.device)
+        lengths = (self.lengths - start * scale).clamp(min=0).minimum((stop - start) * scale)
+        per_frame = self.sample_rate / min(self.frame_rates)
+        end = self.n_samples.clamp(max=round(stop * per_frame))
+        n_samples = (end - round(start * per_frame)).clamp(min=0)
+        side = {name: self._cut_side(value, start, stop) for name, value in self.side.items()}
+        return replace(self, streams=streams, lengths=lengths, n_samples=n_samples, side=side)
+
+    def _cut_side(self, value: Tensor, start: int, stop: int) -> Tensor:
+        return value[:, start // self.side_period : -(-stop // self.side_period)]
+
+    def with_metadata(self, **metadata: str) -> "Tokens":
+        """Return the tokens with the user's own strings added."""
+        return replace(self, metadata={**self.metadata, **metadata})
+
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write one item as `.tok`, `.npz`, `.npy` or `.safetensors`, by the file's suffix.
+
+        Args:
+            path: where to write; an interrupted write leaves no file behind.
+            options: for `.tok`, those of `toneme.codecs.tokenfile.write_tokens`.
+
+        Raises:
+            ShapeError: if the batch has more than one item and the format holds one.
+            TokenFileError: if the file cannot be written.
+        """
+        from .formats import save_tokens
+
+        save_tokens(self, path, **options)
