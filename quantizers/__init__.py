@@ -1,1 +1,1 @@
-""""""
+"""Quantizers: vectors to codes and back, and what trains them."""

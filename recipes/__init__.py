@@ -1,1 +1,1 @@
-""""""
+"""Training: recipes, data, losses and the trainer."""

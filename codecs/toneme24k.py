@@ -1,0 +1,245 @@
+"""Toneme's own codec: spectra in, ConvNeXt frames, residual codes, ConvNeXt frames, spectra out; causal throughout.
+
+    waveform -> STFT -> [blocks at 100 Hz] -> pairs -> [blocks at 50 Hz] -> latents -> RVQ
+    RVQ -> latents -> [blocks at 50 Hz] -> pairs apart -> [blocks at 100 Hz] -> magnitude, phase -> inverse STFT
+
+The encoder may look `lookahead` samples ahead; the inverse STFT finishes a sample `window - stft_hop` samples late.
+The head is that of Siuzdak, "Vocos", 2023, with windows that end at their hop so that it streams.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..quantizers.residual import ResidualVQ
+from .base import Codec, Encoded
+from .errors import CheckpointError
+from .layers.convnext import CausalStack
+from .layers.stft import CausalISTFT, CausalSTFT
+from .spec import CodecSpec, StreamSpec
+from .streaming import StreamDecoder, StreamEncoder
+
+
+@dataclass(frozen=True)
+class TonemeConfig:
+    """Everything that shapes the codec. Lengths in samples, `blocks` as (at 50 Hz's double rate, at 50 Hz)."""
+
+    sample_rate: int = 24000
+    hop: int = 480
+    stft_hop: int = 240
+    window: int = 960
+    lookahead: int = 480
+    encoder_dim: int = 256
+    encoder_blocks: tuple[int, int] = (3, 4)
+    decoder_dim: int = 320
+    decoder_blocks: tuple[int, int] = (6, 4)
+    kernel: int = 7
+    expansion: int = 3
+    latent_dim: int = 64
+    codebooks: int = 8
+    codebook_size: int = 1024
+    licence: str = "Apache-2.0"
+
+    def __post_init__(self) -> None:
+        if self.hop % self.stft_hop or self.lookahead % self.hop:
+            raise CheckpointError(
+                f"hop must be a multiple of stft_hop and lookahead one of hop; got {self.hop}, {self.stft_hop}, {self.lookahead}"
+            )
+
+    @property
+    def fold(self) -> int:
+        """Spectra per frame of codes."""
+        return self.hop // self.stft_hop
+
+    @property
+    def bins(self) -> int:
+        """Frequencies of one spectrum."""
+        return self.window // 2 + 1
+
+
+def compress(spectrum: Tensor) -> Tensor:
+    """Return features [..., 3 * bins] of a complex spectrum: parts scaled to |s|^0.3, and the log magnitude."""
+    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-10).sqrt()
+    scale = magnitude**-0.7
+    return torch.cat([spectrum.real * scale, spectrum.imag * scale, 0.25 * magnitude.log()], dim=-1)
+
+
+class Encoder(nn.Module):
+    """Waveform [batch, samples] to latents [batch, frames, latent_dim], late by `lookahead`."""
+
+    def __init__(self, config: TonemeConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, (fast, slow) = config.encoder_dim, config.encoder_blocks
+        self.stft = CausalSTFT(config.window, config.stft_hop)
+        self.enter = nn.Linear(3 * config.bins, dim)
+        self.fast = CausalStack(fast, dim, config.kernel, config.expansion)
+        self.pair = nn.Linear(dim * config.fold, dim)
+        self.slow = CausalStack(slow, dim, config.kernel, config.expansion)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.leave = nn.Linear(dim, config.latent_dim)
+
+    def initial_state(self, batch: int) -> list[Any]:
+        """Return the state before the first sample."""
+        return [self.stft.initial_state(batch), self.fast.initial_state(batch), self.slow.initial_state(batch)]
+
+    def step(self, waveform: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
+        """Return the latents of the next samples, a multiple of `hop`."""
+        spectrum, stft = self.stft.step(waveform, state[0])
+        x, fast = self.fast.step(self.enter(compress(spectrum)), state[1])
+        x, slow = self.slow.step(self.pair(x.unflatten(1, (-1, self.config.fold)).flatten(2)), state[2])
+        return self.leave(self.norm(x)), [stft, fast, slow]
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return the latents of a whole waveform, ceil(samples / hop) frames."""
+        hop, ahead = self.config.hop, self.config.lookahead
+        padded = nn.functional.pad(waveform, (0, -waveform.shape[-1] % hop + ahead))
+        return self.step(padded, self.initial_state(waveform.shape[0]))[0][:, ahead // hop :]
+
+
+class Decoder(nn.Module):
+    """Latents [batch, frames, latent_dim] to waveform [batch, frames * hop], late by the inverse STFT's delay."""
+
+    def __init__(self, config: TonemeConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, (fast, slow) = config.decoder_dim, config.decoder_blocks
+        self.enter = nn.Linear(config.latent_dim, dim)
+        self.slow = CausalStack(slow, dim, config.kernel, config.expansion)
+        self.apart = nn.Linear(dim, dim * config.fold)
+        self.fast = CausalStack(fast, dim, config.kernel, config.expansion)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.leave = nn.Linear(dim, 2 * config.bins)
+        self.istft = CausalISTFT(config.window, config.stft_hop)
+        with torch.no_grad():
+            self.leave.bias[: config.bins] = -4.0  # about the level of speech, so that training does not start from a roar
+
+    @property
+    def flush_frames(self) -> int:
+        """Empty frames that push the last samples out."""
+        return -(-self.istft.delay // self.config.hop)
+
+    def initial_state(self, batch: int) -> list[Any]:
+        """Return the state before the first frame."""
+        return [self.slow.initial_state(batch), self.fast.initial_state(batch), self.istft.initial_state(batch)]
+
+    def step(self, latents: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
+        """Return the samples of the next frames, `istft.delay` late."""
+        x, slow = self.slow.step(self.enter(latents), state[0])
+        x, fast = self.fast.step(self.apart(x).unflatten(2, (self.config.fold, -1)).flatten(1, 2), state[1])
+        magnitude, phase = self.leave(self.norm(x)).chunk(2, dim=-1)
+        # bounded, so that no code can make a sample overflow
+        spectrum = torch.polar(magnitude.clamp(max=5.0).exp(), phase)
+        waveform, istft = self.istft.step(spectrum, state[2])
+        return waveform, [slow, fast, istft]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the waveform of all frames, in time with the encoder's input."""
+        padded = nn.functional.pad(latents, (0, 0, 0, self.flush_frames))
+        delay, samples = self.istft.delay, latents.shape[1] * self.config.hop
+        return self.step(padded, self.initial_state(latents.shape[0]))[0][:, delay : delay + samples]
+
+
+class TonemeCodec(Codec):
+    """24 kHz mono, 50 frames per second, 8 codebooks of 1024: 0.5 to 4 kbps from one model."""
+
+    Config = TonemeConfig
+    family = "toneme"
+    pads_exactly = True
+
+    def __init__(self, config: TonemeConfig | None = None, name: str = "toneme-24k") -> None:
+        config = config or TonemeConfig()
+        super().__init__(config, name)
+        self.encoder = Encoder(config)
+        self.quantizer = ResidualVQ(config.latent_dim, config.codebook_size, config.codebooks)
+        self.decoder = Decoder(config)
+
+    @property
+    def spec(self) -> CodecSpec:
+        config = self.config
+        stream = StreamSpec(config.hop, (config.codebook_size,) * config.codebooks, ("acoustic",) * config.codebooks)
+        past = (config.kernel - 1) * (sum(config.encoder_blocks) + sum(config.decoder_blocks)) * config.hop
+        lookahead = config.lookahead + config.window - config.stft_hop
+        return CodecSpec(
+            config.sample_rate, 1, (stream,), causal=True, lookahead=lookahead,
+            receptive_field=past + 2 * config.window, licence=config.licence,
+        )  # fmt: skip
+
+    def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
+        return (self.quantizer.encode(self.encoder(waveform[:, 0]).transpose(1, 2), codebooks),), {}
+
+    def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
+        return self.decoder(self.quantizer.decode(streams[0]).transpose(1, 2))[:, None]
+
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> "TonemeStreamEncoder":
+        return TonemeStreamEncoder(self, batch, codebooks)
+
+    def stream_decoder(self, batch: int = 1) -> "TonemeStreamDecoder":
+        return TonemeStreamDecoder(self, batch)
+
+
+class TonemeStreamEncoder(StreamEncoder):
+    """Codes whole hops as they fill, `lookahead` behind the audio."""
+
+    codec: TonemeCodec
+
+    def _reset(self) -> None:
+        config = self.codec.config
+        self.state = self.codec.encoder.initial_state(self.batch)
+        self.waiting = torch.zeros(self.batch, 0, device=self.codec.device, dtype=self.codec.dtype)
+        self.early = config.lookahead // config.hop  # frames still to drop, since they stand for time before the start
+
+    def _push(self, waveform: Tensor) -> Encoded:
+        hop = self.codec.config.hop
+        joined = torch.cat([self.waiting, waveform[:, 0]], dim=-1)
+        ready = joined.shape[-1] // hop * hop
+        self.waiting = joined[:, ready:]
+        return (self._code(joined[:, :ready]),), {}
+
+    def _flush(self) -> Encoded:
+        config = self.codec.config
+        if not self.n_samples:
+            return (self._code(self.waiting),), {}
+        return (self._code(nn.functional.pad(self.waiting, (0, -self.n_samples % config.hop + config.lookahead))),), {}
+
+    def _code(self, waveform: Tensor) -> Tensor:
+        if not waveform.shape[-1]:
+            return torch.zeros(self.batch, self.codebooks, 0, dtype=torch.int64, device=waveform.device)
+        latents, self.state = self.codec.encoder.step(waveform, self.state)
+        dropped = min(self.early, latents.shape[1])
+        self.early -= dropped
+        return self.codec.quantizer.encode(latents[:, dropped:].transpose(1, 2), self.codebooks)
+
+
+class TonemeStreamDecoder(StreamDecoder):
+    """Decodes frames as they come, the inverse STFT's delay behind them."""
+
+    codec: TonemeCodec
+
+    def _reset(self) -> None:
+        self.state = self.codec.decoder.initial_state(self.batch)
+        self.early = self.codec.decoder.istft.delay
+        self.frames = 0
+
+    def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
+        self.frames += streams[0].shape[-1]
+        return self._sound(self.codec.quantizer.decode(streams[0]).transpose(1, 2))
+
+    def _flush(self) -> Tensor:
+        decoder, config = self.codec.decoder, self.codec.config
+        if not self.frames:
+            return self._sound(torch.zeros(self.batch, 0, config.latent_dim, device=self.codec.device))
+        silence = torch.zeros(
+            self.batch, decoder.flush_frames, config.latent_dim, device=self.codec.device, dtype=self.codec.dtype
+        )
+        return self._sound(silence)[..., : self.frames * config.hop - self.n_samples]
+
+    def _sound(self, latents: Tensor) -> Tensor:
+        if not latents.shape[1]:
+            return latents.new_zeros(self.batch, 1, 0)
+        waveform, self.state = self.codec.decoder.step(latents, self.state)
+        dropped = min(self.early, waveform.shape[-1])
+        self.early -= dropped
+        return waveform[:, None, dropped:]

@@ -1,0 +1,65 @@
+"""Spectral reconstruction losses.
+
+Sources: multi-scale mel as in Kumar et al., "Descript Audio Codec", 2023, section 3.3; compressed complex spectrum as in
+Braun and Tashev, "A consolidated view of loss functions for supervised deep learning-based speech enhancement", 2021.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def mel_filters(mels: int, n_fft: int, sample_rate: int) -> Tensor:
+    """Return triangular filters [n_fft // 2 + 1, mels] on the HTK mel scale, peaks at 1, from 0 Hz to the Nyquist rate."""
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (torch.linspace(0, top, mels + 2) / 2595) - 1)
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    return rising.minimum(falling).clamp(min=0)
+
+
+class SpectralLoss(nn.Module):
+    """Distance between two waveforms [batch, samples] over several windows.
+
+    For each window: mean absolute difference of log10 mel magnitudes, and for the windows in `complex_windows` also of
+    spectra compressed to |s|^0.3, which keeps phase in play.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        windows: tuple[int, ...] = (128, 256, 512, 1024, 2048),
+        mels: tuple[int, ...] = (10, 20, 40, 80, 160),
+        complex_windows: tuple[int, ...] = (512, 1024),
+        complex_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.windows, self.complex_windows, self.complex_weight = windows, complex_windows, complex_weight
+        for window, count in zip(windows, mels, strict=True):
+            self.register_buffer(f"filters_{window}", mel_filters(count, window, sample_rate), persistent=False)
+            self.register_buffer(f"taper_{window}", torch.hann_window(window), persistent=False)
+
+    def forward(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the terms `mel` (summed over windows) and `complex`, both of which count as they are."""
+        mel, difference = estimate.new_zeros(()), estimate.new_zeros(())
+        for window in self.windows:
+            ours, theirs = self._spectrum(estimate, window), self._spectrum(target, window)
+            magnitudes = self._magnitude(ours), self._magnitude(theirs)
+            filters = getattr(self, f"filters_{window}")
+            logs = [(magnitude @ filters).clamp(min=1e-5).log10() for magnitude in magnitudes]
+            mel = mel + (logs[0] - logs[1]).abs().mean()
+            if window in self.complex_windows:
+                scaled = [s * (m**-0.7)[..., None] for s, m in zip((ours, theirs), magnitudes, strict=True)]
+                difference = difference + (scaled[0] - scaled[1]).abs().mean()
+        return {"mel": mel, "complex": self.complex_weight * difference}
+
+    def _spectrum(self, waveform: Tensor, window: int) -> Tensor:
+        """Return [batch, frames, bins, 2]."""
+        taper = getattr(self, f"taper_{window}")
+        spectrum = torch.stft(waveform, window, window // 4, window=taper, center=True, return_complex=True)
+        return torch.view_as_real(spectrum.transpose(1, 2))
+
+    def _magnitude(self, spectrum: Tensor) -> Tensor:
+        return (spectrum.square().sum(-1) + 1e-8).sqrt()
