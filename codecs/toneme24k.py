@@ -45,7 +45,7 @@ class TonemeConfig:
     def __post_init__(self) -> None:
         if self.hop % self.stft_hop or self.lookahead % self.hop:
             raise CheckpointError(
-                f"hop must be a multiple of stft_hop and lookahead one of hop; got {self.hop}, {self.stft_hop}, {self.lookahead}"
+                f"hop must be a multiple of stft_hop, lookahead one of hop; got {self.hop}, {self.stft_hop}, {self.lookahead}"
             )
 
     @property

@@ -1,4 +1,7 @@
-"""A plain trainer for the shipped codec: python -m toneme.recipes.train recipes/toneme_24k.yaml -o runs/toneme_24k [key=value ...]."""
+"""A plain trainer for the shipped codec.
+
+    python -m toneme.recipes.train recipes/toneme_24k.yaml -o runs/toneme_24k [key=value ...]
+"""
 
 import argparse
 import json
