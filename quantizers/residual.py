@@ -52,7 +52,7 @@ class ResidualVQ(nn.Module):
         batch, dim, frames = latents.shape
         rows = latents.transpose(1, 2).reshape(-1, dim)
         codes = rvq_encode(rows, self.codebooks[:depth])
-        return codes.view(batch, frames, -1).transpose(1, 2)
+        return codes.view(batch, frames, codes.shape[1]).transpose(1, 2)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return latents [batch, dim, frames] of codes [batch, depth, frames]; fewer codebooks decode coarsely."""
