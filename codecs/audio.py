@@ -7,11 +7,65 @@ memory to a codec's rate and channels. How rates and channels change is told in 
 import torch
 from torch import Tensor
 
+from .audio_reading import AudioReader, AudioWarning
 from .audio_resampling import check_mix, mix_channels, resample, resampled_length
+from .audio_sources import AudioFile
+from .audio_wav import PcmFormat
+from .audio_writing import AudioWriter
 from .errors import ShapeError
 from .spec import CodecSpec
 
-__all__ = ["check_mix", "fit_waveform", "mix_channels", "resample", "resampled_length"]
+__all__ = [
+    "AudioReader",
+    "AudioWarning",
+    "AudioWriter",
+    "PcmFormat",
+    "fit_waveform",
+    "mix_channels",
+    "read_audio",
+    "resample",
+    "resampled_length",
+    "write_audio",
+]
+
+
+def read_audio(
+    file: AudioFile, sample_rate: int | None = None, channels: int | None = None, raw: PcmFormat | None = None
+) -> tuple[Tensor, int]:
+    """Return all audio of a file, float32 [channels, samples], and its sample rate in Hz.
+
+    Args:
+        file: a path, "-" for standard input, or a binary file object.
+        sample_rate: the rate to resample to; the file's own by default.
+        channels: to mix or repeat to; the file's own by default.
+        raw: layout of samples that have no header.
+
+    Raises:
+        AudioError: if it cannot be read, or holds NaN or infinity.
+    """
+    with AudioReader(file, sample_rate, channels, raw=raw) as reader:
+        blocks = list(reader)
+        return torch.cat(blocks, dim=1) if blocks else torch.zeros(reader.channels, 0), reader.sample_rate
+
+
+def write_audio(file: AudioFile, waveform: Tensor, sample_rate: int, subtype: str = "PCM_16") -> int:
+    """Write a waveform [channels, samples] or [samples] to a file and return how many samples were clipped.
+
+    Args:
+        file: a path whose suffix says the format, "-" for WAV on standard output, or a binary file object.
+        waveform: float, full scale at -1 and 1.
+        sample_rate: Hz.
+        subtype: PCM_16, PCM_24 or FLOAT.
+
+    Raises:
+        AudioError: if the file cannot be written, or the waveform holds NaN or infinity.
+    """
+    waveform = waveform[None] if waveform.ndim == 1 else waveform
+    if waveform.ndim != 2:
+        raise ShapeError(f"audio to be written must be [channels, samples]; got {list(waveform.shape)}")
+    with AudioWriter(file, sample_rate, waveform.shape[0], subtype, n_samples=waveform.shape[1]) as writer:
+        writer.write(waveform)
+    return writer.clipped
 
 
 def fit_waveform(waveform: Tensor, lengths: Tensor, sample_rate: int, spec: CodecSpec) -> tuple[Tensor, Tensor]:
