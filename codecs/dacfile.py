@@ -1,0 +1,308 @@
+"""Descript's own file format, `.dac`, read without ever running what its pickle says.
+
+A `.dac` file is `numpy.save` of a pickled dictionary {"codes": uint16 [items x channels, codebooks, frames], "metadata": {...}}
+(descript-audio-codec 1.0.0). A pickle is a program; here its few harmless instructions are followed by an interpreter that can
+make dictionaries, lists, numbers, strings and numpy arrays of numbers, and knows no way to call or import anything.
+"""
+
+import pickletools
+import re
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .errors import TokenFileError
+from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from .base import Codec
+
+_CODEBOOK_SIZE = 1024
+_HOPS = {44100: 512, 24000: 320, 16000: 320}
+_MAX_STEPS = 10_000  # instructions; a real file has about a hundred
+_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMBERS = re.compile(r"[<|=]?(?:[uif][1248]|b1)")
+_MARK = object()
+
+
+def read_dac(data: bytes, codec: "Codec | str | None" = None) -> Tokens:
+    """Read the content of a `.dac` file; channels become items of the batch, as DAC codes them.
+
+    What decoding needs beside the codes is in the metadata: dac_input_db, dac_chunk_length, dac_padding, dac_channels.
+
+    Args:
+        data: all bytes of the file.
+        codec: the codec that made it, or its name; by default told from sample rate and codebooks, as the file does not say.
+
+    Raises:
+        TokenFileError: if it is damaged, hostile or not of tokens.
+    """
+    at = _pickle_start(data)
+    try:
+        content = Interpreter(data, at).run()
+        if isinstance(content, _Array):
+            content = content.only()
+        codes, about = content["codes"].numbers(), content["metadata"]
+        return _tokens(codes, about, codec)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error, OverflowError) as error:
+        raise TokenFileError(
+            f"the pickle that begins at byte {at} of this .dac file does not hold codes as descript-audio-codec writes them "
+            f"({str(error)[:120] or type(error).__name__})"
+        ) from None
+
+
+def _pickle_start(data: bytes) -> int:
+    """Return the byte at which the pickle begins, behind numpy's header."""
+    if data[:6] != b"\x93NUMPY" or len(data) < 12 or data[6] not in (1, 2):
+        raise TokenFileError("this is not a .dac file: it does not begin with a numpy header at byte 0")
+    size = 10 if data[6] == 1 else 12
+    at = size + int.from_bytes(data[8:size], "little")
+    if at > len(data):
+        raise TokenFileError(f"this .dac file ends at byte {len(data)}, within its numpy header: it was cut short")
+    if b"'|O'" not in data[size:at]:
+        raise TokenFileError(
+            "this .npy file holds plain numbers, which do not say what codec made them: read them by numpy.load and pass them to "
+            "codec.tokens_from_codes"
+        )
+    return at
+
+
+def _tokens(codes: np.ndarray, about: dict[str, Any], codec: "Codec | str | None") -> Tokens:
+    if codes.ndim != 3 or codes.dtype.kind not in "ui" or not 1 <= codes.shape[1] <= 64 or not codes.shape[0]:
+        raise ValueError(f"codes must be integers [items, codebooks, frames], got {codes.dtype} {codes.shape}")
+    if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < _CODEBOOK_SIZE:
+        raise ValueError(f"codes must be from 0 to {_CODEBOOK_SIZE - 1}, got up to {codes.max()}")
+    n_samples, sample_rate = _number(about, "original_length"), _number(about, "sample_rate")
+    metadata = _metadata(about)
+    batch = torch.from_numpy(codes.astype(np.int64))
+    if codec is not None and not isinstance(codec, str):
+        return codec.tokens_from_codes(batch, n_samples).with_metadata(**metadata)
+    if sample_rate not in _HOPS:
+        raise ValueError(f"the sample rate must be one of {', '.join(map(str, _HOPS))} Hz, got {sample_rate}")
+    name = codec or f"dac_{sample_rate // 1000}khz" + ("_16kbps" if sample_rate == 44100 and codes.shape[1] > 9 else "")
+    items, depth, frames = codes.shape
+    return Tokens(
+        (batch,), torch.full((items, 1), frames), torch.full((items,), n_samples), name, "", sample_rate, 1,
+        (sample_rate / _HOPS[sample_rate],), ((_CODEBOOK_SIZE,) * depth,), metadata=metadata,
+    )  # fmt: skip
+
+
+def _number(about: dict[str, Any], key: str) -> int:
+    value = about[key]
+    if type(value) is not int or not 0 <= value < 1 << 48:
+        raise ValueError(f"{key} must be a whole number from 0 up, got {str(value)[:40]}")
+    return value
+
+
+def _metadata(about: dict[str, Any]) -> dict[str, str]:
+    levels = about["input_db"]
+    levels = levels.numbers().ravel().tolist() if isinstance(levels, _Array) else [float(levels)]
+    if len(levels) > 64:
+        raise ValueError(f"input_db must be one number per item, got {len(levels)}")
+    return {
+        "dac_input_db": " ".join(map(repr, levels)),
+        "dac_chunk_length": str(_number(about, "chunk_length")),
+        "dac_channels": str(_number(about, "channels")),
+        "dac_padding": "true" if about["padding"] is True else "false",
+        "dac_version": str(about.get("dac_version", ""))[:16],
+    }
+
+
+class _Type:
+    """A numpy dtype as the pickle describes it."""
+
+    def __init__(self, name: object) -> None:
+        self.name, self.order = str(name), "="
+
+    def build(self, state: Any) -> None:
+        self.order = str(state[1])
+
+    def numpy(self) -> np.dtype:
+        if not _NUMBERS.fullmatch(self.name) or self.order not in "<=|":
+            raise ValueError(f"an array is of type {self.order}{self.name[:16]}, which is not one of little-endian numbers")
+        return np.dtype(self.name)
+
+
+class _Array:
+    """A numpy array as the pickle describes it."""
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.type: Any = None
+        self.fortran, self.data = False, b""
+
+    def build(self, state: Any) -> None:
+        _, self.shape, self.type, self.fortran, self.data = state
+
+    def numbers(self) -> np.ndarray:
+        """Return the array, if it is one of numbers and its bytes are there."""
+        if not isinstance(self.data, bytes) or len(self.shape) > 8 or any(type(n) is not int or n < 0 for n in self.shape):
+            raise ValueError("an array is not one of numbers")
+        flat = np.frombuffer(self.data, self.type.numpy())
+        return flat.reshape(self.shape, order="F" if self.fortran else "C")
+
+    def only(self) -> Any:
+        """Return what an array of one object holds."""
+        if not isinstance(self.data, list) or len(self.data) != 1:
+            raise ValueError("the outermost array must hold one object")
+        return self.data[0]
+
+
+class Interpreter:
+    """Follows the instructions of a pickle that make plain values and arrays of numbers, and refuses all others."""
+
+    def __init__(self, data: bytes, offset: int) -> None:
+        self._data, self._offset = memoryview(data)[offset:], offset
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """Return the value that the pickle describes.
+
+        Raises:
+            TokenFileError: if it wants to import or call something.
+            ValueError, IndexError, KeyError, TypeError: if it is not whole.
+        """
+        for step, (opcode, argument, at) in enumerate(pickletools.genops(bytes(self._data))):
+            if step > _MAX_STEPS:
+                raise ValueError(f"it takes more than {_MAX_STEPS} instructions")
+            if opcode.name == "STOP":
+                return self._stack.pop()
+            self._step(opcode.name, argument, self._offset + (at or 0))
+        raise ValueError("it does not end")
+
+    def _step(self, name: str, argument: Any, at: int) -> None:
+        if name in _IGNORED:
+            return
+        if name in _PUSHES:
+            self._stack.append(argument)
+        elif name in _MAKES:
+            self._stack.append(_MAKES[name]())
+        elif name in _TUPLES:
+            count = _TUPLES[name]
+            self._stack[len(self._stack) - count :] = [tuple(self._pop(count))]
+        elif name in _METHODS:
+            _METHODS[name](self, argument, at)
+        else:
+            raise TokenFileError(
+                f"this .dac file is hostile or foreign: its pickle holds the instruction {name} at byte {at}, which tokens never need"
+            )
+
+    def _pop(self, count: int) -> list[Any]:
+        if count > len(self._stack):
+            raise ValueError("it takes more values than it made")
+        return self._stack[len(self._stack) - count :]
+
+    def _to_mark(self) -> list[Any]:
+        at = max(i for i, value in enumerate(self._stack) if value is _MARK)
+        values = self._stack[at + 1 :]
+        del self._stack[at:]
+        return values
+
+    def _memoize(self, argument: Any, at: int) -> None:
+        self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
+
+    def _recall(self, argument: Any, at: int) -> None:
+        self._stack.append(self._memo[argument])
+
+    def _tuple(self, argument: Any, at: int) -> None:
+        self._stack.append(tuple(self._to_mark()))
+
+    def _append(self, argument: Any, at: int) -> None:
+        value = self._stack.pop()
+        self._own(list).append(value)
+
+    def _appends(self, argument: Any, at: int) -> None:
+        values = self._to_mark()
+        self._own(list).extend(values)
+
+    def _set(self, argument: Any, at: int) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._own(dict)[_key(key)] = value
+
+    def _sets(self, argument: Any, at: int) -> None:
+        values = self._to_mark()
+        self._own(dict).update({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+
+    def _own(self, kind: type) -> Any:
+        if type(self._stack[-1]) is not kind:
+            raise ValueError(f"it fills something that is no {kind.__name__}")
+        return self._stack[-1]
+
+    def _import(self, argument: Any, at: int) -> None:
+        if argument is None:
+            attribute, module = self._stack.pop(), self._stack.pop()
+        else:
+            module, _, attribute = argument.partition(" ")
+        maker = _maker(module, attribute)
+        if maker is None:
+            raise TokenFileError(
+                f"this .dac file is hostile or foreign: its pickle names {str(module)[:64]}.{str(attribute)[:64]} at byte {at}, which "
+                "tokens never need; nothing of it was run"
+            )
+        self._stack.append(maker)
+
+    def _call(self, argument: Any, at: int) -> None:
+        arguments, maker = self._stack.pop(), self._stack.pop()
+        if not isinstance(maker, _Maker) or not isinstance(arguments, tuple):
+            raise ValueError("it calls something that is no maker of arrays")
+        self._stack.append(maker.make(*arguments))
+
+    def _build(self, argument: Any, at: int) -> None:
+        state = self._stack.pop()
+        if not isinstance(self._stack[-1], _Array | _Type):
+            raise ValueError("it gives a state to something that is no array")
+        self._stack[-1].build(state)
+
+
+class _Maker:
+    """One of the few things that the pickle of an array calls."""
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self.make = make
+
+
+def _scalar(kind: Any, data: Any) -> Any:
+    array = _Array()
+    array.build((1, (), kind, False, data))
+    return array.numbers()[()].item()
+
+
+def _maker(module: Any, attribute: Any) -> _Maker | None:
+    if module in _ARRAY_MODULES and attribute == "_reconstruct":
+        return _Maker(lambda *_: _Array())
+    if module in _ARRAY_MODULES and attribute == "scalar":
+        return _Maker(_scalar)
+    if (module, attribute) == ("numpy", "dtype"):
+        return _Maker(lambda name, *_: _Type(name))
+    if (module, attribute) == ("numpy", "ndarray"):
+        return _Maker(lambda *_: _Array())
+    if (module, attribute) == ("_codecs", "encode"):
+        return _Maker(lambda text, _: text.encode("latin1"))
+    return None
+
+
+def _key(key: Any) -> str:
+    if type(key) is not str:
+        raise ValueError("a dictionary's key is no string")
+    return key
+
+
+_IGNORED = {"PROTO", "FRAME"}
+_PUSHES = {
+    "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES",
+}  # fmt: skip
+_MAKES: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_DICT": dict, "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple, "MARK": lambda: _MARK,
+}  # fmt: skip
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_METHODS: dict[str, Callable[[Interpreter, Any, int], None]] = {
+    "BINPUT": Interpreter._memoize, "LONG_BINPUT": Interpreter._memoize, "MEMOIZE": Interpreter._memoize,
+    "BINGET": Interpreter._recall, "LONG_BINGET": Interpreter._recall, "TUPLE": Interpreter._tuple,
+    "APPEND": Interpreter._append, "APPENDS": Interpreter._appends, "SETITEM": Interpreter._set, "SETITEMS": Interpreter._sets,
+    "GLOBAL": Interpreter._import, "STACK_GLOBAL": Interpreter._import, "REDUCE": Interpreter._call, "BUILD": Interpreter._build,
+}  # fmt: skip
