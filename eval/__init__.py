@@ -1,1 +1,1 @@
-""""""
+"""Evaluation: metrics, each in a file of its own, and the tables made of them."""

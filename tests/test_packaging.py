@@ -1,0 +1,99 @@
+"""The package as users get it: every folder and data file is in the wheel, imports point down, bare names are never used."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ["kernels", "quantizers", "codecs", "lm", "export", "eval", "recipes"]  # each may import those before it
+MAY_IMPORT = {
+    "kernels": set(),
+    "quantizers": {"kernels"},
+    "codecs": {"quantizers", "kernels"},
+    "lm": {"codecs", "quantizers", "kernels"},
+    "export": {"codecs", "quantizers", "kernels"},
+    "eval": {"lm", "codecs", "quantizers", "kernels"},
+    "recipes": {"eval", "lm", "codecs", "quantizers", "kernels"},
+}
+
+
+def settings() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def package_folders() -> dict[str, Path]:
+    return {name: ROOT / path for name, path in settings()["tool"]["setuptools"]["package-dir"].items()}
+
+
+def sources() -> list[Path]:
+    return sorted(path for folder in [*FOLDERS, "toneme"] for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_every_folder_of_code_is_a_listed_package():
+    with_code = {path.parent for path in sources()}
+    assert with_code == set(package_folders().values())
+    assert sorted(settings()["tool"]["setuptools"]["packages"]) == sorted(package_folders())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> list[str]:
+    tree = tmp_path_factory.mktemp("tree")
+    for name in [*FOLDERS, "toneme"]:
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ["pyproject.toml", "README.md", "LICENSE"]:
+        shutil.copy(ROOT / name, tree / name)
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    subprocess.run([sys.executable, "-P", "-c", build], cwd=tree, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tree.glob("*.whl"))) as archive:
+        return archive.namelist()
+
+
+def test_the_wheel_holds_every_module(wheel):
+    for package, folder in package_folders().items():
+        for path in folder.glob("*.py"):
+            assert f"{package.replace('.', '/')}/{path.name}" in wheel
+
+
+def test_the_wheel_holds_every_data_file(wheel):
+    tracked = subprocess.run(["git", "ls-files", *FOLDERS, "toneme"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a git checkout: which data files belong to the package cannot be told")
+    for name in tracked.stdout.split():
+        if not name.endswith(".py") and (ROOT / name).is_file():
+            inside = name if name.startswith("toneme/") else f"toneme/{name}"
+            assert inside in wheel, f"{name} is in the repository but not in the wheel: add it to package-data"
+
+
+def imported(path: Path) -> list[tuple[int, str]]:
+    """Return (dots, module) of every import, inside functions too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or ""))
+        elif isinstance(node, ast.Import):
+            found.extend((0, alias.name) for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_and_never_at_bare_folders(path):
+    folder = path.relative_to(ROOT).parts[0]
+    depth = len(path.relative_to(ROOT).parts) - 1
+    for dots, module in imported(path):
+        first = module.split(".")[0]
+        if dots == 0:
+            assert first not in {*FOLDERS} - {"codecs"}, f"{path.name} imports {module}: write toneme.{module}"
+        elif dots > depth and folder != "toneme":
+            assert first in MAY_IMPORT[folder], f"{folder} must not import {first}"
+
+
+def test_the_base_install_has_no_optional_dependency():
+    base = " ".join(settings()["project"]["dependencies"])
+    for name in ["onnx", "transformers", "tensorboard", "pesq", "ray", "matplotlib", "yaml"]:
+        assert name not in base
