@@ -1,0 +1,61 @@
+"""Fixtures for every test: the corpus where there is one, made samples where there is none."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from toneme.codecs.audio import read_audio
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples"
+WITHOUT_CORPUS = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Use the cores that this process may use, two at most: more threads only slow such small models down."""
+    torch.set_num_threads(min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
+    config.stash[WITHOUT_CORPUS] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which tests had to do without recordings."""
+    if names := config.stash[WITHOUT_CORPUS]:
+        terminalreporter.write_line(
+            f"{len(names)} tests ran on made samples only: no corpus at {corpus_path()} (set TONEME_CORPUS to its folder)"
+        )
+
+
+def corpus_path() -> Path:
+    """Return where the corpus is looked for."""
+    return Path(os.environ.get("TONEME_CORPUS") or ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture
+def corpus(request: pytest.FixtureRequest) -> Path | None:
+    """Folder of recordings (`manifest.csv`, `eval/`, `train/`), or None where there is none."""
+    path = corpus_path()
+    if (path / "manifest.csv").is_file():
+        return path
+    request.config.stash[WITHOUT_CORPUS].append(request.node.nodeid)
+    return None
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder of made samples."""
+    return SAMPLES
+
+
+@pytest.fixture
+def speech() -> Tensor:
+    """Six seconds of made speech [1, samples] at 24 kHz."""
+    return read_audio(SAMPLES / "speech.wav")[0]
+
+
+@pytest.fixture
+def music() -> Tensor:
+    """Four seconds of made stereo music [2, samples] at 48 kHz."""
+    return read_audio(SAMPLES / "music.flac")[0]
