@@ -1,29 +1,31 @@
 """Nearest code: for each vector, the index of the closest codebook vector, exactly.
 
 The score of code c for vector x is <x, c> - |c|^2 / 2; its greatest value is the smallest euclidean distance, and |x|^2
-never enters. Codes equal those of 64-bit arithmetic over the given 32-bit values; where 64 bits cannot tell two codes
-apart the lowest index wins.
+never enters. Codes equal those of 64-bit arithmetic over the given 32-bit values, whatever the device, the batch or the number
+of threads; where 64 bits cannot tell two codes apart the lowest index wins.
 """
 
 import torch
 from torch import Tensor
 
+from . import chunked
 from .errors import ShapeError
 
-CHUNK_BYTES = 1 << 20  # scores of one chunk of rows: small enough to stay in the second-level cache
+TIE = 2.0**-48  # relative to the scores: differences of 64-bit sums that are no more than their order
 
 
 def half_norms(codebook: Tensor) -> Tensor:
-    """Return |c|^2 / 2 of each code, summed in 64 bits: [..., K, D] to [..., K]."""
-    return codebook.double().square().sum(-1).mul(0.5).to(codebook.dtype)
+    """Return |c|^2 / 2 of each code, [..., K, D] to [..., K]; keep it where a codebook is searched often."""
+    return codebook.square().sum(-1).mul_(0.5)
 
 
 def nearest_code_reference(x: Tensor, codebook: Tensor) -> Tensor:
     """The definition of `nearest_code` in 64 bits: plain, slow, and [N, K] in memory."""
     x, codebook = x.double(), codebook.double()
-    scores = x @ codebook.T - codebook.square().sum(-1) / 2
-    best = scores.amax(1, keepdim=True)
-    return torch.where(scores < best, codebook.shape[0], torch.arange(codebook.shape[0], device=x.device)).amin(1)
+    norms = codebook.square().sum(-1)
+    scores = x @ codebook.T - norms / 2
+    floor = scores.amax(1, keepdim=True) - TIE * (x.norm(dim=1, keepdim=True) * norms.max().sqrt() + norms.max())
+    return torch.where(scores < floor, codebook.shape[0], torch.arange(codebook.shape[0], device=x.device)).amin(1)
 
 
 def rvq_encode_reference(x: Tensor, codebooks: Tensor) -> Tensor:
@@ -35,12 +37,14 @@ def rvq_encode_reference(x: Tensor, codebooks: Tensor) -> Tensor:
     return torch.stack(codes, dim=1)
 
 
-def nearest_code(x: Tensor, codebook: Tensor) -> Tensor:
+def nearest_code(x: Tensor, codebook: Tensor, half_norms: Tensor | None = None) -> Tensor:
     """Return the index of the nearest code for each row.
 
     Args:
-        x: [N, D], float32.
-        codebook: [K, D], float32.
+        x: [N, D], float; searched in float32.
+        codebook: [K, D], float.
+        half_norms: [K], `half_norms(codebook)` if it is known; zeros search for the greatest product <x, c>, which is the
+            greatest cosine where the codes are normalised.
 
     Returns:
         [N], int64.
@@ -50,37 +54,42 @@ def nearest_code(x: Tensor, codebook: Tensor) -> Tensor:
     """
     if x.dim() != 2 or codebook.dim() != 2 or x.shape[1] != codebook.shape[1]:
         raise ShapeError(f"nearest_code takes x [N, D] and codebook [K, D]; got {list(x.shape)} and {list(codebook.shape)}")
-    return rvq_encode(x, codebook[None])[:, 0]
+    return rvq_encode(x, codebook[None], None if half_norms is None else half_norms[None])[:, 0]
 
 
-def rvq_encode(x: Tensor, codebooks: Tensor) -> Tensor:
-    """Code x with a chain of codebooks, each on what the ones before it left.
+def rvq_encode(x: Tensor, codebooks: Tensor, half_norms: Tensor | None = None) -> Tensor:
+    """Code x with a chain of codebooks, each on what the ones before it left; residuals are float32.
 
     Args:
-        x: [N, D], float32.
-        codebooks: [Q, K, D], float32.
+        x: [N, D], float.
+        codebooks: [Q, K, D], float.
+        half_norms: [Q, K], `half_norms(codebooks)` if it is known.
 
     Returns:
         [N, Q], int64.
 
     Raises:
-        ShapeError: if the two do not share D, or their number of dimensions is another one.
+        ShapeError: if the two do not share D, have no codes, or their number of dimensions is another one.
     """
     if x.dim() != 2 or codebooks.dim() != 3 or x.shape[1] != codebooks.shape[2]:
         raise ShapeError(f"rvq_encode takes x [N, D] and codebooks [Q, K, D]; got {list(x.shape)} and {list(codebooks.shape)}")
-    rows = max(16, CHUNK_BYTES // (4 * codebooks.shape[1]))
-    codebooks = codebooks.detach()
-    bias = -half_norms(codebooks)
-    codes = x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)
-    scores = x.new_empty((min(rows, x.shape[0]), codebooks.shape[1]))
-    for start in range(0, x.shape[0], rows):
-        _encode_chunk(x.detach()[start : start + rows], codebooks, bias, scores, codes[start : start + rows])
-    return codes
+    if codebooks.shape[1] == 0:
+        raise ShapeError(f"a codebook has at least one code; got codebooks {list(codebooks.shape)}")
+    x, codebooks = x.detach().float(), codebooks.detach().float()
+    half = _half_norms(codebooks) if half_norms is None else half_norms.detach().float()
+    return _rvq_encode(x, codebooks, half)
 
 
-def _encode_chunk(residual: Tensor, codebooks: Tensor, bias: Tensor, scores: Tensor, codes: Tensor) -> None:
-    scores = scores[: residual.shape[0]]
-    for stage, codebook in enumerate(codebooks):
-        chosen = torch.addmm(bias[stage], residual, codebook.T, out=scores).max(1).indices
-        codes[:, stage] = chosen
-        residual = residual - codebook[chosen]
+_half_norms = half_norms  # the argument of the two functions above has the same name
+
+
+@torch.library.custom_op("toneme::rvq_encode", mutates_args=())
+def _rvq_encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
+    if x.shape[0] == 0 or codebooks.shape[0] == 0:
+        return x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)
+    return chunked.encode(x.contiguous(), codebooks.contiguous(), half_norms)
+
+
+@_rvq_encode.register_fake
+def _(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
+    return x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)

@@ -31,3 +31,70 @@ def test_shapes_that_do_not_fit_are_refused():
         nearest_code(torch.zeros(3, 4), torch.zeros(8, 5))
     with pytest.raises(ShapeError, match="rvq_encode takes"):
         rvq_encode(torch.zeros(3, 4), torch.zeros(8, 4))
+
+
+def near_ties(n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows almost halfway between two codes, closer than 32-bit scores can tell apart."""
+    codebook = torch.randn(256, 64, generator=generator) + 4
+    pairs = torch.randint(0, 256, (n, 2), generator=generator)
+    return codebook[pairs].mean(1) + 1e-5 * torch.randn(n, 64, generator=generator), codebook
+
+
+def test_near_ties_equal_the_definition():
+    x, codebook = near_ties(2000, torch.Generator().manual_seed(1))
+    plain = torch.addmm(-codebook.square().sum(1) / 2, x, codebook.T).argmax(1)
+    expected = nearest_code_reference(x, codebook)
+    assert (plain != expected).any(), "the rows must be hard, or this test proves nothing"
+    assert torch.equal(nearest_code(x, codebook), expected)
+
+
+def test_codes_do_not_depend_on_the_batch_the_threads_or_the_callers_precision():
+    generator = torch.Generator().manual_seed(2)
+    x, codebooks = torch.randn(1500, 64, generator=generator), torch.randn(3, 300, 64, generator=generator)
+    expected = rvq_encode(x, codebooks)
+    assert torch.equal(torch.cat([rvq_encode(part, codebooks) for part in x.split(7)]), expected)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert torch.equal(rvq_encode(x, codebooks), expected)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(rvq_encode(x, codebooks), expected)
+
+
+def test_zero_half_norms_search_for_the_greatest_cosine():
+    generator = torch.Generator().manual_seed(4)
+    x, codebook = torch.randn(500, 8, generator=generator), torch.randn(100, 8, generator=generator)
+    unit = torch.nn.functional.normalize(codebook, dim=1)
+    expected = (x.double() @ unit.double().T).argmax(1)
+    assert torch.equal(nearest_code(x, unit, torch.zeros(100)), expected)
+
+
+def test_values_that_are_not_finite_give_codes_in_range():
+    x = torch.randn(6, 4)
+    x[1], x[2], x[3] = torch.nan, torch.inf, -torch.inf
+    codes = nearest_code(x, torch.rand(37, 4))
+    assert ((codes >= 0) & (codes < 37)).all()
+
+
+def test_no_rows_and_no_codes():
+    assert rvq_encode(torch.zeros(0, 4), torch.zeros(2, 8, 4)).shape == (0, 2)
+    assert rvq_encode(torch.zeros(3, 4), torch.zeros(0, 8, 4)).shape == (3, 0)
+    with pytest.raises(ShapeError, match="at least one code"):
+        rvq_encode(torch.zeros(3, 4), torch.zeros(1, 0, 4))
+
+
+def test_compile_and_export_see_through():
+    codebooks = torch.randn(2, 16, 4)
+
+    class Encode(torch.nn.Module):
+        def forward(self, x):
+            return rvq_encode(x, codebooks) + 1
+
+    x = torch.randn(9, 4)
+    expected = rvq_encode(x, codebooks) + 1
+    assert torch.equal(torch.compile(Encode(), backend="aot_eager", fullgraph=True)(x), expected)
+    assert torch.equal(torch.export.export(Encode(), (x,)).module()(x), expected)
+    torch.library.opcheck(torch.ops.toneme.rvq_encode, (x, codebooks, codebooks.square().sum(-1) / 2))

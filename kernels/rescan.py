@@ -1,0 +1,75 @@
+"""Certificates, and the second look at the rows that lack one.
+
+A fast pass certifies a row where the best score leads the next by more than twice the worst rounding error. The few other
+rows are coded again: the codes within that error of the best are candidates, and 64 bits choose among them.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+ROUNDING = 2.0**-24
+BATCH_BYTES = 1 << 21
+
+
+def error_factors(D: int, half_norms: Tensor, rounding: float = ROUNDING) -> tuple[Tensor, Tensor]:
+    """Two factors [Q, 1] such that twice the error of any score of x at a stage is under |x| factors[0] + factors[1].
+
+    Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1, for any order of summation over D
+    terms; `rounding` is the unit roundoff of one product. The half norm [Q, K] is rounded too.
+    """
+    scale = (D + 8) * ROUNDING + (rounding - ROUNDING)
+    peak = half_norms.amax(1, keepdim=True)
+    return 2 * scale * (2 * peak).sqrt(), 4 * scale * peak
+
+
+def rescan(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, doubtful: Tensor) -> Tensor:
+    """Replace codes [N, Q] of the doubtful rows [N] (bool) by those of 64 bits, in place; any device.
+
+    Args:
+        x: [N, D], float32.
+        codebooks: [Q, K, D], float32.
+        half_norms: [Q, K], |c|^2 / 2 to within 32-bit rounding; zero for a cosine search.
+    """
+    rows = doubtful.nonzero()[:, 0]
+    slope, offset = error_factors(x.shape[1], half_norms)
+    with exact_products(x):
+        for part in rows.split(max(1, BATCH_BYTES // (4 * codebooks.shape[1]))) if len(rows) else ():
+            residual = x[part]
+            for stage, codebook in enumerate(codebooks):
+                scores = torch.addmm(-half_norms[stage], residual, codebook.T)
+                floor = scores.amax(1) - slope[stage] * residual.norm(dim=1) - offset[stage]
+                code = rescore(residual, codebook, half_norms[stage], (scores < floor[:, None]).logical_not_())
+                codes[part, stage] = code
+                residual = residual - codebook[code]
+    return codes
+
+
+def rescore(x: Tensor, codebook: Tensor, half_norms: Tensor, candidates: Tensor) -> Tensor:
+    """Best of the candidate codes [n, K] (bool) of each row in 64 bits, the lowest index where those are equal too."""
+    row, code = candidates.nonzero(as_tuple=True)
+    vectors = codebook[code].double()
+    euclidean = half_norms.any()  # a cosine search has none; otherwise they are summed again in 64 bits
+    score = ((x[row].double() - vectors / 2 * euclidean) * vectors).sum(1)
+    best = score.new_full((x.shape[0],), -math.inf).scatter_reduce_(0, row, score, "amax")
+    last = codebook.shape[0] - 1
+    code = torch.where(score < best[row], last, code)
+    return code.new_full((x.shape[0],), last).scatter_reduce_(0, row, code, "amin")
+
+
+@contextmanager
+def exact_products(x: Tensor) -> Iterator[None]:
+    """Full 32-bit products: a caller's autocast or reduced matmul precision would break the certificate."""
+    precision, device = torch.get_float32_matmul_precision(), x.device.type
+    if precision == "highest" and not torch.is_autocast_enabled(device):
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)

@@ -1,0 +1,52 @@
+"""Rows shared between threads: many short calls on small chunks do not gain from threads inside each call."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Lock
+
+import torch
+
+MAX_WORKERS = 8  # beyond it the interpreter's lock is the limit; each worker then uses several threads inside its calls
+MIN_WORK = 100_000_000  # floating-point operations below which handing over costs more than it saves
+
+_pools: dict[tuple[int, int, int], ThreadPoolExecutor] = {}
+_lock = Lock()
+
+
+def share(work_on: Callable[[int, int, int], None], rows: int, work: int) -> None:
+    """Call `work_on(first, last, workers)` over row ranges that cover `rows`, in as many threads as PyTorch may use.
+
+    Args:
+        work_on: touches only its own rows.
+        rows: number of rows.
+        work: floating-point operations in all.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, MAX_WORKERS, rows) if work >= MIN_WORK and "OpenMP" in torch.__config__.parallel_info() else 1
+    if workers < 2:
+        work_on(0, rows, 1)
+        return
+    bounds = [rows * i // workers for i in range(workers + 1)]
+
+    def run(i: int) -> None:
+        with torch.inference_mode():
+            work_on(bounds[i], bounds[i + 1], workers)
+
+    list(_pool(workers, threads).map(run, range(workers)))
+
+
+def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
+    key = (os.getpid(), workers, threads)  # a forked process does not inherit threads
+    with _lock:
+        if key not in _pools:
+            pool, ready = ThreadPoolExecutor(workers, thread_name_prefix="toneme"), Barrier(workers)
+            list(pool.map(lambda _: _limit_threads(threads // workers, ready), range(workers)))
+            torch.set_num_threads(threads)  # the workers' calls also changed the number that new threads start with
+            _pools[key] = pool
+    return _pools[key]
+
+
+def _limit_threads(number: int, ready: Barrier) -> None:
+    torch.set_num_threads(number)
+    ready.wait()  # so that each worker takes exactly one of these calls
