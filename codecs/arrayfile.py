@@ -6,6 +6,7 @@ import math
 import re
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from .tokens import Tokens
 
 FORMAT = "toneme-tokens"
 MAX_INFLATED = 1 << 26  # bytes that a compressed array may grow to; stored arrays have no limit but their own size
-_NPY_HEADER = re.compile(rb"\{'descr': '([<|](?:[uif][1248]|U\d{1,7}))', 'fortran_order': False, 'shape': \(([\d, ]{0,99})\), \}\s*")
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '([<|](?:[uif][1248]|U\d{1,7}))', 'fortran_order': False, 'shape': \(([\d, ]{0,99})\), \}\s*"
+)
+MAX_MEMBERS = 64
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, RuntimeError, OSError,
+    OverflowError, zlib.error, struct.error,
+)  # fmt: skip
 MAX_ABOUT = 1 << 20  # bytes of the description
 
 
@@ -59,13 +67,13 @@ def read_npz(data: bytes) -> Tokens:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_members(archive.infolist(), len(data))
             arrays = {info.filename.removesuffix(".npy"): _npy_member(archive, info) for info in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, OSError, zipfile.zlib.error) as error:
-        raise TokenFileError(f"this .npz file is damaged ({error}): make it anew") from None
-    about = arrays.pop("about", np.array(0))
-    if about.dtype.kind != "U" or about.ndim:
-        raise TokenFileError('this .npz file holds no tokens: expected an array "about", as Tokens.save writes')
-    return _from_arrays(arrays, str(about))
+        about = arrays.pop("about")
+        text = str(about) if about.dtype.kind == "U" and about.size == 1 else ""
+    except _ZIP_ERRORS as error:
+        raise TokenFileError(f"this .npz file is damaged or holds no tokens ({error!r}): make it anew") from None
+    return _from_arrays(arrays, text)
 
 
 def read_safetensors(data: bytes) -> Tokens:
@@ -83,9 +91,16 @@ def read_safetensors(data: bytes) -> Tokens:
     return _from_arrays(arrays, about)
 
 
+def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuse archives that would grow beyond what they hold: by compression, or by naming the same bytes again and again."""
+    stored = sum(info.file_size for info in members if info.compress_type == zipfile.ZIP_STORED)
+    inflated = sum(info.file_size for info in members if info.compress_type == zipfile.ZIP_DEFLATED)
+    known = all(info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members)
+    if not known or len(members) > MAX_MEMBERS or stored > size or inflated > MAX_INFLATED:
+        raise ValueError(f"it claims {len(members)} arrays of {stored + inflated} bytes in a file of {size} bytes")
+
+
 def _npy_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    if info.compress_type != zipfile.ZIP_STORED and info.file_size > MAX_INFLATED:
-        raise ValueError(f"{info.filename} is compressed and claims {info.file_size} bytes, more than {MAX_INFLATED}")
     with archive.open(info) as member:
         content = member.read()
     return parse_npy(content, info.filename)
@@ -192,9 +207,9 @@ def _check_shapes(tokens: Tokens) -> None:
     frames = torch.tensor([codes.shape[2] for codes in tokens.streams])
     if (tokens.lengths > frames).any():
         raise ValueError(f"lengths must be at most {frames.tolist()}, the frames that are there")
-    segments = -(-int(frames[0]) // tokens.side_period) if tokens.side_period else 0
-    if any(values.shape != (*batch, segments) for values in tokens.side.values()):
-        raise ValueError(f"side numbers must be [{batch[0]}, {segments}]")
+    most = int(frames[0]) if tokens.side_period else 0
+    if any(values.ndim != 2 or values.shape[0] != batch[0] or values.shape[1] > most for values in tokens.side.values()):
+        raise ValueError(f"side numbers must be [{batch[0]}, at most {most}]")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -207,4 +222,5 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         with atomic_path(path) as partial:
             partial.write_bytes(data)
     except OSError as error:
-        raise TokenFileError(f"{path} cannot be written ({error.strerror or error}): choose another place, or make room") from None
+        reason = error.strerror or error
+        raise TokenFileError(f"{path} cannot be written ({reason}): choose another place, or make room") from None

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _CODEBOOK_SIZE = 1024
 _HOPS = {44100: 512, 24000: 320, 16000: 320}
-_MAX_STEPS = 10_000  # instructions; a real file has about a hundred
+_MOST = 256  # items, or codebooks
+_MAX_STEPS = 1000  # instructions; a real file has about a hundred
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMBERS = re.compile(r"[<|=]?(?:[uif][1248]|b1)")
 _MARK = object()
@@ -64,14 +65,14 @@ def _pickle_start(data: bytes) -> int:
         raise TokenFileError(f"this .dac file ends at byte {len(data)}, within its numpy header: it was cut short")
     if b"'|O'" not in data[size:at]:
         raise TokenFileError(
-            "this .npy file holds plain numbers, which do not say what codec made them: read them by numpy.load and pass them to "
-            "codec.tokens_from_codes"
+            "this .npy file holds plain numbers, which do not say what codec made them: read them by numpy.load and pass them "
+            "to codec.tokens_from_codes"
         )
     return at
 
 
 def _tokens(codes: np.ndarray, about: dict[str, Any], codec: "Codec | str | None") -> Tokens:
-    if codes.ndim != 3 or codes.dtype.kind not in "ui" or not 1 <= codes.shape[1] <= 64 or not codes.shape[0]:
+    if codes.ndim != 3 or codes.dtype.kind not in "ui" or not all(1 <= n <= _MOST for n in codes.shape[:2]):
         raise ValueError(f"codes must be integers [items, codebooks, frames], got {codes.dtype} {codes.shape}")
     if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < _CODEBOOK_SIZE:
         raise ValueError(f"codes must be from 0 to {_CODEBOOK_SIZE - 1}, got up to {codes.max()}")
@@ -93,21 +94,21 @@ def _tokens(codes: np.ndarray, about: dict[str, Any], codec: "Codec | str | None
 def _number(about: dict[str, Any], key: str) -> int:
     value = about[key]
     if type(value) is not int or not 0 <= value < 1 << 48:
-        raise ValueError(f"{key} must be a whole number from 0 up, got {str(value)[:40]}")
+        raise ValueError(f"{key} must be a whole number from 0 up, got another {type(value).__name__}")
     return value
 
 
 def _metadata(about: dict[str, Any]) -> dict[str, str]:
     levels = about["input_db"]
     levels = levels.numbers().ravel().tolist() if isinstance(levels, _Array) else [float(levels)]
-    if len(levels) > 64:
+    if len(levels) > _MOST:
         raise ValueError(f"input_db must be one number per item, got {len(levels)}")
     return {
         "dac_input_db": " ".join(map(repr, levels)),
         "dac_chunk_length": str(_number(about, "chunk_length")),
         "dac_channels": str(_number(about, "channels")),
         "dac_padding": "true" if about["padding"] is True else "false",
-        "dac_version": str(about.get("dac_version", ""))[:16],
+        "dac_version": _text(about.get("dac_version", ""))[:16],
     }
 
 
@@ -115,10 +116,10 @@ class _Type:
     """A numpy dtype as the pickle describes it."""
 
     def __init__(self, name: object) -> None:
-        self.name, self.order = str(name), "="
+        self.name, self.order = _text(name), "="
 
     def build(self, state: Any) -> None:
-        self.order = str(state[1])
+        self.order = _text(state[1])
 
     def numpy(self) -> np.dtype:
         if not _NUMBERS.fullmatch(self.name) or self.order not in "<=|":
@@ -188,7 +189,8 @@ class Interpreter:
             _METHODS[name](self, argument, at)
         else:
             raise TokenFileError(
-                f"this .dac file is hostile or foreign: its pickle holds the instruction {name} at byte {at}, which tokens never need"
+                f"this .dac file is hostile or foreign: its pickle holds the instruction {name} at byte {at}, which tokens "
+                "never need; nothing of it was run"
             )
 
     def _pop(self, count: int) -> list[Any]:
@@ -221,11 +223,11 @@ class Interpreter:
 
     def _set(self, argument: Any, at: int) -> None:
         value, key = self._stack.pop(), self._stack.pop()
-        self._own(dict)[_key(key)] = value
+        self._own(dict)[_text(key)] = value
 
     def _sets(self, argument: Any, at: int) -> None:
         values = self._to_mark()
-        self._own(dict).update({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+        self._own(dict).update({_text(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
 
     def _own(self, kind: type) -> Any:
         if type(self._stack[-1]) is not kind:
@@ -237,10 +239,11 @@ class Interpreter:
             attribute, module = self._stack.pop(), self._stack.pop()
         else:
             module, _, attribute = argument.partition(" ")
+        module, attribute = _text(module), _text(attribute)
         maker = _maker(module, attribute)
         if maker is None:
             raise TokenFileError(
-                f"this .dac file is hostile or foreign: its pickle names {str(module)[:64]}.{str(attribute)[:64]} at byte {at}, which "
+                f"this .dac file is hostile or foreign: its pickle names {module[:64]}.{attribute[:64]} at byte {at}, which "
                 "tokens never need; nothing of it was run"
             )
         self._stack.append(maker)
@@ -271,7 +274,7 @@ def _scalar(kind: Any, data: Any) -> Any:
     return array.numbers()[()].item()
 
 
-def _maker(module: Any, attribute: Any) -> _Maker | None:
+def _maker(module: str, attribute: str) -> _Maker | None:
     if module in _ARRAY_MODULES and attribute == "_reconstruct":
         return _Maker(lambda *_: _Array())
     if module in _ARRAY_MODULES and attribute == "scalar":
@@ -285,10 +288,11 @@ def _maker(module: Any, attribute: Any) -> _Maker | None:
     return None
 
 
-def _key(key: Any) -> str:
-    if type(key) is not str:
-        raise ValueError("a dictionary's key is no string")
-    return key
+def _text(value: Any) -> str:
+    """Return the value if it is a string; nothing else is ever turned into one, since nested values can grow without bound."""
+    if type(value) is not str:
+        raise ValueError(f"a string was expected, got {type(value).__name__}")
+    return value
 
 
 _IGNORED = {"PROTO", "FRAME"}
@@ -304,5 +308,6 @@ _METHODS: dict[str, Callable[[Interpreter, Any, int], None]] = {
     "BINPUT": Interpreter._memoize, "LONG_BINPUT": Interpreter._memoize, "MEMOIZE": Interpreter._memoize,
     "BINGET": Interpreter._recall, "LONG_BINGET": Interpreter._recall, "TUPLE": Interpreter._tuple,
     "APPEND": Interpreter._append, "APPENDS": Interpreter._appends, "SETITEM": Interpreter._set, "SETITEMS": Interpreter._sets,
-    "GLOBAL": Interpreter._import, "STACK_GLOBAL": Interpreter._import, "REDUCE": Interpreter._call, "BUILD": Interpreter._build,
+    "GLOBAL": Interpreter._import, "STACK_GLOBAL": Interpreter._import, "REDUCE": Interpreter._call,
+    "BUILD": Interpreter._build,
 }  # fmt: skip

@@ -77,9 +77,12 @@ def to_ecdc(tokens: Tokens) -> bytes:
     model, n_samples, item = MODELS[tokens.codec], int(tokens.n_samples[0]), tokens[0]
     about = json.dumps({"m": tokens.codec, "al": n_samples, "nc": tokens.depth, "lm": False}).encode()
     codes, frames = item.codes[0].cpu().numpy(), list(segment_frames(model, n_samples))
-    scales = item.side["scale"][0].tolist() if model.segment else []
-    if sum(frames) != codes.shape[1] or len(scales) not in (0, len(frames)):
-        raise ShapeError(f"{n_samples} samples take {sum(frames)} frames in {len(frames)} segments; got {codes.shape[1]} frames")
+    scales = item.side["scale"][0].tolist() if model.segment and "scale" in item.side else []
+    if sum(frames) != codes.shape[1] or len(scales) != (len(frames) if model.segment else 0):
+        raise ShapeError(
+            f"{n_samples} samples take {sum(frames)} frames and, at 48 kHz, {len(frames)} scales; got {codes.shape[1]} frames "
+            f"and {len(scales)} scales"
+        )
     out, at = [_START.pack(MAGIC, 0, len(about)), about], 0
     for i, count in enumerate(frames):
         scale = struct.pack("!f", scales[i]) if model.segment else b""
@@ -102,13 +105,17 @@ def read_ecdc(data: bytes, codec: "Codec | str | None" = None) -> Tokens:
     model = MODELS[name]
     frame_bits = depth * _BITS
     if n_samples * model.frame_rate // model.sample_rate * frame_bits // 8 > len(data) - at:
-        raise TokenFileError(f"this .ecdc file claims {n_samples} samples, and {len(data) - at} bytes follow byte {at}: it was cut")
+        raise TokenFileError(
+            f"this .ecdc file claims {n_samples} samples, and {len(data) - at} bytes follow byte {at}: it was cut short"
+        )
     rows, scales = [], []
     for frames in segment_frames(model, n_samples):
         scale_bytes = 4 if model.segment else 0
         end = at + scale_bytes + packed_bytes([frames * depth], [_BITS])
         if end > len(data):
-            raise TokenFileError(f"this .ecdc file ends at byte {len(data)}, within the segment that begins at byte {at}: it was cut")
+            raise TokenFileError(
+                f"this .ecdc file ends at byte {len(data)}, within the segment that begins at byte {at}: it was cut short"
+            )
         scales += struct.unpack("!f", data[at : at + 4]) if scale_bytes else []
         rows.append(_unpack(data[at + scale_bytes : end], frames, depth))
         at = end
@@ -134,7 +141,9 @@ def _read_start(data: bytes) -> tuple[str, int, int, int]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TokenFileError(f"the description of this .ecdc file, at byte {_START.size}, is not valid ({error!r})") from None
     if not isinstance(name, str) or name not in MODELS:
-        raise TokenFileError(f"this .ecdc file is of model {str(name)[:64]!r}, at byte {_START.size}; known are {', '.join(MODELS)}")
+        raise TokenFileError(
+            f"this .ecdc file is of model {str(name)[:64]!r}, at byte {_START.size}; known are {', '.join(MODELS)}"
+        )
     if lm is not False:
         raise TokenFileError(
             "this .ecdc file was coded with EnCodec's language model (encodec --lm), whose floating-point network is not read "

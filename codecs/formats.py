@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import ShapeError, TokenFileError
-from .tokenfile import read_tok, write_tok
+from .tokenfile import MAGIC, read_tok, write_tok
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def read_tokens(source: str | Path | BinaryIO, codec: "Codec | str | None" = Non
         except TokenFileError as error:
             raise TokenFileError(f"{source}: {error}") from None
         except OSError as error:
-            raise TokenFileError(f"{source} cannot be read ({error.strerror or error}): check the name and the permissions") from None
+            reason = error.strerror or error
+            raise TokenFileError(f"{source} cannot be read ({reason}): check the name and the permissions") from None
     return _read(sys.stdin.buffer if isinstance(source, str | Path) else source, codec, salvage)
 
 
@@ -69,6 +70,8 @@ def _read(file: BinaryIO, codec: "Codec | str | None", salvage: bool) -> Tokens:
     from . import arrayfile, dacfile, ecdc
 
     head = file.read(_HEAD)
+    if head[:4] == MAGIC:
+        return read_tok(file, salvage, head)
     if head[:4] == b"ECDC":
         return ecdc.read_ecdc(head + file.read(), codec)
     if head[:6] == b"\x93NUMPY":

@@ -13,7 +13,7 @@ _BLOCK = 1 << 16
 
 
 def varint(number: int) -> bytes:
-    """Return a number from 0 to 2^63 - 1 as LEB128: 7 bits a byte, least significant first, high bit set on all but the last."""
+    """Return a number from 0 to 2^63 - 1 as LEB128: 7 bits a byte, lowest first, the high bit set on all but the last."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -82,14 +82,16 @@ def _encode_entropy(rows: list[np.ndarray], tables: Tables, weights: Sequence[in
     return kind, (bytes(weights) if any(weights) else b"") + symbols.encode()
 
 
-def chunk_record(kind: int, first: int, frames: Sequence[int], content: bytes) -> bytes:
+def chunk_record(kind: int, first: int, chunk: Chunk, content: bytes) -> bytes:
     """Return a chunk's record; `first` is the frame of the slowest stream with which it begins."""
-    numbers = b"".join(map(varint, (first, *frames, len(content))))
+    segments = [len(chunk.side[0])] if chunk.side else []
+    numbers = b"".join(map(varint, (first, *chunk.frames, *segments, len(content))))
     return checked(bytes([kind]) + numbers + content)
 
 
-def read_chunk_start(source: Source, kind: int, header: Header, first: int) -> tuple[tuple[int, ...], int]:
-    """Read a chunk's numbers, which must continue at frame `first`; return frames per stream and the content's length.
+def read_chunk_start(source: Source, kind: int, header: Header, first: int) -> tuple[tuple[int, ...], int, int]:
+    """Read a chunk's numbers, which must continue at frame `first`; return frames per stream, side numbers of
+    each name and the content's length.
 
     Raises:
         TokenFileError: if they are out of range, or claim more codes than the content can hold.
@@ -105,35 +107,35 @@ def read_chunk_start(source: Source, kind: int, header: Header, first: int) -> t
     counts = _counts(frames, header)
     if not any(frames) or sum(counts) > MAX_CODES:
         raise TokenFileError(
-            f"the {what}, byte {source.start}, is not valid: it must hold 1 to {MAX_CODES} codes, got {sum(counts)}"
+            f"the {what}, byte {source.start}, is not valid: it must hold frames, and at most {MAX_CODES} codes, got "
+            f"{sum(counts)}"
         )
     if header.side and frames[header.slow] and first % header.side_period:
         raise TokenFileError(f"the {what}, byte {source.start}, is not valid: it does not begin with a side number")
-    side = _side_bytes(frames, header)
+    segments = source.number(frames[header.slow], what, "its number of side numbers") if header.side else 0
+    side = 4 * len(header.side) * segments
     plain = packed_bytes(counts, [width_of(size) for size in header.sizes])
     length = source.number(side + plain, what, "the length of its content")
     fits = length == side + plain if kind == CHUNK else sum(counts) <= CODES_PER_BYTE * (length - side)
     if not fits:
         raise TokenFileError(f"the {what}, byte {source.start}, is not valid: {length} bytes cannot hold {sum(counts)} codes")
-    return frames, length
+    return frames, segments, length
 
 
 def _counts(frames: Sequence[int], header: Header) -> list[int]:
     return [n for n, sizes in zip(frames, header.codebook_sizes, strict=True) for _ in sizes]
 
 
-def _side_bytes(frames: Sequence[int], header: Header) -> int:
-    return 4 * len(header.side) * -(-frames[header.slow] // header.side_period) if header.side else 0
-
-
-def decode_chunk(kind: int, content: bytes, frames: Sequence[int], header: Header, tables: Tables, offset: int) -> Chunk:
+def decode_chunk(
+    kind: int, content: bytes, frames: Sequence[int], segments: int, header: Header, tables: Tables, offset: int
+) -> Chunk:
     """Undo `encode_chunk`; `offset` is where the record begins.
 
     Raises:
         TokenFileError: if the content cannot have been written so.
     """
-    at = _side_bytes(frames, header)
-    side = tuple(np.frombuffer(content[:at], "<f4").reshape(len(header.side), -1)) if header.side else ()
+    at = 4 * len(header.side) * segments
+    side = tuple(np.frombuffer(content[:at], "<f4").reshape(len(header.side), segments)) if header.side else ()
     counts = _counts(frames, header)
     try:
         if kind == CHUNK:

@@ -66,7 +66,7 @@ class Header:
         header = cls(
             tokens.codec, tokens.weights_hash, tokens.sample_rate, tokens.channels, tuple(map(float, tokens.frame_rates)),
             tuple(tuple(map(int, sizes)) for sizes in tokens.codebook_sizes), n_samples,
-            tuple(tokens.side), tokens.side_period if tokens.side else 0, encoding, dict(tokens.metadata),
+            tuple(sorted(tokens.side)), tokens.side_period if tokens.side else 0, encoding, dict(tokens.metadata),
         )  # fmt: skip
         return header.checked()
 
@@ -176,7 +176,8 @@ def parse_header(content: bytes, offset: int) -> Header:
     if not 1 <= sum(len(sizes) for _, sizes in streams) <= MAX_CODEBOOKS:
         raise fields.fail(f"there must be 1 to {MAX_CODEBOOKS} codebooks")
     side_period = fields.number(MAX_SIDE_PERIOD, name="the side period")
-    side = tuple(fields.string(MAX_NAME, "a side name") for _ in range(fields.number(MAX_SIDE, name="the number of side names")))
+    names = fields.number(MAX_SIDE, name="the number of side names")
+    side = tuple(fields.string(MAX_NAME, "a side name") for _ in range(names))
     if len(set(side)) != len(side) or bool(side) != bool(side_period):
         raise fields.fail("side names must differ, and come with a period")
     header = Header(

@@ -1,6 +1,7 @@
 """Reading token files: whole, piece by piece, from any second on, up to the damage, or only to check them."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from .errors import TokenFileError
 from .tokenfile_bytes import Source, is_seekable
 from .tokenfile_chunk import CHUNK, END, KINDS, TABLE, Chunk, decode_chunk, read_chunk_start
-from .tokenfile_header import ENCODINGS, Header, read_header
+from .tokenfile_header import read_header
 from .tokenfile_index import FOOTER, FOOTER_BYTES, Index, read_end
 from .tokenfile_tables import Tables, most_table_bytes
 from .tokens import Tokens
@@ -135,8 +136,9 @@ class TokenReader:
         Raises:
             TokenFileError: if the file is damaged, unless this is a salvage.
         """
+        self._begun = None
         pieces = list(self)
-        first = min(self._begun, self._frame)
+        first = self.frame if self._begun is None else self._begun
         return self._joined(pieces, max(0, self._whole_samples() - self.header.sample_of(first)))
 
     def verify(self) -> Report:
@@ -168,7 +170,8 @@ class TokenReader:
     # -- records ------------------------------------------------------------------------------------------------
 
     def _restart(self) -> None:
-        self._frame, self._wanted, self._begun = 0, 0, 0
+        self._frame, self._wanted = 0, 0
+        self._begun: int | None = None
         self._totals = [0] * len(self.header.frame_rates)
         self._tables = Tables(self.header.sizes)
         self._ended: Index | None = None
@@ -184,7 +187,7 @@ class TokenReader:
             self._source.read(1, "table")
             self._read_table()
         self._source.jump(at)
-        self._frame = self._begun = first
+        self._frame = first
         self._counting = False
 
     def _next(self) -> Tokens | None:
@@ -193,20 +196,23 @@ class TokenReader:
             kind = self._source.read_some(1)
             if not kind:
                 raise TokenFileError(
-                    f"the file ends at byte {self._source.position} without its end record: it was cut short, or is still being "
-                    "written; read what is whole with salvage"
+                    f"the file ends at byte {self._source.position} without its end record: it was cut short, or is still "
+                    "being written; read what is whole with salvage"
                 )
             if kind[0] == END:
                 self._end(read_end(self._source, self.header))
                 return None
-            if kind[0] == TABLE and self.header.encoding == ENCODINGS[1]:
+            if kind[0] == TABLE and self.header.encoding == "entropy":
                 self._read_table()
-            elif kind[0] in KINDS and (kind[0] == CHUNK or self.header.encoding == ENCODINGS[1]):
+            elif kind[0] == CHUNK or (kind[0] in KINDS and self.header.encoding == "entropy"):
                 piece = self._read_chunk(kind[0])
                 if piece is not None:
                     return piece
             else:
-                raise TokenFileError(f"the record at byte {self._source.start} is of unknown kind {kind[0]}: the file is damaged")
+                raise TokenFileError(
+                    f"the record at byte {self._source.start} is of kind {kind[0]}, which a file of {self.header.encoding} "
+                    "codes does not hold: it is damaged; read what comes before it with salvage"
+                )
 
     def _read_table(self) -> None:
         sizes = self.header.sizes
@@ -220,19 +226,18 @@ class TokenReader:
     def _read_chunk(self, kind: int) -> Tokens | None:
         """Read a chunk; None where all of it lies before the frame that was sought."""
         source, header = self._source, self.header
-        frames, length = read_chunk_start(source, kind, header, self._frame)
+        frames, segments, length = read_chunk_start(source, kind, header, self._frame)
         start = source.start
         content = source.read(length, f"chunk at frame {self._frame}")
         source.check_crc(f"chunk at frame {self._frame}")
         first, self._frame = self._frame, self._frame + frames[header.slow]
         if self._frame <= self._wanted and frames[header.slow]:
-            self._begun = self._frame
             self._count(kind, frames)
             return None
-        chunk = decode_chunk(kind, content, frames, header, self._tables, start)
+        chunk = decode_chunk(kind, content, frames, segments, header, self._tables, start)
         self._count(kind, frames)
         cut = max(0, min(self._wanted - first, frames[header.slow]))
-        self._begun += cut
+        self._begun = first + cut if self._begun is None else self._begun
         return self._tokens(chunk, first, cut)
 
     def _count(self, kind: int, frames: tuple[int, ...]) -> None:
@@ -333,7 +338,10 @@ def read_tok(source: str | Path | BinaryIO, salvage: bool = False, head: bytes =
     """Read a whole `.tok` file.
 
     Raises:
-        TokenFileError: if it is damaged; with `salvage`, only if its header is.
+        TokenFileError: if it is damaged; with `salvage`, only if its header is, and a warning says where reading stopped.
     """
     with TokenReader(source, salvage, head) as reader:
-        return reader.read()
+        tokens = reader.read()
+    if reader.damage:
+        warnings.warn(f"only what comes before the damage was read: {reader.damage}", stacklevel=2)
+    return tokens

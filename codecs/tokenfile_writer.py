@@ -214,10 +214,20 @@ class TokenWriter:
         like = replace(self.header, n_samples=None, metadata={})
         if replace(Header.of(tokens, self._encoding), metadata={}) != like:
             raise ShapeError(f"a piece must have the codec, weights, rates and codebooks that {self._name} began with")
-        for waiting, codes in zip(self._rows, self._arrays(tokens), strict=True):
+        arrays = self._arrays(tokens)
+        self._check_side(tokens)
+        for waiting, codes in zip(self._rows, arrays, strict=True):
             waiting.append(codes)
         for name, waiting in self._side.items():
             waiting.append(tokens.side[name][0].detach().cpu().float().numpy())
+
+    def _check_side(self, tokens: Tokens) -> None:
+        """Refuse a piece whose side numbers are not those of its frames; a segment may be shorter than the period."""
+        period, frames = max(1, self.header.side_period), tokens.streams[self.header.slow].shape[2]
+        if any(not -(-frames // period) <= values.shape[1] <= frames for values in tokens.side.values()):
+            raise ShapeError(f"a piece must hold one side number per segment of up to {period} frames")
+        if len({values.shape[1] for values in tokens.side.values()}) > 1:
+            raise ShapeError("side numbers of all names must be equally many")
 
     def _waiting(self) -> list[int]:
         return [sum(piece.shape[1] for piece in waiting) for waiting in self._rows]
@@ -245,15 +255,15 @@ class TokenWriter:
         self, streams: list[np.ndarray], side: dict[str, np.ndarray], per_chunk: int, last: bool
     ) -> tuple[list[Chunk], list[np.ndarray], dict[str, np.ndarray]]:
         """Return the chunks of `per_chunk` frames that are there, and what is left over; at the end nothing is."""
-        chunks, period = [], self.header.side_period
-        ratios = self.header.ratios
+        chunks, ratios, slow, period = [], self.header.ratios, self.header.slow, max(1, self.header.side_period)
         while _has_chunk(streams, ratios, per_chunk, last):
+            surplus = any(len(values) > -(-streams[slow].shape[1] // period) for values in side.values())
+            if surplus and not last and streams[slow].shape[1] == per_chunk:
+                break  # a segment was cut short: the last chunk will take its number along
             parts = [codes[:, : per_chunk * ratio] for codes, ratio in zip(streams, ratios, strict=True)]
             streams = [codes[:, per_chunk * ratio :] for codes, ratio in zip(streams, ratios, strict=True)]
-            segments = -(-parts[self.header.slow].shape[1] // period) if period else 0
+            segments = per_chunk // period if streams[slow].shape[1] else None
             chunks.append(Chunk(tuple(parts), tuple(values[:segments] for values in side.values())))
-            if any(len(values) < segments for values in side.values()):
-                raise ShapeError(f"these tokens need one side number per {period} frames; some are missing")
             side = {name: values[segments:] for name, values in side.items()}
         return chunks, streams, side
 
@@ -261,7 +271,7 @@ class TokenWriter:
         header, slow = self.header, chunk.frames[self.header.slow]
         weights = repeat_weights(chunk, header.sizes) if header.encoding == "entropy" else [0] * len(header.sizes)
         kind, content = encode_chunk(chunk, header, self._tables, weights)
-        record = chunk_record(kind, self._frame, chunk.frames, content)
+        record = chunk_record(kind, self._frame, chunk, content)
         self._put(record)
         self._index.add(len(record), slow)
         self._frame += slow

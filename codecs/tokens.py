@@ -88,8 +88,7 @@ class Tokens:
         lengths = self.lengths[chosen]
         longest = lengths.amax(0).tolist() if len(lengths) else [0] * len(self.streams)
         streams = tuple(codes[chosen, :, :n] for codes, n in zip(self.streams, longest, strict=True))
-        segments = -(-longest[0] // self.side_period) if self.side_period else 0
-        side = {name: value[chosen, :segments] for name, value in self.side.items()}
+        side = {name: _used(value[chosen], longest[0], self.side_period) for name, value in self.side.items()}
         return replace(self, streams=streams, lengths=lengths, n_samples=self.n_samples[chosen], side=side)
 
     def __repr__(self) -> str:
@@ -152,7 +151,9 @@ class Tokens:
         return replace(self, streams=streams, lengths=lengths, n_samples=n_samples, side=side)
 
     def _cut_side(self, value: Tensor, start: int, stop: int) -> Tensor:
-        return value[:, start // self.side_period : -(-stop // self.side_period)]
+        """Cut side numbers; the last frames keep all that are left, since the last segments may be short."""
+        end = None if stop >= self.streams[0].shape[-1] else -(-stop // self.side_period)
+        return value[:, start // self.side_period : end]
 
     def with_metadata(self, **metadata: str) -> "Tokens":
         """Return the tokens with the user's own strings added."""
@@ -172,3 +173,10 @@ class Tokens:
         from .formats import save_tokens
 
         save_tokens(self, path, **options)
+
+
+def _used(values: Tensor, frames: int, period: int) -> Tensor:
+    """Cut side numbers [items, segments] behind those that the frames take and the last that is not zero."""
+    nonzero = values.ne(0).any(0).nonzero()
+    segments = max(-(-frames // period) if period else 0, int(nonzero[-1]) + 1 if len(nonzero) else 0)
+    return values[:, :segments]
