@@ -26,12 +26,13 @@ HUB = "hf://"
 
 @dataclass(frozen=True)
 class CodecInfo:
-    """A packaged codec as `list_codecs` shows it: names, family, folder, and what it is in numbers."""
+    """A saved codec without its weights: names, family, folder, how many parameters, and what it is in numbers."""
 
     name: str
     aliases: tuple[str, ...]
     family: str
     folder: Path
+    parameters: int
     spec: "CodecSpec"
 
 
@@ -111,7 +112,8 @@ def describe(folder: Path) -> CodecInfo:
     with torch.device("meta"):
         codec = kind(config_from_dict(kind.Config, about["config"]), about["name"])
     aliases = tuple(alias for alias, name in ALIASES.items() if WEIGHTS / name == folder)
-    return CodecInfo(about["name"], aliases, about["family"], folder, codec.spec)
+    parameters = sum(weight.numel() for weight in codec.parameters())
+    return CodecInfo(about["name"], aliases, about["family"], folder, parameters, codec.spec)
 
 
 def list_codecs() -> list[CodecInfo]:

@@ -1,1 +1,98 @@
-""""""
+"""The command `codec`: one file per command; torch is imported by the commands that compute, never by help or completion."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from toneme.cli import convert, decode, encode, info, listing, play, roundtrip, stream
+from toneme.cli.failures import close_pipe, complain, end_on_signals, report
+
+# Typer carries its own copy of click in some versions, so the root of its usage errors is found through one that it exports.
+UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class Commands(TyperGroup):
+    """Commands in the order of their definition, each ending in an exit code and at most one line on stderr."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; whatever it raises becomes a sentence and exit code 1."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (UsageError, typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            complain("interrupted; no unfinished file was left")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            close_pipe()
+            raise typer.Exit(1) from None
+        except Exception as error:
+            report(error)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="codec",
+    cls=Commands,
+    help="Audio to tokens and back with neural codecs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import toneme
+
+        print(f"codec {toneme.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Audio to tokens and back with neural codecs."""
+
+
+app.command("encode")(encode.encode)
+app.command("decode")(decode.decode)
+app.command("info")(info.info)
+app.command("list")(listing.list_)
+app.command("roundtrip")(roundtrip.roundtrip)
+app.command("play")(play.play)
+app.command("convert")(convert.convert)
+app.command("stream")(stream.stream)
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0 done, 1 it failed, 2 it was not understood, 130 interrupted."""
+    try:
+        return app(argv, prog_name="codec", standalone_mode=False) or 0
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+        else:
+            path = error.ctx.command_path if getattr(error, "ctx", None) else "codec"
+            complain(f"{' '.join(error.format_message().split())} (see `{path} --help`)")
+        return error.exit_code
+    except typer.Abort:
+        complain("interrupted; no unfinished file was left")
+        return 130
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    end_on_signals()
+    sys.exit(run())

@@ -1,0 +1,93 @@
+"""`codec decode`: token files to audio files."""
+
+from functools import cache
+from typing import Any
+
+from toneme.cli import options
+from toneme.cli.batch import run_jobs
+from toneme.cli.files import STANDARD, TOKENS, Job, check_target, is_batch, make_parent, plan
+
+
+def decode(
+    inputs: options.Inputs,
+    output: options.Output = None,
+    codec: options.DecodeCodec = None,
+    bits: options.Bits = "16",
+    device: options.Device = "auto",
+    any_weights: options.AnyWeights = False,
+    salvage: options.Salvage = False,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Decode tokens to audio.
+
+    Without -o, the result stands beside the input as NAME.wav; the suffix of -o says the format (wav, flac, ogg, opus, mp3).
+    """
+    subtype = options.subtype_of(bits)
+    jobs = plan(inputs, output, ".wav", TOKENS)
+    models = Models(codec, device)
+    run_jobs(jobs, lambda job: decode_file(models, job, subtype, any_weights, salvage, force), is_batch(inputs), json, describe)
+
+
+class Models:
+    """The codecs that decode files: the one that the user named, or by the name in each file, each loaded once."""
+
+    def __init__(self, named: str | None, device: str) -> None:
+        from toneme.codecs.registry import load
+
+        self.named, self._load = named, cache(lambda name: load(name, device))
+
+    def given(self) -> Any:
+        """Return the codec that the user named, or None."""
+        return self._load(self.named) if self.named else None
+
+    def of(self, name: str, file: str) -> Any:
+        """Return the codec for a file that was made by the codec `name`.
+
+        Raises:
+            CodecNotFoundError: if it is not packaged and the user named none; a file cannot make us load from elsewhere.
+        """
+        from toneme.codecs.errors import CodecNotFoundError
+        from toneme.codecs.registry import codec_names
+
+        if self.named:
+            return self.given()
+        if name not in codec_names():
+            raise CodecNotFoundError(
+                f"{file} was made by the codec {name!r}, which is not packaged: name its folder or hf:// name with --codec"
+            )
+        return self._load(name)
+
+
+def decode_file(models: Models, job: Job, subtype: str, any_weights: bool, salvage: bool, force: bool) -> dict[str, Any]:
+    """Decode one file and return its figures."""
+    from toneme.cli.coding import Clock, decode_pieces, note_clipped_output, with_progress
+    from toneme.cli.sources import open_tokens
+    from toneme.codecs.audio import AudioWriter
+
+    check_target(job, force)
+    clock = Clock()
+    with open_tokens(job.source, models.given(), salvage) as tokens:
+        model = models.of(tokens.codec, tokens.name)
+        make_parent(job.target)
+        spec = model.spec
+        writer = AudioWriter(str(job.target), spec.sample_rate, spec.channels, subtype, n_samples=tokens.length())
+        with writer:
+            for block in with_progress(decode_pieces(model, tokens, tokens.length, any_weights), tokens.name, tokens.length()):
+                writer.write(block)
+    note_clipped_output(job.target, writer.clipped)
+    seconds = writer.n_samples / spec.sample_rate
+    return {
+        "input": str(job.source), "output": str(job.target), "codec": model.name, "seconds": round(seconds, 6),
+        "samples": writer.n_samples, "sample_rate": spec.sample_rate, "channels": spec.channels, "clipped": writer.clipped,
+        "realtime_factor": round(seconds / clock.seconds, 2),
+    }  # fmt: skip
+
+
+def describe(done: dict[str, Any]) -> str:
+    """Return one line about a decoded file."""
+    target = "stdout" if done["output"] == str(STANDARD) else done["output"]
+    return (
+        f"{done['input']} -> {target}: {done['seconds']:.2f} s at {done['sample_rate']} Hz by {done['codec']}, "
+        f"{done['realtime_factor']:.1f} x real time"
+    )

@@ -1,0 +1,85 @@
+"""From an exception to one sentence with a remedy, and from a signal to a clean end."""
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+REMEDIES = {
+    errno.ENOSPC: "no space is left on the device; free some, or write elsewhere with -o",
+    errno.EDQUOT: "your disk quota is used up; free some space, or write elsewhere with -o",
+    errno.EACCES: "permission denied; check who owns it, or name another place",
+    errno.EPERM: "permission denied; check who owns it, or name another place",
+    errno.EROFS: "the file system is read-only; write elsewhere with -o",
+    errno.ENOENT: "no such file or folder; check the name",
+    errno.ENOTDIR: "a part of this path is a file and not a folder; name another place",
+    errno.EISDIR: "this is a folder; name a file",
+    errno.ENAMETOOLONG: "the name is too long; name another place with -o",
+    errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
+    errno.EIO: "the device reports an error; check the disk",
+}
+
+
+def explain(error: BaseException) -> str:
+    """Return one sentence about what went wrong and what to do."""
+    from toneme.codecs.errors import TonemeError
+
+    if isinstance(error, TonemeError):
+        return one_line(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "out of memory: use --device cpu, or close other programs"
+    if isinstance(error, OSError) and error.errno:
+        return _explain_os(error)
+    return (
+        f"unexpected {type(error).__name__} ({one_line(error)[:200]}): this is a bug; "
+        "set TONEME_DEBUG=1 to see where, and report it"
+    )
+
+
+def _explain_os(error: OSError) -> str:
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)]
+    reason = REMEDIES.get(error.errno or 0, f"{error.strerror or error}; check the path and the device")
+    return f"{names[-1]}: {reason}" if names else reason
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's message without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def complain(message: str) -> None:
+    """Write one line to stderr."""
+    print(f"codec: {message}", file=sys.stderr, flush=True)
+
+
+def debugging() -> bool:
+    """Return whether the user asked for tracebacks."""
+    return os.environ.get("TONEME_DEBUG", "") not in ("", "0")
+
+
+def report(error: BaseException) -> None:
+    """Write what went wrong to stderr; the traceback too where the user asked for it."""
+    if debugging():
+        traceback.print_exception(error)
+    complain(explain(error))
+
+
+def end_on_signals() -> None:
+    """Turn SIGTERM and SIGHUP into an exit that unwinds, so that unfinished files are removed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+            signal.signal(getattr(signal, name), _unwind)
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def close_pipe() -> None:
+    """Point stdout at nothing after its reader went away, so that the interpreter's last flush is silent."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # stdout is no real file (under a test runner), so nothing flushes it at exit
+        return

@@ -1,0 +1,72 @@
+"""The options that commands share, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def complete_codec(incomplete: str) -> list[str]:
+    """Return the packaged codecs whose names begin so; reads folder names only."""
+    from toneme.codecs.registry import codec_names
+
+    return [name for name in codec_names() if name.startswith(incomplete)]
+
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(metavar="IN...", help="A file, several, a folder (with all below it), or - for stdin.", show_default=False),
+]
+Input = Annotated[Path, typer.Argument(metavar="IN", help="A file, or - for stdin.", show_default=False)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="File to write, - for stdout, or a folder for several inputs.", show_default="beside the input"
+    ),
+]
+CodecName = Annotated[
+    str,
+    typer.Option("--codec", "-c", help="A name, a codec's folder, or hf://org/name, @REVISION may follow.", autocompletion=complete_codec),
+]
+DecodeCodec = Annotated[
+    str | None,
+    typer.Option(
+        "--codec",
+        "-c",
+        help="The codec's name, folder or hf:// name.",
+        autocompletion=complete_codec,
+        show_default="as the file says",
+    ),
+]
+Codebooks = Annotated[
+    int | None, typer.Option("--codebooks", "-n", min=1, help="How many codebooks to use.", show_default="all")
+]
+Bitrate = Annotated[
+    float | None,
+    typer.Option("--bitrate", "-b", help="Highest nominal rate in kbps, instead of --codebooks.", show_default="all"),
+]
+Device = Annotated[str, typer.Option("--device", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files whose names were not given with -o.")]
+Salvage = Annotated[
+    bool, typer.Option("--salvage", help="Take what is whole of a damaged or cut input instead of refusing it.")
+]
+AnyWeights = Annotated[bool, typer.Option("--any-weights", help="Decode though other weights made the tokens.")]
+
+Bits = Annotated[str, typer.Option("--bits", help="Samples of lossless output: 16, 24 or float.")]
+SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+
+
+def subtype_of(bits: str) -> str:
+    """Return the name that audio writers have for a choice of --bits; others are a usage error."""
+    if bits not in SUBTYPES:
+        raise typer.BadParameter(f"--bits must be one of {', '.join(SUBTYPES)}; got {bits!r}")
+    return SUBTYPES[bits]
+
+
+def check_depth(codebooks: int | None, bitrate: float | None) -> None:
+    """Raise a usage error where both ways to say the rate were used, or the rate is none."""
+    if codebooks is not None and bitrate is not None:
+        raise typer.BadParameter("give either --codebooks or --bitrate, not both")
+    if bitrate is not None and not 0 < bitrate < float("inf"):
+        raise typer.BadParameter(f"--bitrate must be a positive number of kbps; got {bitrate:g}")

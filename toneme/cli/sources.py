@@ -1,0 +1,125 @@
+"""Token files of any format, opened so that they can be decoded piece by piece."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from toneme.cli.failures import complain
+from toneme.cli.files import STANDARD
+
+if TYPE_CHECKING:
+    from toneme.codecs.base import Codec
+    from toneme.codecs.tokenfile import TokenReader
+    from toneme.codecs.tokens import Tokens
+
+HEAD_BYTES = 16
+
+
+class TokenSource:
+    """One item's tokens in pieces.
+
+    Attributes:
+        name: how messages call the file.
+        codec: name of the codec that made the tokens.
+        salvage: stop at the first damage, with a warning, instead of raising.
+    """
+
+    def __init__(self, name: str, content: "TokenReader | Tokens", salvage: bool = False) -> None:
+        self.name, self.content, self.salvage = name, content, salvage
+        self._told: int | None = None
+        self._seen = 0
+
+    @property
+    def codec(self) -> str:
+        return self.content.codec if _is_tokens(self.content) else self.content.header.codec
+
+    def length(self) -> int | None:
+        """Return the samples of the whole, None while they are not known."""
+        if _is_tokens(self.content):
+            return int(self.content.n_samples[0])
+        return self._told if self.salvage else self.content.header.n_samples
+
+    def __iter__(self) -> Iterator["Tokens"]:
+        """Yield the pieces.
+
+        Raises:
+            TokenFileError: if the file is damaged, unless this is a salvage.
+        """
+        if _is_tokens(self.content):
+            yield self.content
+            return
+        with named(self.name):
+            for piece in self.content:
+                self._seen += int(piece.n_samples[0])
+                yield piece
+        whole = self.content.header.n_samples
+        self._told = self._seen if self.content.damage or whole is None else whole
+        if self.content.damage:
+            complain(f"warning: {self.name}: {self.content.damage}")
+
+
+@contextmanager
+def open_tokens(source: Path, codec: "Codec | None" = None, salvage: bool = False) -> Iterator[TokenSource]:
+    """Open a token file of any format, or stdin.
+
+    Args:
+        source: a path or `STANDARD`.
+        codec: for formats that do not say which codec made them.
+        salvage: take what comes before the first damage.
+
+    Raises:
+        TokenFileError: if it is missing, of no known format, or damaged from the start.
+    """
+    from toneme.codecs.errors import TokenFileError
+    from toneme.codecs.formats import read_tokens
+    from toneme.codecs.tokenfile import MAGIC, TokenReader
+
+    name = "standard input" if source == STANDARD else str(source)
+    if source != STANDARD and source.is_dir():
+        raise TokenFileError(f"{source} is a folder: name a token file in it")
+    file = cast(BinaryIO, sys.stdin.buffer) if source == STANDARD else _open(source)
+    with file:
+        head = file.read(len(MAGIC))
+        if not head:
+            raise TokenFileError(f"{name} is empty (0 bytes): encode or fetch it again")
+        if not head.startswith(MAGIC):
+            with named(name):
+                tokens = read_tokens(io.BytesIO(head + file.read()), codec)
+            if tokens.batch != 1:
+                raise TokenFileError(f"{name} holds {tokens.batch} items: save each by tokens[i].save(path) first")
+            yield TokenSource(name, tokens)
+            return
+        if file.seekable():
+            file.seek(0)
+            head = b""
+        with named(name):
+            reader = TokenReader(file, salvage, head)
+        yield TokenSource(name, reader, salvage)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put the file's name before the message of a TokenFileError."""
+    from toneme.codecs.errors import TokenFileError
+
+    try:
+        yield
+    except TokenFileError as error:
+        text = str(error)
+        raise TokenFileError(text if name in text else f"{name}: {text}") from None
+
+
+def _open(path: Path) -> BinaryIO:
+    from toneme.codecs.errors import TokenFileError
+
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise TokenFileError(f"{path} cannot be read ({error.strerror}): check the name and the permissions") from None
+
+
+def _is_tokens(content: object) -> bool:
+    return hasattr(content, "n_samples")

@@ -1,0 +1,188 @@
+"""`codec stream`: live audio on stdin to tokens on stdout, and back, each piece as soon as it is certain."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
+
+import typer
+
+from toneme.cli import options
+from toneme.cli.failures import complain
+from toneme.cli.files import STANDARD
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from toneme.codecs.audio_wav import PcmFormat
+
+ENCODINGS = ("s16le", "f32le")
+HEAD_BYTES = 12  # what tells a WAV from bare samples
+
+Decode = Annotated[bool, typer.Option("--decode", help="Turn tokens on stdin into audio on stdout.")]
+Rate = Annotated[int | None, typer.Option("--rate", min=1, help="Hz of bare samples on stdin.", show_default="the codec's")]
+Channels = Annotated[
+    int | None, typer.Option("--channels", min=1, help="Channels of bare samples on stdin.", show_default="the codec's")
+]
+Format = Annotated[str, typer.Option("--format", help=f"Bare samples: {' or '.join(ENCODINGS)}.")]
+Wav = Annotated[bool, typer.Option("--wav", help="With --decode: write a WAV header before the samples.")]
+ChunkMs = Annotated[
+    float, typer.Option("--chunk-ms", min=1, max=60_000, help="Audio per chunk of the token stream: less is sooner.")
+]
+
+
+def stream(
+    decode: Decode = False,
+    codec: options.CodecName = "default",
+    codebooks: options.Codebooks = None,
+    bitrate: options.Bitrate = None,
+    rate: Rate = None,
+    channels: Channels = None,
+    format: Format = "s16le",  # noqa: A002 - the option's name
+    wav: Wav = False,
+    chunk_ms: ChunkMs = 100,
+    device: options.Device = "auto",
+    any_weights: options.AnyWeights = False,
+) -> None:
+    """Code live audio: bare samples or WAV on stdin to a token stream on stdout; --decode for the way back.
+
+    The token stream is a .tok file: what is piped into a file can be decoded, played and sought in.
+    """
+    options.check_depth(codebooks, bitrate)
+    _check(decode, rate, channels, format, wav, codebooks, bitrate)
+    from toneme.cli.coding import choose_depth
+    from toneme.codecs.registry import load
+
+    model = load(codec, device)
+    if decode:
+        decode_stream(model, format, wav, any_weights)
+    else:
+        encode_stream(model, choose_depth(model, codebooks, bitrate), rate, channels, format, chunk_ms)
+
+
+def _check(decode: bool, rate: Any, channels: Any, encoding: str, wav: bool, codebooks: Any, bitrate: Any) -> None:
+    if encoding not in ENCODINGS:
+        raise typer.BadParameter(f"--format must be {' or '.join(ENCODINGS)}; got {encoding!r}")
+    if decode and (rate, channels, codebooks, bitrate) != (None, None, None, None):
+        raise typer.BadParameter(
+            "--rate, --channels, --codebooks and --bitrate are of no use with --decode: the tokens say them"
+        )
+    if wav and not decode:
+        raise typer.BadParameter("--wav goes with --decode; a WAV on stdin is recognised")
+
+
+def encode_stream(model: Any, codebooks: int, rate: int | None, channels: int | None, encoding: str, chunk_ms: float) -> None:
+    """Read audio from stdin as it comes and write the token stream; an interrupt ends the stream properly."""
+    from toneme.codecs.audio_wav import PcmFormat
+    from toneme.codecs.errors import AudioError
+    from toneme.codecs.tokenfile import TokenWriter
+
+    spec = model.spec
+    encoder = model.stream_encoder(codebooks=codebooks)
+    with TokenWriter(sys.stdout.buffer, chunk_seconds=chunk_ms / 1000) as writer:
+        pcm = PcmFormat(rate or spec.sample_rate, channels or spec.channels, encoding)
+        interrupted = False
+        try:
+            for block in live_audio(cast(BinaryIO, sys.stdin.buffer), pcm, spec):
+                writer.write(encoder.push_tokens(block[None].to(model.device)))
+        except KeyboardInterrupt:
+            interrupted = True
+        if not encoder.n_samples:
+            raise AudioError("no audio came on stdin: pipe bare samples or a WAV into it")
+        writer.write(encoder.flush_tokens())
+    if interrupted:
+        complain("interrupted; the token stream was ended properly")
+        raise typer.Exit(130)
+
+
+def live_audio(stdin: BinaryIO, pcm: "PcmFormat", spec: Any) -> Iterator["Tensor"]:
+    """Yield audio [channels, samples] at the codec's rate as it arrives.
+
+    Raises:
+        AudioError: if a WAV header is damaged, or the audio cannot be brought to the codec's rate and channels.
+    """
+    from toneme.codecs.audio_resampling import Resampler, check_mix, mix_channels
+
+    pcm, pieces = sniff(stdin, pcm)
+    check_mix(pcm.channels, spec.channels)
+    mixed = min(pcm.channels, spec.channels)
+    resampler = Resampler(pcm.sample_rate, spec.sample_rate, mixed) if pcm.sample_rate != spec.sample_rate else None
+    for block in samples(pieces, pcm):
+        block = mix_channels(block, mixed)
+        yield mix_channels(resampler.push(block) if resampler else block, spec.channels)
+    if resampler:
+        import torch
+
+        yield mix_channels(resampler.push(torch.zeros(mixed, 0), last=True), spec.channels)
+
+
+def sniff(stdin: BinaryIO, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[bytes]]":
+    """Return the layout of the samples (a WAV's own where stdin is one) and their bytes as they arrive.
+
+    Raises:
+        AudioError: if it is a WAV of samples that are not plain, or its header is damaged.
+    """
+    from toneme.codecs.audio_wav import is_wav, read_fully, read_header
+    from toneme.codecs.errors import AudioError
+
+    head = read_fully(stdin, HEAD_BYTES)
+    if not is_wav(head):
+        return pcm, _arriving(stdin, head, None)
+    header = read_header(cast(BinaryIO, _After(head, stdin)))
+    if header.pcm is None:
+        raise AudioError("the WAV on stdin does not hold plain samples: convert it to 16-bit PCM first")
+    return header.pcm, _arriving(stdin, b"", header.data_bytes)
+
+
+class _After:
+    """A stream with bytes put back before it."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, size: int) -> bytes:
+        data, self._head = self._head[:size], self._head[size:]
+        return data or self._rest.read(size)
+
+
+def _arriving(stdin: BinaryIO, head: bytes, limit: int | None) -> Iterator[bytes]:
+    """Yield bytes as soon as there are any."""
+    if head:
+        yield head
+    read = getattr(stdin, "read1", stdin.read)
+    while limit is None or limit > 0:
+        data = read(1 << 16 if limit is None else min(limit, 1 << 16))
+        if not data:
+            return
+        limit = None if limit is None else limit - len(data)
+        yield data
+
+
+def samples(pieces: Iterator[bytes], pcm: "PcmFormat") -> Iterator["Tensor"]:
+    """Yield audio [channels, samples] of whole frames."""
+    import torch
+
+    from toneme.codecs.audio_wav import from_bytes
+
+    waiting = b""
+    for piece in pieces:
+        waiting += piece
+        whole = len(waiting) // pcm.frame_bytes * pcm.frame_bytes
+        if whole:
+            yield torch.from_numpy(from_bytes(waiting[:whole], pcm)).T.contiguous()
+        waiting = waiting[whole:]
+
+
+def decode_stream(model: Any, encoding: str, wav: bool, any_weights: bool) -> None:
+    """Read a token stream from stdin and write samples as soon as they are certain."""
+    from toneme.cli.coding import decode_pieces, pcm_bytes
+    from toneme.cli.sources import open_tokens
+    from toneme.codecs.audio_wav import PcmFormat, make_header
+
+    out = sys.stdout.buffer
+    with open_tokens(STANDARD, model) as tokens:
+        if wav:
+            out.write(make_header(PcmFormat(model.spec.sample_rate, model.spec.channels, encoding), None))
+            out.flush()
+        for block in decode_pieces(model, tokens, tokens.length, any_weights):
+            out.write(pcm_bytes(block, encoding))
+            out.flush()
