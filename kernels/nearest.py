@@ -77,17 +77,20 @@ def rvq_encode(x: Tensor, codebooks: Tensor, half_norms: Tensor | None = None) -
         raise ShapeError(f"a codebook has at least one code; got codebooks {list(codebooks.shape)}")
     x, codebooks = x.detach().float(), codebooks.detach().float()
     half = _half_norms(codebooks) if half_norms is None else half_norms.detach().float()
-    return _rvq_encode(x, codebooks, half)
+    # The first call of a custom operator imports a thousand modules of torch (3 s), so only the compiler gets to see it.
+    return _rvq_encode(x, codebooks, half) if torch.compiler.is_compiling() else _search(x, codebooks, half)
 
 
 _half_norms = half_norms  # the argument of the two functions above has the same name
 
 
-@torch.library.custom_op("toneme::rvq_encode", mutates_args=())
-def _rvq_encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
+def _search(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     if x.shape[0] == 0 or codebooks.shape[0] == 0:
         return x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)
     return chunked.encode(x.contiguous(), codebooks.contiguous(), half_norms)
+
+
+_rvq_encode = torch.library.custom_op("toneme::rvq_encode", _search, mutates_args=())
 
 
 @_rvq_encode.register_fake
