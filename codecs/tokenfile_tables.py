@@ -90,7 +90,8 @@ class Learner:
     def add(self, literals: Sequence[np.ndarray], frames: int) -> None:
         """Count the codes of one chunk."""
         for recent, codes in zip(self._recent, literals, strict=True):
-            recent += np.bincount(codes, minlength=len(recent))
+            counts = np.bincount(codes)
+            recent[: len(counts)] += counts
         self._frames += frames
 
     def whole(self) -> Tables | None:

@@ -262,7 +262,7 @@ class TokenWriter:
                 break  # a segment was cut short: the last chunk will take its number along
             parts = [codes[:, : per_chunk * ratio] for codes, ratio in zip(streams, ratios, strict=True)]
             streams = [codes[:, per_chunk * ratio :] for codes, ratio in zip(streams, ratios, strict=True)]
-            segments = per_chunk // period if streams[slow].shape[1] else None
+            segments = per_chunk // period if streams[slow].shape[1] else MAX_FRAMES
             chunks.append(Chunk(tuple(parts), tuple(values[:segments] for values in side.values())))
             side = {name: values[segments:] for name, values in side.items()}
         return chunks, streams, side

@@ -1,0 +1,397 @@
+"""The token file: round trips, pieces, seeking, sizes, damage at every byte, and the errors that name it."""
+
+import errno
+import io
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from crc32c import crc32c
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from toneme.codecs import tokenfile_writer
+from toneme.codecs.errors import ShapeError, TokenFileError
+from toneme.codecs.tokenfile import TokenReader, TokenWriter, read_tok, write_tok
+from toneme.codecs.tokens import Tokens
+
+from .tokensets import assert_same, make_tokens, token_sets
+
+SPECIFICATION = Path(tokenfile_writer.__file__).with_name("TOKENFILE.md")
+
+
+def to_bytes(tokens: Tokens, **options) -> bytes:
+    file = io.BytesIO()
+    write_tok(tokens, file, **options)
+    return file.getvalue()
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that cannot be sought, given out a few at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(min(size, 7) if size >= 0 else size)
+
+
+# -- round trips ----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(token_sets(), st.sampled_from(["packed", "entropy"]), st.sampled_from([None, 0.2, 1.0]))
+def test_any_tokens_come_back_bit_by_bit(tokens, encoding, chunk_seconds):
+    data = to_bytes(tokens, encoding=encoding, chunk_seconds=chunk_seconds)
+    assert_same(read_tok(io.BytesIO(data)), tokens)
+    assert_same(read_tok(Pipe(data)), tokens)
+    assert TokenReader(io.BytesIO(data)).verify().damage is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(token_sets(), st.lists(st.integers(0, 200), max_size=8), st.booleans())
+def test_pieces_of_any_length_make_the_same_file(tokens, cuts, flush):
+    frames = min(codes.shape[2] for codes in tokens.streams)
+    step = max(1, tokens.side_period)
+    edges = sorted({0, frames, *(min(cut * step, frames) for cut in cuts)})
+    file = io.BytesIO()
+    with TokenWriter(file, like=tokens) as writer:
+        for start, stop in zip(edges, edges[1:], strict=False):
+            writer.write(tokens.frames(start, stop))
+            if flush:
+                writer.flush()
+    assert_same(read_tok(io.BytesIO(file.getvalue())), tokens)
+
+
+def test_pieces_of_a_stream_count_their_samples_at_the_end():
+    tokens = make_tokens(120)
+    first, rest = tokens.frames(0, 50), tokens.frames(50, 120)
+    zero = torch.zeros(1, dtype=torch.int64)
+    file = io.BytesIO()
+    with TokenWriter(file) as writer:
+        writer.write(replace(first, n_samples=zero))
+        writer.write(replace(rest, n_samples=tokens.n_samples))
+    assert_same(read_tok(io.BytesIO(file.getvalue())), tokens)
+
+
+def test_segments_shorter_than_the_period_keep_their_numbers():
+    """EnCodec at 48 kHz: 95,120 samples are segments of 150, 149 and 1 frames, each with its scale."""
+    tokens = make_tokens(300, sizes=((1024,) * 4,), rate=150.0, side_period=150)
+    tokens = replace(tokens, side={"scale": torch.tensor([[0.5, 0.25, 0.125]])})
+    for chunk_seconds in (1.0, 2.0, 9.0):
+        assert_same(read_tok(io.BytesIO(to_bytes(tokens, chunk_seconds=chunk_seconds))), tokens)
+    file = io.BytesIO()
+    with TokenWriter(file, chunk_seconds=1.0) as writer:
+        writer.write(tokens.frames(0, 150))
+        writer.flush()
+        writer.write(tokens.frames(150, 300))
+        writer.flush()
+    assert_same(read_tok(io.BytesIO(file.getvalue())), tokens)
+
+
+def test_an_empty_file_of_a_known_codec():
+    tokens = make_tokens(0)
+    assert_same(read_tok(io.BytesIO(to_bytes(tokens))), tokens)
+
+
+def test_codebooks_beyond_sixteen_bits_are_packed():
+    tokens = make_tokens(50, sizes=((1 << 18, 1000),), repeat=0.9)
+    data = to_bytes(tokens)
+    assert_same(read_tok(io.BytesIO(data)), tokens)
+    assert TokenReader(io.BytesIO(data)).verify().entropy == 0
+
+
+# -- reading in pieces ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ratios", "period"), [(((1024,) * 8,), (1,), 0), (((4096,),) * 3, (1, 2, 4), 0), (((64,),), (1,), 30)]
+)
+def test_pieces_join_to_the_whole_and_seeking_starts_anywhere(sizes, ratios, period):
+    tokens = make_tokens(400, sizes=sizes, ratios=ratios, side_period=period)
+    data = to_bytes(tokens, chunk_seconds=1.1)
+    pieces = list(TokenReader(io.BytesIO(data)))
+    assert len(pieces) > 4
+    assert sum(int(piece.n_samples) for piece in pieces) == int(tokens.n_samples)
+    for kind in (io.BytesIO, Pipe):
+        for seconds in (0.0, 1.0, 3.333, 7.99):
+            reader = TokenReader(kind(data))
+            at = reader.seek(seconds)
+            frame = round(at * 50)
+            assert frame <= seconds * 50 < frame + max(1, period)
+            assert_same(reader.read(), tokens.frames(frame, 400))
+
+
+def test_seeking_back_and_beyond_the_end():
+    tokens = make_tokens(400)
+    reader = TokenReader(io.BytesIO(to_bytes(tokens)))
+    assert reader.seek(99) == 99.0
+    assert reader.read().streams[0].shape[2] == 0
+    assert reader.seek(2) == 2.0
+    assert_same(reader.read(), tokens.frames(100, 400))
+    pipe = TokenReader(Pipe(to_bytes(tokens, chunk_seconds=1)))
+    pipe.next()
+    with pytest.raises(TokenFileError, match="cannot go back"):
+        pipe.seek(0)
+
+
+def test_seeking_behind_a_table_finds_it():
+    tokens = make_tokens(20000, sizes=((64,) * 4,), skew=6.0)
+    data = to_bytes(tokens)
+    reader = TokenReader(io.BytesIO(data))
+    assert reader.verify().tables == 1
+    reader.seek(300)
+    assert_same(reader.read(), tokens.frames(15000, 20000))
+
+
+def test_a_stream_learns_tables_as_it_goes():
+    tokens = make_tokens(20000, sizes=((256,) * 4,), skew=6.0)
+    file = io.BytesIO()
+    with TokenWriter(file) as writer:
+        for start in range(0, 20000, 500):
+            writer.write(tokens.frames(start, start + 500))
+    report = TokenReader(io.BytesIO(file.getvalue())).verify()
+    assert report.tables >= 1
+    assert report.entropy > report.packed
+    assert len(file.getvalue()) < 20000 * 4 * 0.9
+    assert_same(read_tok(io.BytesIO(file.getvalue())), tokens)
+
+
+def test_a_reader_of_a_pipe_learns_the_samples_at_the_end():
+    tokens = make_tokens(100)
+    file = io.BytesIO()
+    with TokenWriter(file) as writer:
+        writer.write(tokens)
+    reader = TokenReader(Pipe(file.getvalue()))
+    assert reader.header.n_samples is None
+    list(reader)
+    assert reader.header.n_samples == int(tokens.n_samples)
+    assert TokenReader(io.BytesIO(file.getvalue())).header.n_samples == int(tokens.n_samples)
+
+
+def test_a_live_stream_can_be_read_before_it_ends():
+    tokens = make_tokens(200)
+    file = io.BytesIO()
+    writer = TokenWriter(file, chunk_seconds=1)
+    writer.write(tokens.frames(0, 70))
+    writer.flush()
+    reader = TokenReader(Pipe(file.getvalue()), salvage=True)
+    assert torch.equal(reader.read().codes, tokens.codes[..., :70])
+    assert reader.damage
+    assert "still being written" in reader.damage
+    writer.abort()
+
+
+# -- sizes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [30, 60, 600])
+def test_size_of_codes_that_nothing_can_be_learnt_from(seconds):
+    """The worst case, from 30 s on: at most 1 % over bit-packed, at least 35 % under uint16."""
+    tokens = replace(make_tokens(seconds * 50), metadata={})
+    size, codes = len(to_bytes(tokens)), tokens.codes.numel()
+    assert size <= codes * 10 / 8 * 1.01
+    assert size <= codes * 2 * 0.65
+
+
+def test_repeats_and_skew_are_exploited():
+    assert len(to_bytes(make_tokens(3000, repeat=0.5))) < 0.65 * 3000 * 10
+    assert len(to_bytes(make_tokens(30000, sizes=((1024,) * 2,), skew=3.0))) < 0.93 * 30000 * 2 * 10 / 8
+    assert len(to_bytes(make_tokens(30000, sizes=((6561,),)))) < 0.985 * 30000 * 13 / 8
+
+
+# -- damage ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_cut_at_every_byte_is_one_error_or_a_salvage_of_whole_chunks():
+    tokens = make_tokens(150, sizes=((1024,) * 2,))
+    data = to_bytes(tokens, chunk_seconds=1)
+    first = len(to_bytes(make_tokens(0, sizes=((1024,) * 2,))))
+    header = next(n for n in range(first) if _opens(data[:n]))
+    chunk = next(n for n in range(header, len(data)) if _frames(data[:n]) == 50)
+    for n in range(len(data)):
+        with pytest.raises(TokenFileError, match=r"byte \d+|is empty") as caught:
+            read_tok(io.BytesIO(data[:n]))
+        assert "\n" not in str(caught.value)
+        if n >= header:
+            assert _frames(data[:n]) == (0 if n < chunk else 50 * min(3, (n - header) // (chunk - header)))
+    assert _frames(data) == 150
+
+
+def _opens(data: bytes) -> bool:
+    try:
+        TokenReader(io.BytesIO(data))
+    except TokenFileError:
+        return False
+    return True
+
+
+def _frames(data: bytes) -> int:
+    return TokenReader(io.BytesIO(data), salvage=True).read().codes.shape[2]
+
+
+def test_every_flipped_bit_is_noticed():
+    tokens = make_tokens(40, sizes=((1024,),))
+    data = to_bytes(tokens)
+    for at in range(len(data)):
+        for bit in range(8):
+            broken = bytearray(data)
+            broken[at] ^= 1 << bit
+            with pytest.raises(TokenFileError):
+                read_tok(io.BytesIO(bytes(broken)))
+
+
+def test_salvage_says_where_it_stopped():
+    tokens = make_tokens(300)
+    data = bytearray(to_bytes(tokens, chunk_seconds=1))
+    data[len(data) // 2] ^= 1
+    reader = TokenReader(io.BytesIO(bytes(data)), salvage=True)
+    part = reader.read()
+    frames = part.codes.shape[2]
+    assert 0 < frames < 300
+    assert frames % 50 == 0
+    assert_same(part, tokens.frames(0, frames))
+    assert reader.damage
+    assert re.search(rf"chunk at frame {frames} at byte \d+ is damaged: its CRC32C", reader.damage)
+    with pytest.warns(UserWarning, match=r"chunk at frame .* is damaged"):
+        read_tok(io.BytesIO(bytes(data)), salvage=True)
+    report = TokenReader(io.BytesIO(bytes(data))).verify()
+    assert report.damage == reader.damage
+    assert report.frames == (frames,)
+
+
+def test_a_missing_chunk_is_noticed_though_every_checksum_holds():
+    data = to_bytes(make_tokens(150, sizes=((1024,) * 2,)), chunk_seconds=1)
+    header = next(n for n in range(len(data)) if _opens(data[:n]))
+    chunk = next(n for n in range(header, len(data)) if _frames(data[:n]) == 50) - header
+    with pytest.raises(TokenFileError, match="begins at frame 50 where frame 0 was expected"):
+        read_tok(io.BytesIO(data[:header] + data[header + chunk :]))
+
+
+def recrc(data: bytearray, start: int, end: int) -> bytes:
+    """Return the file with the CRC of the record [start, end) made right again."""
+    data[end - 4 : end] = struct.pack("<I", crc32c(bytes(data[start : end - 4])))
+    return bytes(data)
+
+
+def test_a_newer_version_is_refused():
+    data = bytearray(to_bytes(make_tokens(10)))
+    data[4] = 2
+    with pytest.raises(TokenFileError, match="version 2, at byte 4, and this program reads up to version 1: install a newer"):
+        read_tok(io.BytesIO(bytes(data)))
+
+
+def test_codes_out_of_range_are_refused():
+    data = bytearray(to_bytes(make_tokens(8, sizes=((1000,),)), encoding="packed"))
+    start = next(n for n in range(len(data)) if _opens(bytes(data[:n])))
+    data[start + 4 : start + 14] = b"\xff" * 10
+    with pytest.raises(TokenFileError, match=rf"chunk at byte {start} is not valid: codebook 0 has 1000 codes.* code 1023"):
+        read_tok(io.BytesIO(recrc(data, start, start + 18)))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"", "is empty"), (b"RIFF1234WAVE", "begins with 52 49 46 46 at byte 0"), (b"\xffTO", "byte 3")]
+)
+def test_foreign_files(data, message):
+    with pytest.raises(TokenFileError, match=message):
+        read_tok(io.BytesIO(data))
+
+
+def test_bytes_after_the_end_are_refused():
+    with pytest.raises(TokenFileError, match="bytes follow the end"):
+        read_tok(io.BytesIO(to_bytes(make_tokens(10)) + b"x"))
+
+
+# -- writing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_path_appears_only_when_the_file_is_whole(tmp_path):
+    tokens, path = make_tokens(300), tmp_path / "made.tok"
+    with pytest.raises(KeyboardInterrupt), TokenWriter(path) as writer:
+        writer.write(tokens)
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with TokenWriter(path) as writer:
+        writer.write(tokens)
+        assert not path.exists()
+    assert_same(read_tok(path), tokens)
+    assert [file.name for file in tmp_path.iterdir()] == ["made.tok"]
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    with pytest.raises(TokenFileError, match="cannot be written"):
+        write_tok(make_tokens(10), tmp_path / "missing" / "made.tok")
+
+
+def test_a_full_disk_is_one_sentence():
+    class Full(io.BytesIO):
+        def write(self, data) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(TokenFileError, match="No space left on device"):
+        write_tok(make_tokens(10), Full())
+
+
+def test_wrong_pieces_are_refused():
+    tokens = make_tokens(50)
+    writer = TokenWriter(io.BytesIO(), like=tokens)
+    with pytest.raises(ShapeError, match="began with"):
+        writer.write(make_tokens(50, sizes=((1024,) * 4,)))
+    with pytest.raises(ShapeError, match="one item"):
+        writer.write(make_tokens(50, batch=2))
+    with pytest.raises(ShapeError, match="from 0 to 1023"):
+        writer.write(replace(tokens, streams=(tokens.codes + 1024,)))
+    with pytest.raises(ShapeError, match="one side number per segment"):
+        made = make_tokens(50, side_period=10)
+        TokenWriter(io.BytesIO()).write(replace(made, side={"scale": torch.ones(1, 2)}))
+    writer.close()
+    with pytest.raises(TokenFileError, match="was closed"):
+        writer.write(tokens)
+    with pytest.raises(TokenFileError, match="no header yet"), TokenWriter(io.BytesIO()):
+        pass
+
+
+def test_metadata_that_the_format_cannot_hold():
+    with pytest.raises(TokenFileError, match="metadata value must be from 0 to 65536"):
+        to_bytes(make_tokens(10).with_metadata(novel="x" * 100_000))
+
+
+# -- the specification ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", [0, 1])
+def test_the_worked_examples_of_the_specification(example):
+    blocks = re.findall(r"```hex\n(.*?)```", SPECIFICATION.read_text(), re.DOTALL)
+    lines = [line.split("#")[0] for line in blocks[example].splitlines()]
+    data = bytes.fromhex("".join(lines))
+    if example == 0:
+        tokens = _example(((0, 1, 2, 3), (1023, 512, 1, 0)), sizes=((1024, 1024),))
+    else:
+        tokens = _example(((2,) * 3 + (0,) * 37,), sizes=((3,),))
+    assert data == to_bytes(tokens)
+    assert_same(read_tok(io.BytesIO(data)), tokens)
+
+
+def _example(rows, sizes) -> Tokens:
+    codes = torch.tensor([rows])
+    frames = codes.shape[2]
+    return Tokens(
+        (codes,),
+        torch.tensor([[frames]]),
+        torch.tensor([frames * 480 - 80]),
+        "toy",
+        "",
+        24000,
+        1,
+        (50.0,),
+        sizes,
+        {},
+        0,
+        {"k": "v"},
+    )
