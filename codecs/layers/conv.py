@@ -1,0 +1,206 @@
+"""Convolution and transposed convolution in time, padded as SEANet codecs pad, whole or piece by piece.
+
+x is [batch, channels, time] throughout. `forward` takes a whole signal. A causal layer also takes it in pieces:
+`state = layer.initial_state(batch)`, then `y, state = layer.step(x, state)`; the pieces joined equal `forward` of the whole.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ShapeError
+from . import rows
+from .norm import TimeGroupNorm
+from .padding import PAD_MODES, join_time, pad_time
+
+
+class _Packs(nn.Module):
+    """Keeps the matrices of the CPU's path until the weights change."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def _pack(self, x: Tensor) -> rows.Packed | None:
+        if not rows.usable(x):
+            return None
+        key = [None if t is None else (t.data_ptr(), 0 if t.is_inference() else t._version) for t in (self.weight, self.bias)]
+        if self.__dict__.get("_packed_key") != key:
+            self.__dict__["_packed_key"], self.__dict__["_packed"] = key, self._make_pack()
+        return self.__dict__["_packed"]
+
+    def _make_pack(self) -> rows.Packed | None:
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_packed", "_packed_key")}
+
+
+class Conv1d(_Packs, nn.Conv1d):
+    """Convolution whose output has ceil(time / stride) samples.
+
+    State: the last `context` inputs [batch, in_channels, context]; before the first sample it is zeros where the padding is
+    constant, and empty where the padding depends on the signal: then the first piece must be longer than `context`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        causal: bool = False,
+        pad_mode: str = "reflect",
+        norm: str = "none",
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation=dilation, groups=groups, bias=bias)
+        if pad_mode not in PAD_MODES:
+            raise ShapeError(f"pad_mode must be one of {', '.join(PAD_MODES)}; got {pad_mode!r}")
+        self.causal = causal
+        self.pad_mode = pad_mode
+        self.norm = _norm(norm, out_channels, causal)
+
+    @property
+    def context(self) -> int:
+        """Samples of padding: dilated kernel less stride."""
+        return (self.kernel_size[0] - 1) * self.dilation[0] + 1 - self.stride[0]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Padding in front and behind, before the fill to a multiple of the stride."""
+        behind = 0 if self.causal else self.context // 2
+        return self.context - behind, behind
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return the first and last input sample that output samples `first` to `last` see."""
+        first, last = first * self.stride[0] - self.sides[0], last * self.stride[0] - self.sides[0]
+        return first, last + (self.kernel_size[0] - 1) * self.dilation[0]
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Return the state before the first sample."""
+        known = self.context if self.pad_mode == "constant" else 0
+        return self.weight.new_zeros(batch, self.in_channels, known)
+
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """Return the convolution of a whole signal, added to `onto` where given (which it may overwrite)."""
+        front, behind = self.sides
+        return self._convolve(pad_time(x, front, behind + -x.shape[-1] % self.stride[0], self.pad_mode), onto)
+
+    def step(
+        self, x: Tensor, state: Tensor, final: bool = False, onto: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Convolve the next piece, a multiple of the stride unless it is the final one; return output and new state."""
+        fill = -x.shape[-1] % self.stride[0]
+        self._check_step(x, fill, final)
+        starts = state.shape[-1] < self.context
+        if starts and not final and self.pad_mode == "reflect" and x.shape[-1] <= self.context:
+            raise ShapeError(f"the first piece must be longer than {self.context} samples; got {x.shape[-1]}: buffer more")
+        if starts:
+            joined = padded = pad_time(x, self.context, fill, self.pad_mode)
+        else:
+            joined = join_time([state, x])
+            padded = pad_time(joined, 0, fill, self.pad_mode)
+        kept = joined[..., max(0, joined.shape[-1] - self.context) :] if self.context else state
+        return self._convolve(padded, onto), kept.clone()
+
+    def _check_step(self, x: Tensor, fill: int, final: bool) -> None:
+        if not self.causal:
+            raise ShapeError("only a causal convolution works piece by piece: use chunks that overlap for this one")
+        if fill and not final:
+            raise ShapeError(f"a piece must be a multiple of stride {self.stride[0]}; got {x.shape[-1]} samples: buffer the rest")
+
+    def _convolve(self, padded: Tensor, onto: Tensor | None) -> Tensor:
+        packed = self._pack(padded)
+        if packed is None:
+            y = F.conv1d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        elif self.norm is None and onto is not None:
+            return rows.convolve(packed, padded.transpose(1, 2), onto.transpose(1, 2)).transpose(1, 2)
+        else:
+            y = rows.convolve(packed, padded.transpose(1, 2)).transpose(1, 2)
+        y = y if self.norm is None else self.norm.overwrite(y)
+        return y if onto is None else onto + y
+
+    def _make_pack(self) -> rows.Packed | None:
+        if self.groups > 1:
+            return None
+        return rows.pack_conv(self.weight, self.bias, self.stride[0], self.dilation[0])
+
+
+class ConvTranspose1d(_Packs, nn.ConvTranspose1d):
+    """Transposed convolution whose output has exactly time * stride samples: kernel - stride are trimmed.
+
+    A causal layer trims all of it at the end. State: the last inputs that the kernel still overlaps, zeros at first,
+    [batch, in_channels, ceil(kernel / stride) - 1].
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        causal: bool = False,
+        norm: str = "none",
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, groups=groups, bias=bias)
+        self.causal = causal
+        self.norm = _norm(norm, out_channels, causal)
+
+    @property
+    def context(self) -> int:
+        """Inputs before the current one that one output sees."""
+        return -(-self.kernel_size[0] // self.stride[0]) - 1
+
+    @property
+    def trim(self) -> int:
+        """Samples cut in front."""
+        excess = self.kernel_size[0] - self.stride[0]
+        return 0 if self.causal else excess - excess // 2
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return the first and last input that output samples `first` to `last` see."""
+        stride = self.stride[0]
+        return -((self.kernel_size[0] - 1 - first - self.trim) // stride), (last + self.trim) // stride
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Return the state before the first input."""
+        return self.weight.new_zeros(batch, self.in_channels, self.context)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the upsampled signal [batch, out_channels, time * stride]."""
+        behind = 0 if self.causal else self.context
+        y = self._convolve(pad_time(x, self.context, behind, "constant"))
+        y = y[..., self.trim : self.trim + x.shape[-1] * self.stride[0]]
+        return y if self.norm is None else self.norm.overwrite(y)
+
+    def step(self, x: Tensor, state: Tensor, final: bool = False) -> tuple[Tensor, Tensor]:
+        """Upsample the next piece; return its output and the new state."""
+        if not self.causal:
+            raise ShapeError("only a causal transposed convolution works piece by piece: use chunks that overlap for this one")
+        joined = join_time([state, x])
+        kept = joined[..., joined.shape[-1] - self.context :] if self.context else state
+        return self._convolve(joined), kept.clone()
+
+    def _convolve(self, joined: Tensor) -> Tensor:
+        """Return the stride outputs of every input that has all of its context before it."""
+        if (packed := self._pack(joined)) is not None:
+            y = rows.convolve(packed, joined.transpose(1, 2))
+            return y.view(y.shape[0], -1, self.out_channels).transpose(1, 2)
+        y = F.conv_transpose1d(joined, self.weight, self.bias, self.stride, 0, 0, self.groups)
+        stride = self.stride[0]
+        return y[..., self.context * stride : joined.shape[-1] * stride]
+
+    def _make_pack(self) -> rows.Packed | None:
+        return None if self.groups > 1 else rows.pack_transposed(self.weight, self.bias, self.stride[0])
+
+
+def _norm(kind: str, channels: int, causal: bool) -> TimeGroupNorm | None:
+    if kind == "none":
+        return None
+    if kind != "time_group_norm" or causal:
+        raise ShapeError(f"norm must be none, or time_group_norm where the layer is not causal; got {kind!r}")
+    return TimeGroupNorm(channels)

@@ -1,0 +1,99 @@
+"""Convolutions as matrix products over time-major memory [batch, time, channels]: the CPU's path when no gradient is wanted.
+
+There the samples under a stride are one row, so a kernel of J strides is J products without a copy of the input:
+y[t] = sum over j of x[t + j] W[j]. The layers take this path by themselves where `usable` says so; results equal those of
+`torch.nn.functional.conv1d` up to rounding, and every row is summed in the same order whatever the length.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NARROW = 64  # kernel times channels up to which one product over copied windows (or projected taps) is faster
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A convolution's weights as matrices [inputs, outputs]."""
+
+    kind: str  # "taps", "windows" or "project"
+    matrices: tuple[Tensor, ...]
+    bias: Tensor | None
+    stride: int
+    dilation: int
+    taps: int  # rows that one output row needs
+
+
+def usable(x: Tensor) -> bool:
+    """Say whether the fast path may take x: on the CPU, in float32, no gradients, no export in progress."""
+    return (
+        x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    )
+
+
+def pack_conv(weight: Tensor, bias: Tensor | None, stride: int, dilation: int) -> Packed | None:
+    """Return the matrices of a convolution weight [out, in, kernel], or None where rows do not fit its stride."""
+    out, width, kernel = weight.shape
+    if kernel % stride or (stride > 1 and dilation > 1):
+        return None
+    by_tap = weight.permute(2, 1, 0)  # [kernel, in, out]
+    if stride == 1 and dilation == 1 and width * kernel <= NARROW:
+        return Packed("windows", (by_tap.reshape(-1, out).contiguous(),), bias, 1, 1, kernel)
+    if stride == 1 and out * kernel <= NARROW // 2:
+        return Packed("project", (by_tap.permute(1, 0, 2).reshape(width, -1).contiguous(),), bias, 1, dilation, kernel)
+    matrices = by_tap.reshape(kernel // stride, stride * width, out).contiguous()
+    return Packed("taps", tuple(matrices), bias, stride, dilation, kernel // stride)
+
+
+def pack_transposed(weight: Tensor, bias: Tensor | None, stride: int) -> Packed | None:
+    """Return the matrices of a transposed weight [in, out, kernel], one per stride of the kernel, or None as above."""
+    width, out, kernel = weight.shape
+    if kernel % stride:
+        return None
+    taps = kernel // stride
+    matrices = weight.reshape(width, out, taps, stride).permute(2, 0, 3, 1).reshape(taps, width, stride * out)
+    # the newest input meets the front of the kernel: row r of the output takes input r + j through part taps - 1 - j
+    bias = None if bias is None else bias.repeat(stride)
+    return Packed("taps", tuple(matrices.flip(0).contiguous()), bias, 1, 1, taps)
+
+
+def convolve(packed: Packed, x: Tensor, onto: Tensor | None = None) -> Tensor:
+    """Return the valid convolution of x [batch, time, in] as [batch, rows, out], added to `onto` in place where given."""
+    x = x.contiguous()
+    if packed.kind == "windows":
+        return _by_windows(packed, x, onto)
+    if packed.kind == "project":
+        return _by_projection(packed, x, onto)
+    rows = x[:, : x.shape[1] // packed.stride * packed.stride].view(x.shape[0], -1, packed.stride * x.shape[2])
+    length = max(0, rows.shape[1] - (packed.taps - 1) * packed.dilation)
+    fresh = onto is None
+    y = x.new_empty(x.shape[0], length, packed.matrices[0].shape[1]) if onto is None else onto
+    for item, out in zip(rows, y, strict=True):
+        for j, matrix in enumerate(packed.matrices):
+            part = item[j * packed.dilation : j * packed.dilation + length]
+            if fresh and j == 0:
+                torch.mm(part, matrix, out=out) if packed.bias is None else torch.addmm(packed.bias, part, matrix, out=out)
+            else:
+                out.addmm_(part, matrix)
+    return y if fresh or packed.bias is None else y.add_(packed.bias)
+
+
+def _by_windows(packed: Packed, x: Tensor, onto: Tensor | None) -> Tensor:
+    batch, time, width = x.shape
+    length = max(0, time - packed.taps + 1)
+    windows = x.as_strided((batch, length, packed.taps * width), (time * width, width, 1)).reshape(-1, packed.taps * width)
+    y = windows @ packed.matrices[0] if packed.bias is None else torch.addmm(packed.bias, windows, packed.matrices[0])
+    y = y.view(batch, length, -1)
+    return y if onto is None else onto.add_(y)
+
+
+def _by_projection(packed: Packed, x: Tensor, onto: Tensor | None) -> Tensor:
+    """Few outputs: every sample through all taps at once, then the taps shifted onto each other."""
+    batch, time, _ = x.shape
+    length = max(0, time - (packed.taps - 1) * packed.dilation)
+    taps = (x @ packed.matrices[0]).view(batch, time, packed.taps, -1)
+    y = taps[:, :length, 0].clone() if onto is None else onto.add_(taps[:, :length, 0])
+    for j in range(1, packed.taps):
+        y.add_(taps[:, j * packed.dilation : j * packed.dilation + length, j])
+    return y if packed.bias is None else y.add_(packed.bias)

@@ -1,0 +1,343 @@
+"""SEANet: the convolutional encoder and decoder of EnCodec, Mimi, SpeechTokenizer and WavTokenizer, one with switches.
+
+    encoder: conv, then per stride (residual blocks, activation, strided conv), LSTM, activation, conv
+    decoder: conv, LSTM, then per stride (activation, transposed conv, residual blocks), activation, conv
+
+Source: Tagliasacchi et al., "SEANet", 2020; Défossez et al., "High Fidelity Neural Audio Compression", 2022.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+from . import rows
+from .activation import activation
+from .conv import Conv1d, ConvTranspose1d
+from .lstm import SkipLSTM
+from .padding import PAD_MODES, join_time
+
+BLOCK_FRAMES = 64  # frames that the CPU's path takes at once, so that activations stay in its cache
+
+
+@dataclass(frozen=True)
+class SEANetConfig:
+    """The switches.
+
+    Attributes:
+        channels: of the audio.
+        dimension: channels of the latents.
+        filters: channels after the first convolution; every stride doubles them.
+        ratios: strides in the order of the decoder; the encoder goes through them backwards.
+        kernel, last_kernel, residual_kernel: sizes of the first, last and residual convolutions.
+        residual_layers: residual blocks per stride; the n-th has dilation `dilation_base` ** n.
+        compress: residual blocks are narrower by this factor inside.
+        causal: pad in front only.
+        pad_mode: "reflect", "constant" or "replicate".
+        norm: "none" (weight norm is folded into the weights) or "time_group_norm".
+        true_skip: residual blocks add their input itself, not a 1x1 convolution of it.
+        lstm: layers, 0 for none.
+        bidirectional: the encoder's LSTM runs both ways, and its output is twice as wide.
+        activation: "elu" or "snake".
+    """
+
+    channels: int = 1
+    dimension: int = 128
+    filters: int = 32
+    ratios: tuple[int, ...] = (8, 5, 4, 2)
+    kernel: int = 7
+    last_kernel: int = 7
+    residual_kernel: int = 3
+    residual_layers: int = 1
+    dilation_base: int = 2
+    compress: int = 2
+    causal: bool = True
+    pad_mode: str = "reflect"
+    norm: str = "none"
+    true_skip: bool = False
+    lstm: int = 2
+    bidirectional: bool = False
+    activation: str = "elu"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("none", "time_group_norm") or self.pad_mode not in PAD_MODES or self.activation not in ("elu", "snake"):
+            raise CheckpointError(
+                f"SEANet knows norm none or time_group_norm, pad_mode {', '.join(PAD_MODES)}, activation elu or snake; "
+                f"got {self.norm!r}, {self.pad_mode!r}, {self.activation!r}"
+            )
+        if self.causal and (self.bidirectional or self.norm != "none"):
+            raise CheckpointError("a causal SEANet can have neither a bidirectional LSTM nor time_group_norm")
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.ratios)
+
+    @property
+    def widest(self) -> int:
+        """Channels next to the latents."""
+        return self.filters * 2 ** len(self.ratios)
+
+
+class Walk:
+    """One pass through layers in order: of whole signals, or of the next piece with a state per layer that needs one."""
+
+    def __init__(self, state: list[Tensor] | None = None, final: bool = False) -> None:
+        self.before = None if state is None else iter(state)
+        self.after: list[Tensor] = []
+        self.final = final
+
+    def __call__(self, layer: nn.Module, x: Tensor, **options: Tensor) -> Tensor:
+        """Return the layer's output."""
+        if self.before is None or not _has_state(layer):
+            return layer(x, **options)
+        y, state = layer.step(x, next(self.before), final=self.final, **options)  # type: ignore[operator]
+        self.after.append(state)
+        return y
+
+
+def _has_state(layer: nn.Module) -> bool:
+    return isinstance(layer, SkipLSTM) or bool(getattr(layer, "context", 0))
+
+
+class ResidualBlock(nn.Module):
+    """x, or a 1x1 convolution of it, plus two convolutions of it."""
+
+    def __init__(self, config: SEANetConfig, width: int, layer: int) -> None:
+        super().__init__()
+        inner = width // config.compress
+        self.act1 = activation(config.activation, width)
+        self.conv1 = _conv(config, width, inner, config.residual_kernel, dilation=config.dilation_base**layer)
+        self.act2 = activation(config.activation, inner)
+        self.conv2 = _conv(config, inner, width, 1)
+        self.shortcut = None if config.true_skip else _conv(config, width, width, 1)
+
+    def layers(self) -> list[nn.Module]:
+        """Return the convolutions that see more than one sample."""
+        return [self.conv1]
+
+    def run(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the block's output."""
+        inner = self.act2(walk(self.conv1, self.act1(x)))
+        if self.shortcut is None:
+            return x + self.conv2(inner)
+        return self.conv2(inner, onto=self.shortcut(x))
+
+
+class EncoderStage(nn.Module):
+    """Residual blocks, then a strided convolution to twice the channels."""
+
+    def __init__(self, config: SEANetConfig, width: int, stride: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ResidualBlock(config, width, n) for n in range(config.residual_layers))
+        self.act = activation(config.activation, width)
+        self.down = _conv(config, width, 2 * width, 2 * stride, stride=stride)
+
+    def run(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the stage's output."""
+        for block in self.blocks:
+            x = block.run(x, walk)  # type: ignore[operator]
+        return walk(self.down, self.act(x))
+
+
+class DecoderStage(nn.Module):
+    """A transposed convolution to half the channels, then residual blocks."""
+
+    def __init__(self, config: SEANetConfig, width: int, stride: int) -> None:
+        super().__init__()
+        self.act = activation(config.activation, 2 * width)
+        self.up = ConvTranspose1d(2 * width, width, 2 * stride, stride, causal=config.causal, norm=config.norm)
+        self.blocks = nn.ModuleList(ResidualBlock(config, width, n) for n in range(config.residual_layers))
+
+    def run(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the stage's output."""
+        x = walk(self.up, self.act(x))
+        for block in self.blocks:
+            x = block.run(x, walk)  # type: ignore[operator]
+        return x
+
+
+class _SEANet(nn.Module):
+    """What encoder and decoder share: states, spans, and `forward` as the walk over the whole."""
+
+    config: SEANetConfig
+
+    def layers(self) -> Iterator[nn.Module]:
+        """Yield the layers that see more than one frame or sample, in order."""
+        raise NotImplementedError
+
+    def initial_state(self, batch: int) -> list[Tensor]:
+        """Return one state per layer that needs one, before the first piece."""
+        return [layer.initial_state(batch) for layer in self.layers() if _has_state(layer)]  # type: ignore[operator]
+
+    def span(self, first: int, last: int) -> tuple[int, int] | None:
+        """Return the first and last input that outputs `first` to `last` see, or None where they see everything."""
+        for layer in reversed(list(self.layers())):
+            if isinstance(layer, SkipLSTM) or getattr(layer, "norm", None) is not None:
+                return None
+            first, last = layer.span(first, last)  # type: ignore[operator]
+        return first, last
+
+
+class SEANetEncoder(_SEANet):
+    """Audio [batch, channels, samples] to latents [batch, dimension, ceil(samples / hop)]."""
+
+    def __init__(self, config: SEANetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first = _conv(config, config.channels, config.filters, config.kernel)
+        widths = [config.filters * 2**n for n in range(len(config.ratios))]
+        pairs = zip(widths, reversed(config.ratios), strict=True)
+        self.stages = nn.ModuleList(EncoderStage(config, width, stride) for width, stride in pairs)
+        self.lstm = SkipLSTM(config.widest, config.lstm, config.bidirectional) if config.lstm else None
+        widest = config.widest * (2 if config.bidirectional and config.lstm else 1)
+        self.act = activation(config.activation, widest)
+        self.last = _conv(config, widest, config.dimension, config.last_kernel)
+
+    @property
+    def start_frames(self) -> int:
+        """Frames that the first piece must hold, so that every layer's padding is certain."""
+        if self.config.pad_mode != "reflect":
+            return 1
+        rates, rate = [], self.config.hop
+        for layer in self.layers():
+            if isinstance(layer, Conv1d):
+                rates.append(-(-(layer.context + 1) // rate))
+                rate //= layer.stride[0]
+        return max(rates)
+
+    def layers(self) -> Iterator[nn.Module]:
+        """Yield the layers that see more than one sample, in order."""
+        yield from self._front_layers()
+        if self.lstm is not None:
+            yield self.lstm
+        yield self.last
+
+    def _front_layers(self) -> Iterator[nn.Module]:
+        yield self.first
+        for stage in self.stages:
+            for block in stage.blocks:  # type: ignore[union-attr]
+                yield from block.layers()  # type: ignore[operator]
+            yield stage.down  # type: ignore[misc]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the latents of a whole signal."""
+        if self.config.causal:
+            return self.step(x, self.initial_state(x.shape[0]), final=True)[0]
+        if rows.usable(x) and x.shape[0] > 1:  # one item at a time through the wide layers, all through the LSTM
+            frames = torch.cat([self._front(item, Walk()) for item in x.split(1)])
+        else:
+            frames = self._front(x, Walk())
+        return self._back(frames, Walk())
+
+    def step(self, x: Tensor, state: list[Tensor], final: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Return the latents of the next piece, a multiple of `hop` samples unless it is final, and the new state.
+
+        The first piece must hold `start_frames` frames unless it is final.
+        """
+        split = sum(map(_has_state, self._front_layers()))
+        front, pieces = state[:split], []
+        parts = _blocks(x, BLOCK_FRAMES * self.config.hop)
+        for number, piece in enumerate(parts):
+            walk = Walk(front, final and number == len(parts) - 1)
+            pieces.append(self._front(piece, walk))
+            front = walk.after
+        walk = Walk(state[split:], final)
+        return self._back(join_time(pieces), walk), front + walk.after
+
+    def _front(self, x: Tensor, walk: Walk) -> Tensor:
+        x = walk(self.first, x)
+        for stage in self.stages:
+            x = stage.run(x, walk)  # type: ignore[operator]
+        return x
+
+    def _back(self, x: Tensor, walk: Walk) -> Tensor:
+        if self.lstm is not None:
+            x = walk(self.lstm, x)
+        return walk(self.last, self.act(x))
+
+
+class SEANetDecoder(_SEANet):
+    """Latents [batch, dimension, frames] to audio [batch, channels, frames * hop]."""
+
+    def __init__(self, config: SEANetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first = _conv(config, config.dimension, config.widest, config.kernel)
+        self.lstm = SkipLSTM(config.widest, config.lstm) if config.lstm else None
+        widths = [config.filters * 2**n for n in reversed(range(len(config.ratios)))]
+        pairs = zip(widths, config.ratios, strict=True)
+        self.stages = nn.ModuleList(DecoderStage(config, width, stride) for width, stride in pairs)
+        self.act = activation(config.activation, config.filters)
+        self.last = _conv(config, config.filters, config.channels, config.last_kernel)
+
+    @property
+    def start_frames(self) -> int:
+        """Frames that the first piece must hold, so that every layer's padding is certain."""
+        if self.config.pad_mode != "reflect":
+            return 1
+        rates, rate = [], 1
+        for layer in self.layers():
+            if isinstance(layer, Conv1d):
+                rates.append(-(-(layer.context + 1) // rate))
+            elif isinstance(layer, ConvTranspose1d):
+                rate *= layer.stride[0]
+        return max(rates)
+
+    def layers(self) -> Iterator[nn.Module]:
+        """Yield the layers that see more than one frame or sample, in order."""
+        yield self.first
+        if self.lstm is not None:
+            yield self.lstm
+        for stage in self.stages:
+            yield stage.up  # type: ignore[misc]
+            for block in stage.blocks:  # type: ignore[union-attr]
+                yield from block.layers()  # type: ignore[operator]
+        yield self.last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the audio of all frames."""
+        if self.config.causal:
+            return self.step(x, self.initial_state(x.shape[0]), final=True)[0]
+        x = self._front(x, Walk())
+        if rows.usable(x) and x.shape[0] > 1:
+            return torch.cat([self._back(item, Walk()) for item in x.split(1)])
+        return self._back(x, Walk())
+
+    def step(self, x: Tensor, state: list[Tensor], final: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Return the audio of the next frames, and the new state; the first piece needs `start_frames` unless it is final."""
+        split = 1 + (self.lstm is not None)
+        walk = Walk(state[:split], final)
+        x = self._front(x, walk)
+        front, back, pieces = walk.after, state[split:], []
+        for piece in _blocks(x, BLOCK_FRAMES):
+            walk = Walk(back, final)
+            pieces.append(self._back(piece, walk))
+            back = walk.after
+        return join_time(pieces), front + back
+
+    def _front(self, x: Tensor, walk: Walk) -> Tensor:
+        x = walk(self.first, x)
+        return x if self.lstm is None else walk(self.lstm, x)
+
+    def _back(self, x: Tensor, walk: Walk) -> Tensor:
+        for stage in self.stages:
+            x = stage.run(x, walk)  # type: ignore[operator]
+        return walk(self.last, self.act(x))
+
+
+def _conv(config: SEANetConfig, width: int, out: int, kernel: int, stride: int = 1, dilation: int = 1) -> Conv1d:
+    return Conv1d(
+        width, out, kernel, stride, dilation, causal=config.causal, pad_mode=config.pad_mode, norm=config.norm
+    )  # fmt: skip
+
+
+def _blocks(x: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Return x in pieces of `size`, the last one up to twice that, on the CPU's path; elsewhere whole."""
+    count = x.shape[-1] // size if rows.usable(x) else 0
+    if count < 2:
+        return (x,)
+    return tuple(x.split([size] * (count - 1) + [x.shape[-1] - (count - 1) * size], dim=-1))
