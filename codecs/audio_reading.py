@@ -37,7 +37,7 @@ class AudioReader:
         source_rate: of the file, Hz.
         source_channels: of the file.
         n_samples: per channel at `sample_rate`, as the file claims, None where it does not; after the last block the count.
-        clipped: samples at or beyond full scale among those read, as stored.
+        clipped: samples read so far that are at or beyond full scale, on either side, as stored.
         truncated: whether the file ended early; certain after the last block.
     """
 

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from contextlib import suppress
 from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
@@ -27,6 +28,10 @@ class Sink(Protocol):
 
     def finish(self) -> None:
         """Write what stands at the end, or is only known there."""
+        ...
+
+    def close(self) -> None:
+        """Let go, after `finish` or after an error; writes nothing and raises nothing."""
         ...
 
 
@@ -59,13 +64,17 @@ class WavSink:
     def finish(self) -> None:
         if self._expected not in (None, self._written):
             raise AudioError(f"{self._expected} samples were announced and {self._written} written: give the right n_samples")
-        if self._written * self._pcm.frame_bytes % 2:
+        known = self._start is not None or self._expected is not None
+        if known and self._written * self._pcm.frame_bytes % 2:
             self._stream.write(b"\0")
         if self._start is not None and self._expected is None:
             end = self._stream.tell()
             self._stream.seek(self._start)
             self._stream.write(make_header(self._pcm, self._written))
             self._stream.seek(end)
+
+    def close(self) -> None:
+        """The stream belongs to the caller."""
 
 
 class LibsndfileSink:
@@ -81,6 +90,8 @@ class LibsndfileSink:
                 cast(Any, self._guard), "w", pcm.sample_rate, pcm.channels, subtype=subtype, format=FORMATS[format_]
             )  # fmt: skip
         except (soundfile.LibsndfileError, ValueError) as error:
+            if self._spool is not None:
+                self._spool.close()
             self._guard.check()
             raise AudioError(
                 f"{format_} cannot hold {pcm.channels} channels at {pcm.sample_rate} Hz as {subtype} ({_reason(error)}): "
@@ -103,23 +114,45 @@ class LibsndfileSink:
         if self._spool is not None:
             self._spool.seek(0)
             shutil.copyfileobj(self._spool, self._stream)
+
+    def close(self) -> None:
+        self._guard.mute()
+        with suppress(soundfile.SoundFileError):
+            self._file.close()
+        if self._spool is not None:
             self._spool.close()
 
 
 class _Guard:
-    """A file that libsndfile calls back; an error in it is kept, since no exception passes through C, and raised by `check`."""
+    """A file that libsndfile calls back; no exception passes through C, so one is kept, and raised by `check`."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._error = file, None
-        self.seek, self.tell, self.read = file.seek, file.tell, file.read
+        self._file: BinaryIO | None = file
+        self._error: OSError | None = None
 
-    def write(self, data: bytes) -> int:
-        if self._error is None:
+    def _call(self, name: str, *arguments: Any) -> Any:
+        if self._file is not None and self._error is None:
             try:
-                return self._file.write(data)
+                return getattr(self._file, name)(*arguments)
             except OSError as error:
                 self._error = error
-        return 0
+        return b"" if name == "read" else 0
+
+    def write(self, data: bytes) -> int:
+        return self._call("write", data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._call("read", size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._call("seek", offset, whence)
+
+    def tell(self) -> int:
+        return self._call("tell")
+
+    def mute(self) -> None:
+        """Touch the file no more: what libsndfile still says while it closes goes nowhere."""
+        self._file = None
 
     def check(self) -> None:
         if self._error is not None:

@@ -109,12 +109,17 @@ class AudioWriter:
             with self._errors():
                 stream, rewind = stack.enter_context(self._destination())
                 self._sink = self._make_sink(stream, rewind)
-            stack.callback(setattr, self, "_sink", None)
+            stack.callback(self._close_sink)
             yield
             with self._errors():
                 self._sink.finish()
                 stream.flush()
                 stack.pop_all().close()
+
+    def _close_sink(self) -> None:
+        if self._sink is not None:
+            self._sink.close()
+        self._sink = None
 
     def _make_sink(self, stream: BinaryIO, rewind: bool) -> Sink:
         if self._format == "wav":

@@ -27,7 +27,7 @@ SPEECH = {  # file: (voice, words per minute, text)
     ),
     "speech_f.flac": ("en-gb+f3", 160, "Seven quiet judges measured the vague pleasure of a deep fresh breeze."),
     "speech_de.flac": ("de+m3", 150, "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich."),
-    "speech_zh.flac": ("cmn+f2", 190, "今天天气很好，我们去听音乐。"),
+    "speech_zh.flac": ("cmn+f2", 190, "今天天气很好。我们去听音乐。"),
 }  # fmt: skip
 
 
