@@ -1,10 +1,14 @@
 """Toneme's own codec: spectra in, ConvNeXt frames, residual codes, ConvNeXt frames, spectra out; causal throughout.
 
-    waveform -> STFT -> [blocks at 100 Hz] -> pairs -> [blocks at 50 Hz] -> latents -> RVQ
-    RVQ -> latents -> [blocks at 50 Hz] -> pairs apart -> [blocks at 100 Hz] -> magnitude, phase -> inverse STFT
+    waveform -> STFT -> [blocks at 100 Hz] -> pairs -> [blocks at 50 Hz] -+-> latents -> RVQ
+            '-> lapped transform of the low band, level divided out ------'
 
-The encoder may look `lookahead` samples ahead; the inverse STFT finishes a sample `window - stft_hop` samples late.
-The head is that of Siuzdak, "Vocos", 2023, with windows that end at their hop so that it streams.
+    RVQ -> latents -> [blocks at 50 Hz] -+-> pairs apart -> [blocks at 100 Hz] -> inverse STFT -+-> waveform
+                                         '-> gains * latents -> inverse lapped transform -------'
+
+The straight path gives the waveform of the low band; the blocks give its level and all the rest. The encoder may look
+`lookahead` samples ahead; the inverse STFT finishes a sample `window - stft_hop` samples late. The head is that of
+Siuzdak, "Vocos", 2023, with real and imaginary parts for its phase and windows that end at their hop so that it streams.
 """
 
 from dataclasses import dataclass
@@ -17,14 +21,17 @@ from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded
 from .errors import CheckpointError
 from .layers.convnext import CausalStack
+from .layers.lapped import LappedAnalysis, LappedSynthesis
 from .layers.stft import CausalISTFT, CausalSTFT
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder, StreamEncoder
 
+STRAIGHT_LEVEL = 3.0  # the shapes' share of the latents: their norm is at most this
+
 
 @dataclass(frozen=True)
 class TonemeConfig:
-    """Everything that shapes the codec. Lengths in samples, `blocks` as (at 50 Hz's double rate, at 50 Hz)."""
+    """Everything that shapes the codec. Lengths in samples, `blocks` as (at 100 Hz, at 50 Hz)."""
 
     sample_rate: int = 24000
     hop: int = 480
@@ -60,10 +67,10 @@ class TonemeConfig:
 
 
 def compress(spectrum: Tensor) -> Tensor:
-    """Return features [..., 3 * bins] of a complex spectrum: parts scaled to |s|^0.3, and the log magnitude."""
-    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-10).sqrt()
-    scale = magnitude**-0.7
-    return torch.cat([spectrum.real * scale, spectrum.imag * scale, 0.25 * magnitude.log()], dim=-1)
+    """Return features [..., 3 * bins] of a complex spectrum: parts scaled to |s|^0.5, and the log magnitude."""
+    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
+    scale = 2 * magnitude**-0.5
+    return torch.cat([spectrum.real * scale, spectrum.imag * scale, 1 + 0.25 * magnitude.log()], dim=-1)
 
 
 class Encoder(nn.Module):
@@ -74,6 +81,7 @@ class Encoder(nn.Module):
         self.config = config
         dim, (fast, slow) = config.encoder_dim, config.encoder_blocks
         self.stft = CausalSTFT(config.window, config.stft_hop)
+        self.straight = LappedAnalysis(config.hop, config.latent_dim)
         self.enter = nn.Linear(3 * config.bins, dim)
         self.fast = CausalStack(fast, dim, config.kernel, config.expansion)
         self.pair = nn.Linear(dim * config.fold, dim)
@@ -83,14 +91,15 @@ class Encoder(nn.Module):
 
     def initial_state(self, batch: int) -> list[Any]:
         """Return the state before the first sample."""
-        return [self.stft.initial_state(batch), self.fast.initial_state(batch), self.slow.initial_state(batch)]
+        return [layer.initial_state(batch) for layer in (self.stft, self.fast, self.slow, self.straight)]
 
     def step(self, waveform: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
         """Return the latents of the next samples, a multiple of `hop`."""
         spectrum, stft = self.stft.step(waveform, state[0])
         x, fast = self.fast.step(self.enter(compress(spectrum)), state[1])
         x, slow = self.slow.step(self.pair(x.unflatten(1, (-1, self.config.fold)).flatten(2)), state[2])
-        return self.leave(self.norm(x)), [stft, fast, slow]
+        shape, straight = self.straight.step(waveform, state[3])
+        return self.leave(self.norm(x)) + STRAIGHT_LEVEL * shape, [stft, fast, slow, straight]
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the latents of a whole waveform, ceil(samples / hop) frames."""
@@ -111,10 +120,14 @@ class Decoder(nn.Module):
         self.apart = nn.Linear(dim, dim * config.fold)
         self.fast = CausalStack(fast, dim, config.kernel, config.expansion)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.leave = nn.Linear(dim, 2 * config.bins)
+        self.leave = nn.Linear(dim, 3 * config.bins)
         self.istft = CausalISTFT(config.window, config.stft_hop)
+        # both paths must come out at the same time, and the straight one is early by this much
+        self.straight = LappedSynthesis(config.hop, config.latent_dim, self.istft.delay - config.hop + config.lookahead)
+        self.gain = nn.Linear(dim, config.latent_dim)
         with torch.no_grad():
-            self.leave.bias[: config.bins] = -4.0  # about the level of speech, so that training does not start from a roar
+            # about the level of speech, so that training does not start from a roar
+            self.leave.bias[: config.bins] = -4.0
 
     @property
     def flush_frames(self) -> int:
@@ -123,17 +136,19 @@ class Decoder(nn.Module):
 
     def initial_state(self, batch: int) -> list[Any]:
         """Return the state before the first frame."""
-        return [self.slow.initial_state(batch), self.fast.initial_state(batch), self.istft.initial_state(batch)]
+        return [layer.initial_state(batch) for layer in (self.slow, self.fast, self.istft, self.straight)]
 
     def step(self, latents: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
         """Return the samples of the next frames, `istft.delay` late."""
         x, slow = self.slow.step(self.enter(latents), state[0])
+        shape = latents * (self.gain(x).clamp(max=5.0).exp() / STRAIGHT_LEVEL)
+        direct, straight = self.straight.step(shape, state[3])
         x, fast = self.fast.step(self.apart(x).unflatten(2, (self.config.fold, -1)).flatten(1, 2), state[1])
-        magnitude, phase = self.leave(self.norm(x)).chunk(2, dim=-1)
+        level, real, imaginary = self.leave(self.norm(x)).chunk(3, dim=-1)
         # bounded, so that no code can make a sample overflow
-        spectrum = torch.polar(magnitude.clamp(max=5.0).exp(), phase)
-        waveform, istft = self.istft.step(spectrum, state[2])
-        return waveform, [slow, fast, istft]
+        gain = level.clamp(max=5.0).exp()
+        waveform, istft = self.istft.step(torch.complex(gain * real, gain * imaginary), state[2])
+        return waveform + direct, [slow, fast, istft, straight]
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return the waveform of all frames, in time with the encoder's input."""

@@ -34,9 +34,11 @@ class SpectralLoss(nn.Module):
         mels: tuple[int, ...] = (10, 20, 40, 80, 160),
         complex_windows: tuple[int, ...] = (512, 1024),
         complex_weight: float = 1.0,
+        waveform_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.windows, self.complex_windows, self.complex_weight = windows, complex_windows, complex_weight
+        self.windows, self.complex_windows = windows, complex_windows
+        self.complex_weight, self.waveform_weight = complex_weight, waveform_weight
         for window, count in zip(windows, mels, strict=True):
             self.register_buffer(f"filters_{window}", mel_filters(count, window, sample_rate), persistent=False)
             self.register_buffer(f"taper_{window}", torch.hann_window(window), persistent=False)
@@ -53,7 +55,8 @@ class SpectralLoss(nn.Module):
             if window in self.complex_windows:
                 scaled = [s * (m**-0.7)[..., None] for s, m in zip((ours, theirs), magnitudes, strict=True)]
                 difference = difference + (scaled[0] - scaled[1]).abs().mean()
-        return {"mel": mel, "complex": self.complex_weight * difference}
+        error = (estimate - target).norm(dim=-1) / target.norm(dim=-1).clamp(min=0.1)
+        return {"mel": mel, "complex": self.complex_weight * difference, "waveform": self.waveform_weight * error.mean()}
 
     def _spectrum(self, waveform: Tensor, window: int) -> Tensor:
         """Return [batch, frames, bins, 2]."""
@@ -62,4 +65,4 @@ class SpectralLoss(nn.Module):
         return torch.view_as_real(spectrum.transpose(1, 2))
 
     def _magnitude(self, spectrum: Tensor) -> Tensor:
-        return (spectrum.square().sum(-1) + 1e-8).sqrt()
+        return (spectrum.square().sum(-1) + 1e-5).sqrt()

@@ -1,6 +1,6 @@
 """A plain trainer for the shipped codec.
 
-    python -m toneme.recipes.train recipes/toneme_24k.yaml -o runs/toneme_24k [key=value ...]
+python -m toneme.recipes.train recipes/toneme_24k.yaml -o runs/toneme_24k [key=value ...]
 """
 
 import argparse
@@ -166,7 +166,11 @@ def _average(state: State) -> None:
 def train(state: State, folder: Path) -> None:
     """Run to the recipe's last step, saving on the way; `folder/state.pt` is where a later run resumes."""
     folder.mkdir(parents=True, exist_ok=True)
-    loss = SpectralLoss(state.codec.config.sample_rate, complex_weight=state.recipe["complex_weight"])
+    loss = SpectralLoss(
+        state.codec.config.sample_rate,
+        complex_weight=state.recipe["complex_weight"],
+        waveform_weight=state.recipe["waveform_weight"],
+    )
     began, sums = time.monotonic(), {}
     while state.step < state.recipe["steps"]:
         for key, value in train_step(state, loss).items():

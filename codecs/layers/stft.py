@@ -68,13 +68,27 @@ class CausalISTFT(nn.Module):
 
     def step(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Add the next frames; return hop samples for each."""
-        batch, frames, _ = spectrum.shape
-        pieces = (torch.fft.irfft(spectrum, n=self.window) * self.taper).unflatten(-1, (-1, self.hop))
-        parts = pieces.shape[2]
-        out = pieces.new_zeros(batch, frames + parts - 1, self.hop)
-        for part in range(parts):
-            out[:, part : part + frames] += pieces[:, :, part]
-        out = out.flatten(1)
-        overlap = self.window - self.hop
-        out = torch.cat([out[:, :overlap] + state, out[:, overlap:]], dim=1)
-        return out[:, : frames * self.hop], out[:, frames * self.hop :]
+        return overlap_add(torch.fft.irfft(spectrum, n=self.window) * self.taper, state, self.hop)
+
+
+def overlap_add(pieces: Tensor, state: Tensor, hop: int) -> tuple[Tensor, Tensor]:
+    """Add windows [batch, frames, window] that start `hop` apart.
+
+    Args:
+        pieces: the windows; their length is a multiple of `hop`.
+        state: [batch, window - hop], what earlier windows left over.
+        hop: samples from one window to the next.
+
+    Returns:
+        The finished samples [batch, frames * hop], and what is left over for the next call.
+    """
+    batch, frames, window = pieces.shape
+    parts = window // hop
+    pieces = pieces.unflatten(-1, (parts, hop))
+    out = pieces.new_zeros(batch, frames + parts - 1, hop)
+    for part in range(parts):
+        out[:, part : part + frames] += pieces[:, :, part]
+    out = out.flatten(1)
+    overlap = window - hop
+    out = torch.cat([out[:, :overlap] + state, out[:, overlap:]], dim=1)
+    return out[:, : frames * hop], out[:, frames * hop :]

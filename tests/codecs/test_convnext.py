@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from toneme.codecs.layers.convnext import CausalStack
 
 
@@ -35,8 +36,6 @@ def test_a_block_is_its_formula():
     block = blocks.blocks[0]
     ours, _ = block.step(x, block.initial_state(1))
     padded = torch.cat([torch.zeros(1, 6, 8), x], 1)
-    mixed = torch.stack(
-        [(padded[:, t : t + 7] * block.mix.weight[:, 0].T).sum(1) + block.mix.bias for t in range(9)], 1
-    )
+    mixed = torch.stack([(padded[:, t : t + 7] * block.mix.weight[:, 0].T).sum(1) + block.mix.bias for t in range(9)], 1)
     hidden = torch.nn.functional.gelu(block.widen(block.norm(mixed)))
     torch.testing.assert_close(ours, x + block.scale * block.narrow(hidden), atol=1e-6, rtol=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+
 from toneme.codecs.errors import ShapeError
 from toneme.codecs.layers.stft import CausalISTFT, CausalSTFT
 

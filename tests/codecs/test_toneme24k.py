@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from toneme.codecs.errors import AudioError, CheckpointError, ShapeError
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from toneme.codecs.errors import AudioError, ShapeError
 from toneme.eval.mel_distance import mel_distance, slaney_mels
 from toneme.eval.pesq import pesq
