@@ -27,7 +27,10 @@ def run_jobs(jobs: list[Job], work: Work, batch: bool, as_json: bool, line: Call
         raise typer.BadParameter("--json and the result cannot both go to stdout: name a file with -o")
     if not batch:
         done = work(jobs[0])
-        _say(json.dumps(done) if as_json else line(done), jobs[0].target == STANDARD)
+        if jobs[0].target != STANDARD:
+            print(json.dumps(done) if as_json else line(done), flush=True)
+        elif sys.stderr.isatty():
+            print(line(done), file=sys.stderr)
         return
     done, failures = [], []
     for job in jobs:
@@ -43,10 +46,6 @@ def run_jobs(jobs: list[Job], work: Work, batch: bool, as_json: bool, line: Call
     if as_json:
         print(json.dumps({"files": done, "failures": failures}))
     _list_failures(failures, len(jobs))
-
-
-def _say(text: str, stdout_taken: bool) -> None:
-    print(text, file=sys.stderr if stdout_taken else sys.stdout, flush=True)
 
 
 def _list_failures(failures: list[dict[str, str]], jobs: int) -> None:

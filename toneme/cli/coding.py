@@ -1,4 +1,7 @@
-"""Files to tokens and back in constant memory: what encode, decode, roundtrip and play have in common."""
+"""Files to tokens and back in constant memory: what encode, decode, roundtrip and play have in common.
+
+Imports torch: commands import this module when they run.
+"""
 
 import sys
 import time
@@ -6,23 +9,24 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
 
 from toneme.cli.failures import complain
 from toneme.cli.files import STANDARD
 from toneme.cli.progress import progress
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from toneme.codecs.audio import AudioReader
-    from toneme.codecs.base import Codec
-    from toneme.codecs.tokens import Tokens
+from toneme.codecs.audio import AudioReader
+from toneme.codecs.audio_wav import quantise, to_bytes
+from toneme.codecs.base import Codec
+from toneme.codecs.errors import AudioError
+from toneme.codecs.tokens import Tokens
 
 BLOCK_SECONDS = 10.0  # long blocks keep the processor busy, and 10 s at 48 kHz stereo are 4 MB
 
 
-def choose_depth(codec: "Codec", codebooks: int | None, bitrate: float | None) -> int:
+def choose_depth(codec: Codec, codebooks: int | None, bitrate: float | None) -> int:
     """Return the number of codebooks that the options ask for.
 
     Raises:
@@ -41,21 +45,16 @@ class Audio:
         seen: is called with each block [channels, samples].
     """
 
-    def __init__(
-        self, source: Path, codec: "Codec", salvage: bool, seen: Callable[["Tensor"], None] = lambda block: None
-    ) -> None:
+    def __init__(self, source: Path, codec: Codec, salvage: bool, seen: Callable[[Tensor], None] = lambda block: None) -> None:
         self.source, self.codec, self.salvage, self.seen = source, codec, salvage, seen
         self.n_samples = self.clipped = 0
 
-    def __iter__(self) -> Iterator["Tensor"]:
+    def __iter__(self) -> Iterator[Tensor]:
         """Yield the blocks.
 
         Raises:
             AudioError: if the file is damaged, cut, without samples, or holds NaN or infinity.
         """
-        from toneme.codecs.audio import AudioReader
-        from toneme.codecs.errors import AudioError
-
         spec = self.codec.spec
         with warnings.catch_warnings(), AudioReader(str(self.source), spec.sample_rate, spec.channels, BLOCK_SECONDS) as reader:
             warnings.simplefilter("ignore")
@@ -69,9 +68,7 @@ class Audio:
                 raise AudioError(f"{reader.name} holds no samples: record or fetch it again")
             self._check_end(reader)
 
-    def _check_end(self, reader: "AudioReader") -> None:
-        from toneme.codecs.errors import AudioError
-
+    def _check_end(self, reader: AudioReader) -> None:
         self.clipped = reader.clipped
         if not reader.truncated:
             return
@@ -82,7 +79,7 @@ class Audio:
         complain(f"warning: {seconds}")
 
 
-def encode_blocks(codec: "Codec", blocks: Audio, codebooks: int) -> Iterator["Tokens"]:
+def encode_blocks(codec: Codec, blocks: Audio, codebooks: int) -> Iterator[Tokens]:
     """Yield the tokens of audio piece by piece; the last piece knows the number of samples."""
     encoder = codec.stream_encoder(codebooks=codebooks)
     for block in blocks:
@@ -91,8 +88,8 @@ def encode_blocks(codec: "Codec", blocks: Audio, codebooks: int) -> Iterator["To
 
 
 def decode_pieces(
-    codec: "Codec", pieces: Iterable["Tokens"], length: Callable[[], int | None], any_weights: bool = False
-) -> Iterator["Tensor"]:
+    codec: Codec, pieces: Iterable[Tokens], length: Callable[[], int | None], any_weights: bool = False
+) -> Iterator[Tensor]:
     """Yield audio [channels, samples], in all exactly the samples that the tokens stand for.
 
     Args:
@@ -102,8 +99,6 @@ def decode_pieces(
             is held back, since the frame may reach beyond the end.
         any_weights: decode though other weights made the tokens.
     """
-    import torch
-
     decoder = codec.stream_decoder()
     held, given, frames = torch.zeros(codec.spec.channels, 0), 0, [0] * len(codec.spec.streams)
     slowest = max(stream.hop for stream in codec.spec.streams)
@@ -124,7 +119,7 @@ def decode_pieces(
 
 
 @contextmanager
-def open_sink(target: Path) -> Iterator["BinaryIO | Path"]:
+def open_sink(target: Path) -> Iterator[BinaryIO | Path]:
     """Yield what a writer of tokens takes: stdout, an open device or pipe (never replaced by a file), or the path itself."""
     with ExitStack() as stack:
         if target == STANDARD:
@@ -161,7 +156,7 @@ class Clock:
         return max(time.perf_counter() - self.start, 1e-9)
 
 
-def summary(codec: "Codec", codebooks: int, n_samples: int, n_bytes: int | None, clock: Clock) -> dict[str, Any]:
+def summary(codec: Codec, codebooks: int, n_samples: int, n_bytes: int | None, clock: Clock) -> dict[str, Any]:
     """Return the figures of one coded file: plain JSON types."""
     seconds = n_samples / codec.spec.sample_rate
     return {
@@ -177,7 +172,7 @@ def summary(codec: "Codec", codebooks: int, n_samples: int, n_bytes: int | None,
     }
 
 
-def with_progress(blocks: Iterable["Tensor"], label: str, n_samples: int | None) -> Iterator["Tensor"]:
+def with_progress(blocks: Iterable[Tensor], label: str, n_samples: int | None) -> Iterator[Tensor]:
     """Pass audio [channels, samples] on, showing how far it is."""
     with progress(label, n_samples) as advance:
         for block in blocks:
@@ -197,9 +192,7 @@ def note_clipped_output(target: Path, clipped: int) -> None:
         complain(f"warning: {target}: {clipped} samples beyond full scale were clipped; --bits float keeps them")
 
 
-def pcm_bytes(block: "Tensor", encoding: str) -> bytes:
+def pcm_bytes(block: Tensor, encoding: str) -> bytes:
     """Return audio [channels, samples] as bare samples, "s16le" (clipped) or "f32le"."""
-    from toneme.codecs.audio_wav import quantise, to_bytes
-
     frames = block.T.contiguous().numpy()
     return to_bytes(quantise(frames, 16) if encoding == "s16le" else frames, encoding)

@@ -26,7 +26,9 @@ Output = Annotated[
 ]
 CodecName = Annotated[
     str,
-    typer.Option("--codec", "-c", help="A name, a codec's folder, or hf://org/name, @REVISION may follow.", autocompletion=complete_codec),
+    typer.Option(
+        "--codec", "-c", help="A name, a codec's folder, or hf://org/name, @REVISION may follow.", autocompletion=complete_codec
+    ),
 ]
 DecodeCodec = Annotated[
     str | None,

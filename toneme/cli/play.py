@@ -113,8 +113,8 @@ def _sounddevice(module: Any, rate: int, channels: int) -> Iterator[Callable[[by
 def _program(name: str, rate: int, channels: int) -> Iterator[Callable[[bytes], Any]]:
     from toneme.codecs.errors import AudioError
 
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([name, *PLAYERS[name](rate, channels)], **pipes)
+    command = [name, *PLAYERS[name](rate, channels)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         yield cast(BinaryIO, process.stdin).write
         _, messages = process.communicate()

@@ -1,21 +1,22 @@
-"""Token files of any format, opened so that they can be decoded piece by piece."""
+"""Token files of any format, opened so that they can be decoded piece by piece.
+
+Imports torch: commands import this module when they run.
+"""
 
 import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from toneme.cli.failures import complain
 from toneme.cli.files import STANDARD
-
-if TYPE_CHECKING:
-    from toneme.codecs.base import Codec
-    from toneme.codecs.tokenfile import TokenReader
-    from toneme.codecs.tokens import Tokens
-
-HEAD_BYTES = 16
+from toneme.codecs.base import Codec
+from toneme.codecs.errors import TokenFileError
+from toneme.codecs.formats import read_tokens
+from toneme.codecs.tokenfile import MAGIC, TokenReader
+from toneme.codecs.tokens import Tokens
 
 
 class TokenSource:
@@ -27,28 +28,28 @@ class TokenSource:
         salvage: stop at the first damage, with a warning, instead of raising.
     """
 
-    def __init__(self, name: str, content: "TokenReader | Tokens", salvage: bool = False) -> None:
+    def __init__(self, name: str, content: TokenReader | Tokens, salvage: bool = False) -> None:
         self.name, self.content, self.salvage = name, content, salvage
         self._told: int | None = None
         self._seen = 0
 
     @property
     def codec(self) -> str:
-        return self.content.codec if _is_tokens(self.content) else self.content.header.codec
+        return self.content.codec if isinstance(self.content, Tokens) else self.content.header.codec
 
     def length(self) -> int | None:
         """Return the samples of the whole, None while they are not known."""
-        if _is_tokens(self.content):
+        if isinstance(self.content, Tokens):
             return int(self.content.n_samples[0])
         return self._told if self.salvage else self.content.header.n_samples
 
-    def __iter__(self) -> Iterator["Tokens"]:
+    def __iter__(self) -> Iterator[Tokens]:
         """Yield the pieces.
 
         Raises:
             TokenFileError: if the file is damaged, unless this is a salvage.
         """
-        if _is_tokens(self.content):
+        if isinstance(self.content, Tokens):
             yield self.content
             return
         with named(self.name):
@@ -62,7 +63,7 @@ class TokenSource:
 
 
 @contextmanager
-def open_tokens(source: Path, codec: "Codec | None" = None, salvage: bool = False) -> Iterator[TokenSource]:
+def open_tokens(source: Path, codec: Codec | None = None, salvage: bool = False) -> Iterator[TokenSource]:
     """Open a token file of any format, or stdin.
 
     Args:
@@ -73,10 +74,6 @@ def open_tokens(source: Path, codec: "Codec | None" = None, salvage: bool = Fals
     Raises:
         TokenFileError: if it is missing, of no known format, or damaged from the start.
     """
-    from toneme.codecs.errors import TokenFileError
-    from toneme.codecs.formats import read_tokens
-    from toneme.codecs.tokenfile import MAGIC, TokenReader
-
     name = "standard input" if source == STANDARD else str(source)
     if source != STANDARD and source.is_dir():
         raise TokenFileError(f"{source} is a folder: name a token file in it")
@@ -103,8 +100,6 @@ def open_tokens(source: Path, codec: "Codec | None" = None, salvage: bool = Fals
 @contextmanager
 def named(name: str) -> Iterator[None]:
     """Put the file's name before the message of a TokenFileError."""
-    from toneme.codecs.errors import TokenFileError
-
     try:
         yield
     except TokenFileError as error:
@@ -113,13 +108,7 @@ def named(name: str) -> Iterator[None]:
 
 
 def _open(path: Path) -> BinaryIO:
-    from toneme.codecs.errors import TokenFileError
-
     try:
         return path.open("rb")
     except OSError as error:
         raise TokenFileError(f"{path} cannot be read ({error.strerror}): check the name and the permissions") from None
-
-
-def _is_tokens(content: object) -> bool:
-    return hasattr(content, "n_samples")
