@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -59,6 +60,63 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
             tensor.copy_(weights[name])
     for part in module.modules():
         part.__dict__.pop("weights_hash", None)
+
+
+def load_official(
+    module: nn.Module,
+    weights: Mapping[str, Tensor],
+    tables: Sequence[Mapping[str, str | tuple[str, ...]]],
+    source: str,
+    ignored: str = r"$^",
+) -> None:
+    """Load tensors under the names that others gave them, weight norm multiplied out.
+
+    Args:
+        module: takes the tensors; the tables name all of its own.
+        weights: official name -> tensor.
+        tables: our name -> official name, or several whose tensors are stacked; one table per known way of naming.
+        source: what to call the weights in an error.
+        ignored: regular expression of official names that may be there and are not needed.
+
+    Raises:
+        CheckpointError: one error that lists missing, unexpected and misshapen keys.
+    """
+    weights = {name: tensor for name, tensor in weights.items() if not re.search(ignored, name)}
+    expected = [_official_shapes(module, weights, names) for names in tables]
+    best = max(range(len(tables)), key=lambda i: sum(name in weights for name in expected[i]))
+    if problems := compare_keys(expected[best], {name: tuple(tensor.shape) for name, tensor in weights.items()}):
+        raise CheckpointError(f"{source} does not fit {type(module).__name__}: {problems}")
+    folded = fold_weight_norm(weights)
+    own = {
+        ours: folded[theirs] if isinstance(theirs, str) else torch.stack([folded[name] for name in theirs])
+        for ours, theirs in tables[best].items()
+    }
+    load_exactly(module, own, source)
+
+
+def _official_shapes(
+    module: nn.Module, weights: Mapping[str, Tensor], names: Mapping[str, str | tuple[str, ...]]
+) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for ours, tensor in module.state_dict().items():
+        theirs = names[ours]
+        if not isinstance(theirs, str):
+            shapes |= dict.fromkeys(theirs, tuple(tensor.shape[1:]))
+        elif (halves := _norm_halves(theirs, weights)) is None:
+            shapes[theirs] = tuple(tensor.shape)
+        else:
+            shapes[halves[0]] = (tensor.shape[0],) + (1,) * (tensor.ndim - 1)
+            shapes[halves[1]] = tuple(tensor.shape)
+    return shapes
+
+
+def _norm_halves(name: str, weights: Mapping[str, Tensor]) -> tuple[str, str] | None:
+    """Return the names of gain and direction where the weights hold either in place of the plain tensor."""
+    stem = name.removesuffix("weight")
+    for halves in ((f"{name}_g", f"{name}_v"), tuple(f"{stem}parametrizations.weight.original{i}" for i in (0, 1))):
+        if name.endswith(".weight") and name not in weights and any(half in weights for half in halves):
+            return halves[0], halves[1]
+    return None
 
 
 def compare_keys(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], most: int = 8) -> str:
@@ -131,8 +189,12 @@ def fold_weight_norm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif partner[1] not in weights:
             raise CheckpointError(f"{name} has no {partner[1]}: weight norm needs both halves")
         elif partner[2]:
-            folded[partner[0]] = torch._weight_norm(tensor.float(), weights[partner[1]].float(), 0)
+            folded[partner[0]] = _multiply_out(tensor.float(), weights[partner[1]].float())
     return folded
+
+
+def _multiply_out(direction: Tensor, gain: Tensor) -> Tensor:
+    return direction * (gain / direction.norm(dim=tuple(range(1, direction.ndim)), keepdim=True))
 
 
 def _norm_partner(name: str) -> tuple[str, str, bool] | None:

@@ -22,7 +22,10 @@ class ELU(nn.Module):
 
 
 class Snake(nn.Module):
-    """x + sin(alpha x)^2 / alpha, alpha per channel. Source: Liu et al., "Neural Networks Fail to Learn Periodic Functions", 2020."""
+    """x + sin(alpha x)^2 / alpha, alpha per channel.
+
+    Source: Ziyin et al., "Neural Networks Fail to Learn Periodic Functions and How to Fix It", 2020.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -4,7 +4,6 @@ x is [batch, channels, time] throughout. `forward` takes a whole signal. A causa
 `state = layer.initial_state(batch)`, then `y, state = layer.step(x, state)`; the pieces joined equal `forward` of the whole.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -88,9 +87,7 @@ class Conv1d(_Packs, nn.Conv1d):
         front, behind = self.sides
         return self._convolve(pad_time(x, front, behind + -x.shape[-1] % self.stride[0], self.pad_mode), onto)
 
-    def step(
-        self, x: Tensor, state: Tensor, final: bool = False, onto: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, state: Tensor, final: bool = False, onto: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Convolve the next piece, a multiple of the stride unless it is the final one; return output and new state."""
         fill = -x.shape[-1] % self.stride[0]
         self._check_step(x, fill, final)
@@ -109,7 +106,7 @@ class Conv1d(_Packs, nn.Conv1d):
         if not self.causal:
             raise ShapeError("only a causal convolution works piece by piece: use chunks that overlap for this one")
         if fill and not final:
-            raise ShapeError(f"a piece must be a multiple of stride {self.stride[0]}; got {x.shape[-1]} samples: buffer the rest")
+            raise ShapeError(f"a piece must be a multiple of stride {self.stride[0]}; got {x.shape[-1]}: buffer the rest")
 
     def _convolve(self, padded: Tensor, onto: Tensor | None) -> Tensor:
         packed = self._pack(padded)
@@ -172,10 +169,13 @@ class ConvTranspose1d(_Packs, nn.ConvTranspose1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the upsampled signal [batch, out_channels, time * stride]."""
-        behind = 0 if self.causal else self.context
-        y = self._convolve(pad_time(x, self.context, behind, "constant"))
-        y = y[..., self.trim : self.trim + x.shape[-1] * self.stride[0]]
-        return y if self.norm is None else self.norm.overwrite(y)
+        if self.causal:
+            return self.step(x, self.initial_state(x.shape[0]))[0]
+        y = self._convolve(pad_time(x, self.context, self.context, "constant"))
+        stride = self.stride[0]
+        y = y[..., : (x.shape[-1] - 1) * stride + self.kernel_size[0]]
+        y = y if self.norm is None else self.norm.overwrite(y)  # what is trimmed counts in the norm
+        return y[..., self.trim : self.trim + x.shape[-1] * stride]
 
     def step(self, x: Tensor, state: Tensor, final: bool = False) -> tuple[Tensor, Tensor]:
         """Upsample the next piece; return its output and the new state."""

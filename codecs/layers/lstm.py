@@ -20,7 +20,8 @@ class SkipLSTM(nn.LSTM):
 
     def initial_state(self, batch: int) -> Tensor:
         """Return the state before the first frame."""
-        return self.weight_hh_l0.new_zeros(2, self.num_layers, batch, self.hidden_size)
+        weight = self.all_weights[0][1]
+        return weight.new_zeros(2, self.num_layers, batch, self.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of a whole signal."""

@@ -7,7 +7,7 @@ from . import rows
 
 
 class TimeGroupNorm(nn.GroupNorm):
-    """Each item of [batch, channels, time] to mean 0 and variance 1 over channels and time, then a gain and bias per channel."""
+    """Each item of [batch, channels, time] to mean 0 and variance 1 over both, then a gain and a bias per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(1, channels)

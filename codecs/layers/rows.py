@@ -27,9 +27,8 @@ class Packed:
 
 def usable(x: Tensor) -> bool:
     """Say whether the fast path may take x: on the CPU, in float32, no gradients, no export in progress."""
-    return (
-        x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    )
+    plain = x.device.type == "cpu" and x.dtype == torch.float32
+    return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def pack_conv(weight: Tensor, bias: Tensor | None, stride: int, dilation: int) -> Packed | None:

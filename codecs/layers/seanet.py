@@ -63,7 +63,8 @@ class SEANetConfig:
     activation: str = "elu"
 
     def __post_init__(self) -> None:
-        if self.norm not in ("none", "time_group_norm") or self.pad_mode not in PAD_MODES or self.activation not in ("elu", "snake"):
+        known = self.norm in ("none", "time_group_norm") and self.activation in ("elu", "snake")
+        if not known or self.pad_mode not in PAD_MODES:
             raise CheckpointError(
                 f"SEANet knows norm none or time_group_norm, pad_mode {', '.join(PAD_MODES)}, activation elu or snake; "
                 f"got {self.norm!r}, {self.pad_mode!r}, {self.activation!r}"
