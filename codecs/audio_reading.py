@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,8 @@ class AudioReader:
             for block in reader:
                 ...
 
-    A file that ends before its header says (a cut recording) gives what is there, sets `truncated` and warns with an
+    A pipe with WAV or raw samples is read as it comes; other formats must go back and forth, so they are first copied to a
+    temporary file. A file that ends before its header says (a cut recording) gives what is there, sets `truncated` and warns with an
     `AudioWarning`; a damaged compressed file is an error that names the place.
 
     Attributes:
@@ -98,21 +100,21 @@ class AudioReader:
                 block = resampler.push(block, last)
             if block.shape[-1]:
                 self._given += block.shape[-1]
-                yield mix_channels(block, self.channels)
+                yield mix_channels(block, self.channels).contiguous()
         self._finish()
 
     def _next(self) -> Tensor:
-        block = torch.from_numpy(self._source.read(self._frames)).T
-        high = block.abs() >= self._source.full_scale
-        if not torch.isfinite(block).all():
-            place = self._read + int((~torch.isfinite(block)).any(0).nonzero()[0])
+        frames = self._source.read(self._frames)
+        if not np.isfinite(frames.sum(dtype=np.float64)):
+            place = self._read + int(np.isfinite(frames).all(1).argmin())
             raise AudioError(
                 f"{self.name} holds NaN or infinite samples, the first at sample {place} ({place / self.source_rate:.3f} s): "
                 "repair or cut them first"
             )
-        self.clipped += int(high.sum())
-        self._read += block.shape[-1]
-        return block.contiguous()
+        if max(frames.max(initial=0), -frames.min(initial=0)) >= self._source.full_scale:
+            self.clipped += int((np.abs(frames) >= self._source.full_scale).sum())
+        self._read += len(frames)
+        return torch.from_numpy(frames.T)
 
     def _finish(self) -> None:
         claimed, self.n_samples = self.n_samples, self._given

@@ -31,6 +31,12 @@ def check_rate(sample_rate: int) -> int:
     return int(sample_rate)
 
 
+def all_finite(waveform: Tensor) -> bool:
+    """Whether there is no NaN and no infinity."""
+    # The sum has both in it, and costs a tenth; it may also overflow, so only a finite one decides.
+    return bool(torch.isfinite(waveform.sum())) or bool(torch.isfinite(waveform).all())
+
+
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
     """Return the samples that `n_samples` become: n * to / from to the nearest, halves up, and 1 at least where there was 1."""
     return max((2 * n_samples * to_rate + from_rate) // (2 * from_rate), min(n_samples, 1))
@@ -69,7 +75,7 @@ class Resampler:
         """Take [channels, n] and return [channels, m], the audio that is now certain; `last` ends the audio."""
         if block.ndim != 2 or block.shape[0] != self.channels:
             raise ShapeError(f"this resampler takes [{self.channels}, samples]; got {list(block.shape)}")
-        if not torch.isfinite(block).all():
+        if not all_finite(block):
             raise AudioError("the audio holds NaN or infinite samples: repair or cut them first")
         self._taken += block.shape[-1]
         frames = np.ascontiguousarray(block.to(self.dtype).numpy().T)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from .audio_resampling import check_rate
+from .audio_resampling import all_finite, check_rate
 from .audio_sinks import LOSSY, LibsndfileSink, Sink, WavSink, check_format
 from .audio_sources import AudioFile
 from .audio_wav import PcmFormat
@@ -86,7 +85,7 @@ class AudioWriter:
             self._write(part.float().cpu(), self._sink)
 
     def _write(self, block: Tensor, sink: Sink) -> None:
-        if not torch.isfinite(block).all():
+        if not all_finite(block):
             raise AudioError("the audio to be written holds NaN or infinite samples: repair or cut them first")
         if self._clips:
             self.clipped += int((block.abs() > 1).sum())

@@ -185,9 +185,10 @@ class Endless(io.RawIOBase):
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell the memory in use")
-def test_length_does_not_cost_memory() -> None:
-    """Five minutes are 58 MB of PCM, and as much as float32 at 24 kHz stereo."""
-    n = 5 * 60 * 48_000
+@pytest.mark.parametrize("minutes", [5, pytest.param(180, marks=pytest.mark.slow)])
+def test_length_does_not_cost_memory(minutes: int) -> None:
+    """Five minutes are 58 MB of PCM, and as much as float32 at 24 kHz stereo; three hours are 2 GB."""
+    n = minutes * 60 * 48_000
     joined(AudioReader(Endless(48_000 * 20), 24_000))
     before, most, read = memory_in_use(), 0, 0
     with AudioReader(Endless(n), 24_000) as reader:
