@@ -3,6 +3,8 @@
 Source: Liu et al., "A ConvNet for the 2020s", 2022, figure 4; one-dimensional as in Siuzdak, "Vocos", 2023.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,8 @@ class CausalStack(nn.Module):
 
     def __init__(self, blocks: int, channels: int, kernel: int, expansion: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(CausalConvNeXt(channels, kernel, expansion, 1 / max(1, blocks)) for _ in range(blocks))
+        stack = nn.ModuleList(CausalConvNeXt(channels, kernel, expansion, 1 / max(1, blocks)) for _ in range(blocks))
+        self.blocks = cast("list[CausalConvNeXt]", stack)
 
     def initial_state(self, batch: int) -> list[Tensor]:
         """Return the states of all blocks before the first frame."""
