@@ -30,8 +30,8 @@ class AudioReader:
                 ...
 
     A pipe with WAV or raw samples is read as it comes; other formats must go back and forth, so they are first copied to a
-    temporary file. A file that ends before its header says (a cut recording) gives what is there, sets `truncated` and warns with an
-    `AudioWarning`; a damaged compressed file is an error that names the place.
+    temporary file. A file that ends before its header says (a cut recording) gives what is there, sets `truncated` and
+    warns with an `AudioWarning`; a damaged compressed file is an error that names the place.
 
     Attributes:
         sample_rate: of the blocks, Hz.
