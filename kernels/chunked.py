@@ -70,7 +70,7 @@ def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     """Residual codes [N, Q] of x [N, D] under codebooks [Q, K, D], all float32 on the CPU."""
     (N, D), (Q, K, _) = x.shape, codebooks.shape
     codes, doubtful = torch.empty((Q, N), dtype=torch.int64), torch.empty(N, dtype=torch.bool)
-    bias, factors = (-half_norms).unbind(0), error_factors(D, half_norms)
+    bias, factors = (-half_norms).unbind(0), error_factors(codebooks, half_norms)
 
     def encode_rows(first: int, last: int, workers: int) -> None:
         rows = chunk_rows(N, K, D, workers)

@@ -15,15 +15,16 @@ ROUNDING = 2.0**-24
 BATCH_BYTES = 1 << 21
 
 
-def error_factors(D: int, half_norms: Tensor, rounding: float = ROUNDING) -> tuple[Tensor, Tensor]:
+def error_factors(codebooks: Tensor, half_norms: Tensor, rounding: float = ROUNDING) -> tuple[Tensor, Tensor]:
     """Two factors [Q, 1] such that twice the error of any score of x at a stage is under |x| factors[0] + factors[1].
 
     Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1, for any order of summation over D
-    terms; `rounding` is the unit roundoff of one product. The half norm [Q, K] is rounded too.
+    terms; `rounding` is the unit roundoff of one product. x, codebooks [Q, K, D] and half norms [Q, K] may each be rounded.
     """
-    scale = (D + 8) * ROUNDING + (rounding - ROUNDING)
+    scale = (codebooks.shape[2] + 8) * ROUNDING + (rounding - ROUNDING)
     peak = half_norms.amax(1, keepdim=True)
-    return 2 * scale * (2 * peak).sqrt(), 4 * scale * peak
+    squares = 2 * peak if half_norms.any() else codebooks.square().sum(2).amax(1, keepdim=True)
+    return 2 * scale * squares.sqrt(), 4 * scale * peak
 
 
 def rescan(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, doubtful: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ def rescan(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, doub
         half_norms: [Q, K], |c|^2 / 2 to within 32-bit rounding; zero for a cosine search.
     """
     rows = doubtful.nonzero()[:, 0]
-    slope, offset = error_factors(x.shape[1], half_norms)
+    slope, offset = error_factors(codebooks, half_norms)
     with exact_products(x):
         for part in rows.split(max(1, BATCH_BYTES // (4 * codebooks.shape[1]))) if len(rows) else ():
             residual = x[part]

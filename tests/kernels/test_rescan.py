@@ -24,8 +24,12 @@ def test_the_error_of_a_score_is_under_its_bound(D):
     half = half_norms(codebook)[None]
     exact = x.double() @ codebook.double().T - codebook.double().square().sum(1) / 2
     error = (torch.addmm(-half[0], x, codebook.T).double() - exact).abs().amax(1)
-    slope, offset = error_factors(D, half)
+    slope, offset = error_factors(codebook[None], half)
     assert (2 * error <= x.norm(dim=1) * slope[0] + offset[0]).all()
+    slope, offset = error_factors(codebook[None], torch.zeros_like(half))
+    product = ((x @ codebook.T).double() - x.double() @ codebook.double().T).abs().amax(1)
+    assert (2 * product <= x.norm(dim=1) * slope[0] + offset[0]).all()
+    assert (slope > 0).all(), "a search without half norms has errors too"
 
 
 def test_precision_is_full_inside_and_restored_outside():

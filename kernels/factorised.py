@@ -1,0 +1,161 @@
+"""Factorised residual encode, folded: each stage projects to a few dimensions, and the residual itself is never formed.
+
+Stage q searches z_q = W_q r_q + b_q, where r_q is x less the outputs V_j c_j + a_j of the stages before. Therefore
+z_q = (W_q x + b_q) - sum_j (W_q V_j c_j + W_q a_j): one product of x with all W at once, and small tables of W_q V_j.
+All of this is in 64 bits, which costs little at so few dimensions and leaves the search as the only place of doubt.
+
+Stages: Kumar et al., "High-Fidelity Audio Compression with Improved RVQGAN" (DAC), 2023, section 3.2.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .chunked import Workspace, chunk_rows
+from .errors import ShapeError
+from .nearest import TIE, nearest_code
+from .rescan import error_factors, exact_products
+from .workers import share
+
+PROJECT_BYTES = 1 << 19  # of rows in 64 bits at a time
+
+
+class Projections(NamedTuple):
+    """Linear maps of all Q stages: in to d dimensions, and back out to D."""
+
+    enter_weight: Tensor  # [Q, d, D]
+    enter_bias: Tensor  # [Q, d]
+    leave_weight: Tensor  # [Q, D, d]
+    leave_bias: Tensor  # [Q, D]
+
+
+class Folded(NamedTuple):
+    """What `fold` makes of them, in 64 bits."""
+
+    weight: Tensor  # [Q * d, D]
+    bias: Tensor  # [Q * d]
+    cross: Tensor  # [Q, d, Q * d]: what the code of one stage takes from the inputs of all stages after it
+    unit: Tensor  # [Q, K, d], float32: normalised codes
+
+
+def cosine_code(x: Tensor, codebook: Tensor) -> Tensor:
+    """Index [N] of the code [K, D] with the greatest cosine to each row of x [N, D]; codes are normalised in float32."""
+    unit = torch.nn.functional.normalize(codebook.detach().float(), dim=-1)
+    return nearest_code(x, unit, unit.new_zeros(len(unit)))
+
+
+def fold(projections: Projections, codebooks: Tensor) -> Folded:
+    """Tables for `factorised_encode`, to be made again when a weight changes."""
+    enter, bias, leave, constant = (t.detach().double() for t in projections)
+    Q, d, D = enter.shape
+    later = torch.ones(Q, Q, device=enter.device).triu(1).double()  # [stage, later stage]
+    cross = torch.einsum("jeD,qDf->qfje", enter, leave) * later[:, None, :, None]
+    bias = bias - torch.einsum("jeD,qD,qj->je", enter, constant, later)
+    unit = torch.nn.functional.normalize(codebooks.detach().float(), dim=-1)
+    return Folded(enter.reshape(Q * d, D), bias.reshape(-1), cross.reshape(Q, d, Q * d), unit)
+
+
+def factorised_encode_reference(x: Tensor, projections: Projections, codebooks: Tensor) -> Tensor:
+    """The definition of `factorised_encode`: the chain as it is written in the paper, in 64 bits."""
+    residual, codes = x.double(), []
+    enter, bias, leave, constant = (t.double() for t in projections)
+    for q, codebook in enumerate(codebooks):
+        inside = residual @ enter[q].T + bias[q]
+        unit = torch.nn.functional.normalize(codebook.float(), dim=-1).double()
+        codes.append(_best(inside, unit))
+        residual = residual - codebook[codes[-1]].double() @ leave[q].T - constant[q]
+    return torch.stack(codes, dim=1)
+
+
+def factorised_encode(x: Tensor, projections: Projections, codebooks: Tensor) -> Tensor:
+    """Codes [N, Q], int64, of a chain of factorised stages with cosine search.
+
+    Args:
+        x: [N, D], float32.
+        projections: of the Q stages.
+        codebooks: [Q, K, d], float32, not normalised: stages subtract the codes as they are.
+
+    Raises:
+        ShapeError: if the shapes do not fit.
+    """
+    Q, d, D = projections.enter_weight.shape
+    if x.dim() != 2 or x.shape[1] != D or codebooks.dim() != 3 or codebooks.shape[::2] != (Q, d):
+        raise ShapeError(f"expected x [N, {D}] and codebooks [{Q}, K, {d}]; got {list(x.shape)} and {list(codebooks.shape)}")
+    return _factorised_encode(x.detach().float(), *(t.detach() for t in projections), codebooks.detach().float())
+
+
+@torch.library.custom_op("toneme::factorised_encode", mutates_args=())
+def _factorised_encode(
+    x: Tensor, enter_weight: Tensor, enter_bias: Tensor, leave_weight: Tensor, leave_bias: Tensor, codebooks: Tensor
+) -> Tensor:
+    folded = fold(Projections(enter_weight, enter_bias, leave_weight, leave_bias), codebooks)
+    if not len(x):
+        return x.new_empty((0, len(codebooks)), dtype=torch.int64)
+    if x.is_cuda:
+        from .factorised_triton import encode
+
+        codes, doubtful = encode(x, folded, codebooks)
+    else:
+        codes, doubtful = _encode_chunks(x.contiguous(), folded, codebooks)
+    rows = doubtful.nonzero()[:, 0]
+    if len(rows):
+        codes[rows] = _encode_certain(x[rows], folded, codebooks)
+    return codes
+
+
+@_factorised_encode.register_fake
+def _(
+    x: Tensor, enter_weight: Tensor, enter_bias: Tensor, leave_weight: Tensor, leave_bias: Tensor, codebooks: Tensor
+) -> Tensor:
+    return x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)
+
+
+def _encode_chunks(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes [N, Q] by 32-bit search, and which rows [N] a stage of it leaves in doubt."""
+    (N, D), (Q, K, d) = x.shape, codebooks.shape
+    codes, doubtful = torch.empty((Q, N), dtype=torch.int64), torch.empty(N, dtype=torch.bool)
+    exact_codes, bias = codebooks.double(), codebooks.new_zeros(K)
+    slope, _ = error_factors(folded.unit, folded.unit.new_zeros(Q, K))
+
+    def encode_rows(first: int, last: int, workers: int) -> None:
+        rows = chunk_rows(N, K, Q * d, workers)
+        work = None
+        for start in range(first, last, rows):
+            part = slice(start, min(last, start + rows))
+            if work is None or work.rows != part.stop - start:
+                work = Workspace(part.stop - start, Q, K, d, x)
+            inside = _project(x[part], folded)
+            for q in range(Q):
+                z = inside[:, q * d : (q + 1) * d].float()
+                torch.linalg.vector_norm(z, dim=1, out=work.norm[q])
+                work.search(z, folded.unit[q], bias, q, codes[q, part])
+                if q + 1 < Q:
+                    inside.addmm_(exact_codes[q].index_select(0, codes[q, part]), folded.cross[q], alpha=-1)
+            torch.logical_not((work.best - work.second > slope * work.norm).all(0), out=doubtful[part])
+
+    with exact_products(x):
+        share(encode_rows, N, work=2 * N * Q * (K + D) * d)
+    return codes.T.contiguous(), doubtful
+
+
+def _project(x: Tensor, folded: Folded) -> Tensor:
+    """All stages' inputs [n, Q * d] as if no stage had been subtracted yet; a few rows at a time, since they are widened."""
+    rows = max(16, PROJECT_BYTES // (8 * x.shape[1]))
+    return torch.cat([torch.addmm(folded.bias, part.double(), folded.weight.T) for part in x.split(rows)])
+
+
+def _encode_certain(x: Tensor, folded: Folded, codebooks: Tensor) -> Tensor:
+    d, codes = codebooks.shape[2], []
+    inside = torch.addmm(folded.bias, x.double(), folded.weight.T)
+    for q, codebook in enumerate(codebooks):
+        codes.append(_best(inside[:, q * d : (q + 1) * d], folded.unit[q].double()))
+        inside = inside - codebook[codes[-1]].double() @ folded.cross[q]
+    return torch.stack(codes, dim=1)
+
+
+def _best(inside: Tensor, unit: Tensor) -> Tensor:
+    """Greatest product in 64 bits, the lowest index where they cannot be told apart."""
+    scores = inside @ unit.T
+    floor = scores.amax(1, keepdim=True) - TIE * inside.norm(dim=1, keepdim=True)
+    return torch.where(scores < floor, len(unit), torch.arange(len(unit), device=unit.device)).amin(1).clamp(max=len(unit) - 1)

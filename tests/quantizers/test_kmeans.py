@@ -1,0 +1,41 @@
+"""k-means, whole and streaming."""
+
+import torch
+
+from toneme.quantizers.kmeans import KMeansTokenizer, kmeans
+
+
+def blobs(n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
+    label = torch.arange(n) % 4
+    return centres[label] + 0.1 * torch.randn(n, 2, generator=generator), label
+
+
+def test_whole_finds_the_blobs():
+    rows, label = blobs(400, torch.Generator().manual_seed(0))
+    centres, codes = kmeans(rows, 4, 20, torch.Generator().manual_seed(1))
+    assert all(codes[label == i].unique().numel() == 1 for i in range(4))
+    assert torch.allclose(centres[codes[:4]], torch.stack([rows[label == i].mean(0) for i in range(4)]), atol=1e-5)
+
+
+def test_streaming_reaches_the_error_of_the_whole():
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    rows = torch.randn(6000, 8, generator=generator)
+    centres, codes = kmeans(rows, 32, 30, generator)
+    whole = (rows - centres[codes]).square().mean()
+    tokenizer = KMeansTokenizer(8, 32)
+    assert not tokenizer.fitted
+    for _ in range(3):
+        for batch in rows.split(150):
+            tokenizer.partial_fit(batch.T[None])
+    error = tokenizer(rows.T[None]).commitment
+    assert error < 1.05 * whole
+    assert tokenizer(rows.T[None]).usage.item() == 1
+
+
+def test_centres_are_the_mean_of_all_they_were_given():
+    tokenizer = KMeansTokenizer(1, 1, start_rows=2)
+    tokenizer.partial_fit(torch.tensor([[[1.0, 3.0]]]))
+    tokenizer.partial_fit(torch.tensor([[[5.0, 7.0, 9.0]]]))
+    assert tokenizer.centres.item() == 5.0

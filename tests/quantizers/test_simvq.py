@@ -1,0 +1,25 @@
+"""SimVQ against vector-quantize-pytorch."""
+
+import pytest
+import torch
+
+from toneme.quantizers.simvq import SimVQ
+
+peers = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is the peer compared with")
+
+
+@pytest.mark.parametrize("gradient", ["rotation", "straight_through"])
+def test_codes_and_gradients_equal_the_peers(gradient):
+    torch.manual_seed(0)
+    ours, peer = SimVQ(8, 64, gradient=gradient), peers.SimVQ(dim=8, codebook_size=64, rotation_trick=gradient == "rotation")
+    peer.frozen_codebook.copy_(ours.frozen)
+    peer.code_transform.load_state_dict(ours.map.state_dict())
+    a = torch.randn(2, 8, 40).requires_grad_()
+    b, upstream = a.detach().clone().requires_grad_(), torch.randn(2, 8, 40)
+    result, (out, indices, loss) = ours(a), peer(b.transpose(1, 2))
+    assert torch.equal(result.codes[:, 0], indices)
+    (result.latents * upstream).sum().add(result.codebook + 0.25 * result.commitment).backward()
+    (out.transpose(1, 2) * upstream).sum().add(loss).backward()
+    assert torch.allclose(a.grad, b.grad, atol=1e-5)
+    if gradient == "straight_through":  # through the rotation the peer's upstream gradient reaches the codes as well
+        assert torch.allclose(ours.map.weight.grad, peer.code_transform.weight.grad, atol=1e-5)
