@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from .base import Codec
     from .spec import CodecSpec
 
-# Name in config.json -> module and class; modules with an OFFICIAL table also serve `from_official`.
+# Name in config.json -> module and class. A module's OFFICIAL table, name -> function of the official tensors, serves
+# `from_official`.
 FAMILIES = {
     "encodec": (".encodec", "EncodecCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
@@ -126,12 +129,12 @@ def official_names() -> list[str]:
     return sorted(_official_tables())
 
 
-def from_official(name: str, checkpoint: str | Path | Mapping[str, Any]) -> "Codec":
+def from_official(name: str, checkpoint: "str | Path | Mapping[str, Any] | nn.Module") -> "Codec":
     """Return a codec with the weights of an official checkpoint.
 
     Args:
         name: of the official model, as `official_names` lists them; "-" and "_" are the same.
-        checkpoint: the file as published, the object loaded from it, or a mapping of names to tensors.
+        checkpoint: the file as published, the object loaded from it, a mapping of names to tensors, or the official module.
 
     Raises:
         CodecNotFoundError: if the name is unknown.
@@ -141,7 +144,7 @@ def from_official(name: str, checkpoint: str | Path | Mapping[str, Any]) -> "Cod
     wanted = name.replace("-", "_").lower()
     for known, build in tables.items():
         if known.replace("-", "_").lower() == wanted:
-            return build(checkpoint).eval()
+            return build(_official_weights(checkpoint)).eval()
     from .errors import CodecNotFoundError
 
     raise CodecNotFoundError(
@@ -168,6 +171,20 @@ def pick_device(device: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise TonemeError("no CUDA device was found: use the device cpu or auto, or install a CUDA build of torch")
     return device
+
+
+def _official_weights(checkpoint: Any) -> "dict[str, Tensor]":
+    from .checkpoint import read_checkpoint, tensors_of
+    from .errors import CheckpointError
+
+    if callable(state_dict := getattr(checkpoint, "state_dict", None)):
+        return tensors_of(state_dict())  # pyright: ignore[reportArgumentType]
+    if not isinstance(checkpoint, str | Path | Mapping):
+        raise CheckpointError(
+            f"a checkpoint is a path, a mapping of names to tensors, or a module; got {type(checkpoint).__name__}"
+        )
+    source = "the checkpoint" if isinstance(checkpoint, Mapping) else str(checkpoint)
+    return tensors_of(read_checkpoint(checkpoint), source)
 
 
 def _official_tables() -> dict[str, Any]:

@@ -117,9 +117,29 @@ def test_names_list_no_alias_without_its_codec(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["made_up_24khz", "made-up-24kHz"])
-def test_from_official_passes_the_checkpoint_on(official, name):
-    assert not toneme.from_official(name, {"a": 1}).training
-    assert official == [{"a": 1}]
+def test_from_official_takes_what_is_published(official, tmp_path, name):
+    layer = torch.nn.Linear(2, 3)
+    torch.save({"best_state": layer.state_dict()}, tmp_path / "official.th")
+    for checkpoint in (layer, layer.state_dict(), {"state_dict": layer.state_dict()}, tmp_path / "official.th"):
+        assert not toneme.from_official(name, checkpoint).training
+        assert torch.equal(official[-1]["weight"], layer.weight)
+        assert list(official[-1]) == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("checkpoint", [None, 5, b"bytes"])
+def test_from_official_refuses_other_things(official, checkpoint):
+    with pytest.raises(CheckpointError, match="a checkpoint is a path, a mapping"):
+        toneme.from_official("made_up_24khz", checkpoint)
+
+
+def test_from_official_says_what_cannot_be_read(official, tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        toneme.from_official("made_up_24khz", tmp_path / "missing.th")
+    (tmp_path / "text.th").write_text("text")
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+        toneme.from_official("made_up_24khz", tmp_path / "text.th")
+    with pytest.raises(CheckpointError, match="holds no tensors"):
+        toneme.from_official("made_up_24khz", {"a": "b"})
 
 
 def test_from_official_names_the_known_ones(official):

@@ -1,8 +1,10 @@
 """`codec stream`: live audio on stdin to tokens on stdout, and back, each piece as soon as it is certain."""
 
+import signal
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self
 
 import typer
 
@@ -78,23 +80,60 @@ def encode_stream(model: Any, codebooks: int, rate: int | None, channels: int | 
 
     spec = model.spec
     encoder = model.stream_encoder(codebooks=codebooks)
-    with TokenWriter(sys.stdout.buffer, chunk_seconds=chunk_ms / 1000) as writer:
-        pcm = PcmFormat(rate or spec.sample_rate, channels or spec.channels, encoding)
-        interrupted = False
-        try:
-            for block in live_audio(cast(BinaryIO, sys.stdin.buffer), pcm, spec):
-                writer.write(encoder.push_tokens(block[None].to(model.device)))
-        except KeyboardInterrupt:
-            interrupted = True
+    pcm = PcmFormat(rate or spec.sample_rate, channels or spec.channels, encoding)
+    with TokenWriter(sys.stdout.buffer, chunk_seconds=chunk_ms / 1000) as writer, Interruptible(sys.stdin.buffer) as stdin:
+        for block in live_audio(stdin, pcm, spec):
+            writer.write(encoder.push_tokens(block[None].to(model.device)))
         if not encoder.n_samples:
-            raise AudioError("no audio came on stdin: pipe bare samples or a WAV into it")
+            raise (
+                KeyboardInterrupt
+                if stdin.interrupted
+                else AudioError("no audio came on stdin: pipe bare samples or a WAV into it")
+            )
         writer.write(encoder.flush_tokens())
-    if interrupted:
+    if stdin.interrupted:
         complain("interrupted; the token stream was ended properly")
         raise typer.Exit(130)
 
 
-def live_audio(stdin: BinaryIO, pcm: "PcmFormat", spec: Any) -> Iterator["Tensor"]:
+class Interruptible:
+    """A stream that an interrupt ends; one that comes between two reads waits for the next, so that work is never cut in two."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.interrupted = self._reading = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, or fewer at the end."""
+        return self._take(self._stream.read, size)
+
+    def read1(self, size: int) -> bytes:
+        """Return what there is, at most `size` bytes; none at the end."""
+        return self._take(getattr(self._stream, "read1", self._stream.read), size)
+
+    def _take(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            self._reading = True
+            return b"" if self.interrupted else read(size)
+        except KeyboardInterrupt:
+            return b""
+        finally:
+            self._reading = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        if self._reading:
+            raise KeyboardInterrupt
+
+
+def live_audio(stdin: Interruptible, pcm: "PcmFormat", spec: Any) -> Iterator["Tensor"]:
     """Yield audio [channels, samples] at the codec's rate as it arrives.
 
     Raises:
@@ -115,7 +154,7 @@ def live_audio(stdin: BinaryIO, pcm: "PcmFormat", spec: Any) -> Iterator["Tensor
         yield mix_channels(resampler.push(torch.zeros(mixed, 0), last=True), spec.channels)
 
 
-def sniff(stdin: BinaryIO, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[bytes]]":
+def sniff(stdin: Interruptible, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[bytes]]":
     """Return the layout of the samples (a WAV's own where stdin is one) and their bytes as they arrive.
 
     Raises:
@@ -127,7 +166,7 @@ def sniff(stdin: BinaryIO, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[bytes
     head = read_fully(stdin, HEAD_BYTES)
     if not is_wav(head):
         return pcm, _arriving(stdin, head, None)
-    header = read_header(cast(BinaryIO, _After(head, stdin)))
+    header = read_header(_After(head, stdin))
     if header.pcm is None:
         raise AudioError("the WAV on stdin does not hold plain samples: convert it to 16-bit PCM first")
     return header.pcm, _arriving(stdin, b"", header.data_bytes)
@@ -136,7 +175,7 @@ def sniff(stdin: BinaryIO, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[bytes
 class _After:
     """A stream with bytes put back before it."""
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+    def __init__(self, head: bytes, rest: Interruptible) -> None:
         self._head, self._rest = head, rest
 
     def read(self, size: int) -> bytes:
@@ -144,13 +183,12 @@ class _After:
         return data or self._rest.read(size)
 
 
-def _arriving(stdin: BinaryIO, head: bytes, limit: int | None) -> Iterator[bytes]:
+def _arriving(stdin: Interruptible, head: bytes, limit: int | None) -> Iterator[bytes]:
     """Yield bytes as soon as there are any."""
     if head:
         yield head
-    read = getattr(stdin, "read1", stdin.read)
     while limit is None or limit > 0:
-        data = read(1 << 16 if limit is None else min(limit, 1 << 16))
+        data = stdin.read1(1 << 16 if limit is None else min(limit, 1 << 16))
         if not data:
             return
         limit = None if limit is None else limit - len(data)
