@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 
 from .errors import ShapeError, TokenFileError
 from .files import atomic_path
+from .tokenfile_bytes import brief
 from .tokenfile_header import Header
 from .tokens import Tokens
 
@@ -72,7 +73,7 @@ def read_npz(data: bytes) -> Tokens:
         about = arrays.pop("about")
         text = str(about) if about.dtype.kind == "U" and about.size == 1 else ""
     except _ZIP_ERRORS as error:
-        raise TokenFileError(f"this .npz file is damaged or holds no tokens ({error!r}): make it anew") from None
+        raise TokenFileError(f"this .npz file is damaged or holds no tokens ({brief(error)}): make it anew") from None
     return _from_arrays(arrays, text)
 
 
@@ -87,7 +88,7 @@ def read_safetensors(data: bytes) -> Tokens:
         length = struct.unpack("<Q", data[:8])[0]
         about = json.loads(data[8 : 8 + length])["__metadata__"]["about"]
     except (SafetensorError, struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TokenFileError(f"this .safetensors file is damaged or holds no tokens ({error!r}): make it anew") from None
+        raise TokenFileError(f"this .safetensors file is damaged or holds no tokens ({brief(error)}): make it anew") from None
     return _from_arrays(arrays, about)
 
 
@@ -163,7 +164,7 @@ def _from_arrays(arrays: dict[str, np.ndarray], about: str) -> Tokens:
         )  # fmt: skip
         _check_shapes(tokens)
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise TokenFileError(f"this file does not hold tokens as Tokens.save writes them: {error!r}") from None
+        raise TokenFileError(f"this file does not hold tokens as Tokens.save writes them: {brief(error)}") from None
     return tokens
 
 

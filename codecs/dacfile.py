@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .errors import TokenFileError
+from .tokenfile_bytes import brief
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def read_dac(data: bytes, codec: "Codec | str | None" = None) -> Tokens:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error, OverflowError) as error:
         raise TokenFileError(
             f"the pickle that begins at byte {at} of this .dac file does not hold codes as descript-audio-codec writes them "
-            f"({str(error)[:120] or type(error).__name__})"
+            f"({brief(error)})"
         ) from None
 
 
@@ -243,8 +244,8 @@ class Interpreter:
         maker = _maker(module, attribute)
         if maker is None:
             raise TokenFileError(
-                f"this .dac file is hostile or foreign: its pickle names {module[:64]}.{attribute[:64]} at byte {at}, which "
-                "tokens never need; nothing of it was run"
+                f"this .dac file is hostile or foreign: its pickle names {f'{module}.{attribute}'[:99]!r} at byte {at}, "
+                "which tokens never need; nothing of it was run"
             )
         self._stack.append(maker)
 

@@ -17,6 +17,7 @@ import torch
 
 from .bitpack import pack, packed_bytes, unpack
 from .errors import ShapeError, TokenFileError
+from .tokenfile_bytes import brief
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def _read_start(data: bytes) -> tuple[str, int, int, int]:
         about = json.loads(data[_START.size : at])
         name, n_samples, depth, lm = about["m"], about["al"], about["nc"], about["lm"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TokenFileError(f"the description of this .ecdc file, at byte {_START.size}, is not valid ({error!r})") from None
+        problem = brief(error)
+        raise TokenFileError(f"the description of this .ecdc file, at byte {_START.size}, is not valid ({problem})") from None
     if not isinstance(name, str) or name not in MODELS:
         raise TokenFileError(
             f"this .ecdc file is of model {str(name)[:64]!r}, at byte {_START.size}; known are {', '.join(MODELS)}"

@@ -33,6 +33,11 @@ def checked(record: bytes) -> bytes:
     return record + struct.pack("<I", crc32c(record))
 
 
+def brief(error: BaseException) -> str:
+    """Return what went wrong in a library, short and on one line, for use within a message."""
+    return " ".join(f"{type(error).__name__} {str(error)[:100]}".split())
+
+
 class Fields:
     """Reads the fields of one record's content, whose bytes are all present.
 

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import re
 import struct
 from dataclasses import replace
@@ -62,7 +63,7 @@ def test_pieces_of_any_length_make_the_same_file(tokens, cuts, flush):
     edges = sorted({0, frames, *(min(cut * step, frames) for cut in cuts)})
     file = io.BytesIO()
     with TokenWriter(file, like=tokens) as writer:
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             writer.write(tokens.frames(start, stop))
             if flush:
                 writer.flush()
@@ -313,9 +314,14 @@ def test_bytes_after_the_end_are_refused():
 
 def test_a_path_appears_only_when_the_file_is_whole(tmp_path):
     tokens, path = make_tokens(300), tmp_path / "made.tok"
-    with pytest.raises(KeyboardInterrupt), TokenWriter(path) as writer:
-        writer.write(tokens)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with TokenWriter(path) as writer:
+            writer.write(tokens)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
     with TokenWriter(path) as writer:
         writer.write(tokens)
@@ -347,9 +353,9 @@ def test_wrong_pieces_are_refused():
         writer.write(make_tokens(50, batch=2))
     with pytest.raises(ShapeError, match="from 0 to 1023"):
         writer.write(replace(tokens, streams=(tokens.codes + 1024,)))
+    made, other = make_tokens(50, side_period=10), TokenWriter(io.BytesIO())
     with pytest.raises(ShapeError, match="one side number per segment"):
-        made = make_tokens(50, side_period=10)
-        TokenWriter(io.BytesIO()).write(replace(made, side={"scale": torch.ones(1, 2)}))
+        other.write(replace(made, side={"scale": torch.ones(1, 2)}))
     writer.close()
     with pytest.raises(TokenFileError, match="was closed"):
         writer.write(tokens)

@@ -1,0 +1,165 @@
+"""Readers against mutated files: only their own error, no hang, and no more memory than the bytes that are there call for."""
+
+import io
+import random
+import time
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+from toneme.codecs.arrayfile import read_npz, read_safetensors, write_npz, write_safetensors
+from toneme.codecs.dacfile import read_dac
+from toneme.codecs.ecdc import read_ecdc, to_ecdc
+from toneme.codecs.errors import TokenFileError
+from toneme.codecs.formats import read_tokens
+from toneme.codecs.tokenfile import TokenReader, read_tok, write_tok
+
+from .fuzzing import join_records, mutate, mutate_inside, split_records
+from .test_dacfile import dac_bytes
+from .test_ecdc import made_ecdc
+from .tokensets import make_tokens
+
+MAX_SECONDS = 2.0  # per file of a few kB, on a busy machine
+MAX_GROWTH = 24 << 20  # bytes: a chunk's most codes as int64, and what unpacking them takes on the way
+
+
+def tok_corpus() -> list[bytes]:
+    """Small files that between them hold every kind of record and field."""
+    many = [
+        make_tokens(130, sizes=((1024,) * 2,)),
+        make_tokens(100, sizes=((1000, 3),), repeat=0.9),
+        make_tokens(40, sizes=((64,), (), (64, 1)), ratios=(1, 2, 4), rate=12.5),
+        make_tokens(60, sizes=((16,),), side_period=7),
+        make_tokens(0, sizes=((1 << 18,),)),
+        make_tokens(600, sizes=((16,) * 2,), skew=8.0),
+        make_tokens(80, sizes=((65536,),), repeat=0.5),
+    ]
+    files = []
+    for tokens in many:
+        file = io.BytesIO()
+        write_tok(tokens, file, chunk_seconds=1.0 if tokens.frame_rate > 12.5 else 2.0)
+        files.append(file.getvalue())
+    assert sum(TokenReader(io.BytesIO(data)).verify().tables for data in files) >= 1
+    assert sum(TokenReader(io.BytesIO(data)).verify().entropy for data in files) >= 3
+    return files
+
+
+def read_all(data: bytes, rng: random.Random) -> bool:
+    """Read a file every way there is; return whether it was taken for whole."""
+    way = rng.randrange(4)
+    try:
+        if way == 0:
+            read_tok(io.BytesIO(data))
+        elif way == 1:
+            reader = TokenReader(io.BytesIO(data), salvage=True)
+            reader.seek(rng.choice((0, 0.5, 1e3, 1e12)))
+            reader.read()
+            return reader.damage is None or check_message(reader.damage)
+        elif way == 2:
+            report = TokenReader(io.BytesIO(data)).verify()
+            return report.damage is None or check_message(report.damage)
+        else:
+            read_tokens(io.BytesIO(data))
+    except TokenFileError as error:
+        return check_message(str(error))
+    return True
+
+
+def check_message(message: str) -> bool:
+    """Return False for a message that is one line; fail otherwise."""
+    assert 20 < len(message) < 1000, message
+    assert "\n" not in message
+    return False
+
+
+def fuzz_tok(count: int, seed: int) -> int:
+    rng = random.Random(seed)
+    corpus = tok_corpus()
+    records = [split_records(data) for data in corpus]
+    assert [join_records(parts) for parts in records] == corpus
+    whole = 0
+    for i in range(count):
+        which = rng.randrange(len(corpus))
+        data = mutate(corpus[which], rng) if i % 4 == 0 else mutate_inside(records[which], rng)
+        begin = time.perf_counter()
+        whole += read_all(data, rng)
+        assert time.perf_counter() - begin < MAX_SECONDS, data.hex()
+    return whole
+
+
+def test_two_thousand_mutated_token_files():
+    whole = fuzz_tok(2000, seed=1)
+    assert 0 < whole < 1500  # some mutations change codes or text alone: those must be read, the rest refused
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_mutated_token_files():
+    assert fuzz_tok(100_000, seed=2) < 75_000
+
+
+def test_memory_stays_in_proportion_to_the_file():
+    rng = random.Random(3)
+    records = [split_records(data) for data in tok_corpus()]
+    tracemalloc.start()
+    try:
+        for _ in range(400):
+            data = mutate_inside(records[rng.randrange(len(records))], rng)
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            read_all(data, rng)
+            assert tracemalloc.get_traced_memory()[1] - before < MAX_GROWTH, data.hex()
+    finally:
+        tracemalloc.stop()
+
+
+def other_corpus(tmp_path) -> list[tuple]:
+    tokens = make_tokens(60, sizes=((1024,) * 2,))
+    write_npz(tokens, tmp_path / "made.npz")
+    write_safetensors(make_tokens(60, side_period=10), tmp_path / "made.safetensors")
+    np.savez_compressed(tmp_path / "small.npz", **np.load(tmp_path / "made.npz"))
+    return [
+        (read_ecdc, to_ecdc(made_ecdc("encodec_24khz", 2400))),
+        (read_ecdc, to_ecdc(made_ecdc("encodec_48khz", 60000))),
+        (read_dac, dac_bytes(frames=20)),
+        (read_npz, (tmp_path / "made.npz").read_bytes()),
+        (read_npz, (tmp_path / "small.npz").read_bytes()),
+        (read_safetensors, (tmp_path / "made.safetensors").read_bytes()),
+    ]
+
+
+def fuzz_others(count: int, seed: int, tmp_path) -> None:
+    rng = random.Random(seed)
+    for reader, data in other_corpus(tmp_path):
+        reader(data)
+        for _ in range(count):
+            broken = mutate(data, rng)
+            if rng.random() < 0.5:  # the descriptions at the start are where the numbers are
+                broken = mutate(data[:400], rng) + data[400:]
+            begin = time.perf_counter()
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    reader(broken)
+            except TokenFileError as error:
+                check_message(str(error))
+            assert time.perf_counter() - begin < MAX_SECONDS, broken.hex()
+
+
+def test_mutated_files_of_other_formats(tmp_path):
+    fuzz_others(200, 4, tmp_path)
+
+
+@pytest.mark.slow
+def test_many_mutated_files_of_other_formats(tmp_path):
+    fuzz_others(10_000, 5, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_is_refused(seed):
+    rng = random.Random(seed)
+    heads = (b"", b"\xffTOK\x01", b"ECDC\x00", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"\x20" + bytes(7) + b"{")
+    for _ in range(100):
+        with pytest.raises(TokenFileError):
+            read_tokens(io.BytesIO(rng.choice(heads) + rng.randbytes(rng.randrange(200))))
