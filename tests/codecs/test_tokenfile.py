@@ -19,6 +19,7 @@ from toneme.codecs.errors import ShapeError, TokenFileError
 from toneme.codecs.tokenfile import TokenReader, TokenWriter, read_tok, write_tok
 from toneme.codecs.tokens import Tokens
 
+from . import plain_reader
 from .tokensets import assert_same, make_tokens, token_sets
 
 SPECIFICATION = Path(tokenfile_writer.__file__).with_name("TOKENFILE.md")
@@ -382,6 +383,28 @@ def test_the_worked_examples_of_the_specification(example):
         tokens = _example(((2,) * 3 + (0,) * 37,), sizes=((3,),))
     assert data == to_bytes(tokens)
     assert_same(read_tok(io.BytesIO(data)), tokens)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        make_tokens(130, sizes=((1024,) * 2,)),
+        make_tokens(100, sizes=((1000, 3),), repeat=0.9),
+        make_tokens(40, sizes=((64,), (), (64, 1)), ratios=(1, 2, 4), rate=12.5),
+        make_tokens(60, sizes=((16,),), side_period=7),
+        make_tokens(900, sizes=((15,) * 2,), skew=8.0, repeat=0.2),
+        make_tokens(0),
+    ],
+    ids=["packed", "repeats", "streams", "side", "tables", "empty"],
+)
+def test_a_reader_made_from_the_specification_alone(tokens):
+    read = plain_reader.read(to_bytes(tokens, chunk_seconds=1.5))
+    fields = ("codec", "weights_hash", "sample_rate", "channels", "side_period", "metadata", "n_samples")
+    assert [read[name] for name in fields] == [*(getattr(tokens, name) for name in fields[:-1]), int(tokens.n_samples)]
+    assert tuple(rate for rate, _ in read["layout"]) == tokens.frame_rates
+    assert tuple(tuple(sizes) for _, sizes in read["layout"]) == tokens.codebook_sizes
+    assert read["streams"] == [codes[0].tolist() for codes in tokens.streams]
+    assert read["side"] == {name: values[0].tolist() for name, values in tokens.side.items()}
 
 
 def _example(rows, sizes) -> Tokens:
