@@ -65,7 +65,8 @@ def measure(name: str, tokens: Tokens) -> None:
     size = len(file.getvalue())
     gain = f"{size / packed - 1:+8.2%} of packed {size / wide - 1:+8.2%} of uint16"
     print(
-        f"{name:34} {float(tokens.seconds[0]):7.0f} s {size:10} B {gain} write {written - begin:6.3f} s read {read - written:6.3f} s"
+        f"{name:34} {float(tokens.seconds[0]):7.0f} s {size:10} B {gain} "
+        f"write {written - begin:6.3f} s read {read - written:6.3f} s"
     )
 
 
