@@ -16,7 +16,7 @@ from .checkpoint import hash_weights, load_weights, save_weights
 from .errors import AudioError, CheckpointError, ShapeError
 from .spec import CodecSpec
 from .streaming import StreamDecoder, StreamEncoder
-from .tokens import Tokens
+from .tokens import Tokens, used_side
 
 Encoded = tuple[tuple[Tensor, ...], dict[str, Tensor]]  # streams of codes, side numbers
 
@@ -147,15 +147,20 @@ class Codec(nn.Module):
     # -- tokens -------------------------------------------------------------------------------------------------
 
     def make_tokens(
-        self, streams: tuple[Tensor, ...], n_samples: Iterable[int] | Tensor, side: dict[str, Tensor] | None = None
+        self, streams: tuple[Tensor, ...], n_samples: Iterable[int] | Tensor | None, side: dict[str, Tensor] | None = None
     ) -> Tokens:
-        """Wrap codes with what this codec knows; frames beyond an item's own are zeroed."""
-        samples = torch.as_tensor(n_samples if isinstance(n_samples, Tensor) else list(n_samples), dtype=torch.int64)
+        """Wrap codes with what this codec knows; frames beyond an item's own are zeroed.
+
+        `n_samples` None is a piece of a stream that has not ended: it keeps all frames and counts no samples.
+        """
         available = torch.tensor([codes.shape[-1] for codes in streams])
-        wanted = torch.tensor([self.n_frames(int(n)) if n else tuple(available.tolist()) for n in samples]).view(
-            len(samples), -1
-        )
-        lengths = wanted.minimum(available)
+        if n_samples is None:
+            samples = torch.zeros(streams[0].shape[0], dtype=torch.int64)
+            lengths = available.expand(len(samples), -1).clone()
+        else:
+            samples = torch.as_tensor(n_samples if isinstance(n_samples, Tensor) else list(n_samples), dtype=torch.int64)
+            wanted = [self.n_frames(int(n)) for n in samples]
+            lengths = torch.tensor(wanted, dtype=torch.int64).view(len(samples), len(streams)).minimum(available)
         streams = tuple(_zero_beyond(codes, lengths[:, i]) for i, codes in enumerate(streams))
         sizes = tuple(stream.codebook_sizes[: codes.shape[1]] for stream, codes in zip(self.spec.streams, streams, strict=True))
         return Tokens(
@@ -367,7 +372,7 @@ def _rows(tokens: Tokens, items: Tensor) -> Tokens:
         streams=streams,
         lengths=lengths,
         n_samples=tokens.n_samples[items],
-        side={k: v[items] for k, v in tokens.side.items()},
+        side={name: used_side(values[items], streams[0].shape[-1], tokens.side_period) for name, values in tokens.side.items()},
     )
 
 

@@ -36,7 +36,7 @@ class StreamEncoder(ABC):
             raise ShapeError(f"this stream takes {self.batch} items at once; got {waveform.shape[0]}")
         self.n_samples += waveform.shape[-1]
         with torch.inference_mode():
-            return self._tokens(self._push(waveform), 0)
+            return self._tokens(self._push(waveform), None)
 
     def flush_tokens(self) -> Tokens:
         """End the audio and return the tokens that were still waiting."""
@@ -54,9 +54,9 @@ class StreamEncoder(ABC):
         """As `flush_tokens`, but only the codes."""
         return _only(self.flush_tokens().streams)
 
-    def _tokens(self, pieces: "tuple[tuple[Tensor, ...], dict[str, Tensor]]", n_samples: int) -> Tokens:
+    def _tokens(self, pieces: "tuple[tuple[Tensor, ...], dict[str, Tensor]]", n_samples: int | None) -> Tokens:
         streams, side = pieces
-        return self.codec.make_tokens(streams, n_samples=[n_samples] * self.batch, side=side)
+        return self.codec.make_tokens(streams, None if n_samples is None else [n_samples] * self.batch, side)
 
     @abstractmethod
     def _reset(self) -> None: ...
@@ -84,16 +84,24 @@ class StreamDecoder(ABC):
     def reset(self) -> None:
         """Forget everything: the next push starts a new piece of audio."""
         self.n_samples = 0
+        self.end: int | None = None
         self.finished = False
         self._reset()
 
-    def push(self, codes: "Tensor | tuple[Tensor, ...] | Tokens") -> Tensor:
-        """Take the next frames and return the audio [batch, channels, n] that is now certain."""
+    def push(self, codes: "Tensor | tuple[Tensor, ...] | Tokens", n_samples: int | None = None) -> Tensor:
+        """Take the next frames and return the audio [batch, channels, n] that is now certain.
+
+        Args:
+            codes: the frames; as Tokens where side numbers travel with them.
+            n_samples: length of the whole audio, where it is known: nothing beyond it is given out.
+        """
         if self.finished:
             raise ShapeError("this stream was flushed: call reset() before pushing more codes")
         streams, side = self._pieces(codes)
+        self.end = self.end if n_samples is None else n_samples
         with torch.inference_mode():
-            return self._count(self._push(self.codec.check_streams(streams), side))
+            audio = self._push(self.codec.check_streams(streams), side)
+        return self._count(audio if self.end is None else audio[..., : max(0, self.end - self.n_samples)])
 
     def flush(self, n_samples: int | None = None) -> Tensor:
         """End the stream and return the audio that was still waiting, cut so that all of it is `n_samples` long."""
@@ -102,12 +110,11 @@ class StreamDecoder(ABC):
         self.finished = True
         with torch.inference_mode():
             tail = self._flush()
+        n_samples = self.end if n_samples is None else n_samples
         if n_samples is None:
             return self._count(tail)
         if n_samples < self.n_samples:
-            raise ShapeError(
-                f"{self.n_samples} samples were given out before the flush at {n_samples}; pass n_samples to hold() first"
-            )
+            raise ShapeError(f"{self.n_samples} samples were given out before the flush at {n_samples}: pass n_samples to push")
         tail = tail[..., : n_samples - self.n_samples]
         missing = n_samples - self.n_samples - tail.shape[-1]
         return self._count(torch.nn.functional.pad(tail, (0, missing)) if missing else tail)

@@ -88,7 +88,7 @@ class Tokens:
         lengths = self.lengths[chosen]
         longest = lengths.amax(0).tolist() if len(lengths) else [0] * len(self.streams)
         streams = tuple(codes[chosen, :, :n] for codes, n in zip(self.streams, longest, strict=True))
-        side = {name: _used(value[chosen], longest[0], self.side_period) for name, value in self.side.items()}
+        side = {name: used_side(value[chosen], longest[0], self.side_period) for name, value in self.side.items()}
         return replace(self, streams=streams, lengths=lengths, n_samples=self.n_samples[chosen], side=side)
 
     def __repr__(self) -> str:
@@ -175,7 +175,7 @@ class Tokens:
         save_tokens(self, path, **options)
 
 
-def _used(values: Tensor, frames: int, period: int) -> Tensor:
+def used_side(values: Tensor, frames: int, period: int) -> Tensor:
     """Cut side numbers [items, segments] behind those that the frames take and the last that is not zero."""
     nonzero = values.ne(0).any(0).nonzero()
     segments = max(-(-frames // period) if period else 0, int(nonzero[-1]) + 1 if len(nonzero) else 0)

@@ -1,0 +1,153 @@
+"""Exact chunks: long audio through a codec that is not causal, in constant memory, with the codes of the whole file.
+
+A chunk of frames is coded from its own samples and `context` samples on either side, as far as the audio goes; what the ends
+of such a piece got wrong is cut off. With `context` at least the codec's receptive field nothing else differs from the
+whole file but rounding. Pieces begin at multiples of the slowest hop, so that padding at the end of the audio falls as it
+would for the whole.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .errors import ShapeError
+from .streaming import StreamDecoder, StreamEncoder
+
+if TYPE_CHECKING:
+    from .base import Codec, Encoded
+
+CHUNK_SECONDS = 10.0
+
+
+class Plan:
+    """Where chunks begin and end, in units: the least stretch of samples that is whole frames of every stream."""
+
+    def __init__(self, codec: "Codec", context: int | None, seconds: float) -> None:
+        spec = codec.spec
+        context = spec.receptive_field if context is None else context
+        if context is None:
+            raise ShapeError(f"{codec.name} sees everything at once: exact chunks need a context in samples")
+        if spec.side:
+            raise ShapeError(f"{codec.name} has numbers per segment: its own streams keep them, chunks would not")
+        self.unit = math.lcm(*(stream.hop for stream in spec.streams))
+        self.ratios = tuple(self.unit // stream.hop for stream in spec.streams)
+        self.context = -(-context // self.unit)
+        self.chunk = max(1, round(seconds * spec.sample_rate / self.unit))
+
+    def start(self, done: int) -> int:
+        """Return the first unit that a chunk after `done` units needs; reflection at the end may see twice the context."""
+        return max(0, done - 2 * self.context)
+
+    def ready(self, done: int, units: int) -> int:
+        """Return how many whole chunks can follow `done` units when `units` are there."""
+        return max(0, (units - self.context - done) // self.chunk)
+
+
+class ChunkedEncoder(StreamEncoder):
+    """Codes chunks of `seconds` as soon as the context after them is there."""
+
+    def __init__(
+        self,
+        codec: "Codec",
+        batch: int = 1,
+        codebooks: int | None = None,
+        context: int | None = None,
+        seconds: float = CHUNK_SECONDS,
+    ) -> None:
+        """Take a codec whose `_encode` codes whole audio; `context` in samples is its receptive field by default.
+
+        Raises:
+            ShapeError: if the codec sees everything, or has numbers per segment.
+        """
+        self.plan = Plan(codec, context, seconds)
+        super().__init__(codec, batch, codebooks)
+
+    def _reset(self) -> None:
+        self.held = torch.zeros(self.batch, self.codec.spec.channels, 0, device=self.codec.device, dtype=self.codec.dtype)
+        self.first = 0  # unit at which the samples held begin
+        self.done = 0  # units whose frames were given out
+
+    def _push(self, waveform: Tensor) -> "Encoded":
+        plan, pieces = self.plan, [self.codec._empty(self.batch, self.codebooks)[0]]
+        self.held = torch.cat([self.held, waveform], dim=-1)
+        for _ in range(plan.ready(self.done, self.first + self.held.shape[-1] // plan.unit)):
+            end = self.done + plan.chunk
+            pieces.append(self._code(end + plan.context - self.first, end))
+        return self._joined(pieces), {}
+
+    def _flush(self) -> "Encoded":
+        pieces = [self.codec._empty(self.batch, self.codebooks)[0]]
+        if self.held.shape[-1] > (self.done - self.first) * self.plan.unit:
+            pieces.append(self._code(None, None))
+        return self._joined(pieces), {}
+
+    def _code(self, units: int | None, end: int | None) -> tuple[Tensor, ...]:
+        """Code the first `units` held (all for None), keep the frames up to unit `end`, and let go of what no chunk needs."""
+        plan = self.plan
+        samples = self.held if units is None else self.held[..., : units * plan.unit]
+        streams, _ = self.codec._encode(samples, self.codebooks)
+        skip, stop = self.done - self.first, None if end is None else end - self.first
+        kept = tuple(
+            codes[..., skip * ratio : None if stop is None else stop * ratio]
+            for codes, ratio in zip(streams, plan.ratios, strict=True)
+        )
+        if end is not None:
+            first = plan.start(end)
+            self.held, self.first, self.done = self.held[..., (first - self.first) * plan.unit :].clone(), first, end
+        return kept
+
+    def _joined(self, pieces: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        return tuple(torch.cat(parts, dim=-1) for parts in zip(*pieces, strict=True))
+
+
+class ChunkedDecoder(StreamDecoder):
+    """Sounds chunks of `seconds` as soon as the context after them is there."""
+
+    def __init__(self, codec: "Codec", batch: int = 1, context: int | None = None, seconds: float = CHUNK_SECONDS) -> None:
+        """Take a codec whose `_decode` sounds whole codes; `context` in samples is its receptive field by default.
+
+        Raises:
+            ShapeError: if the codec sees everything, or has numbers per segment.
+        """
+        self.plan = Plan(codec, context, seconds)
+        super().__init__(codec, batch)
+
+    def _reset(self) -> None:
+        self.held: tuple[Tensor, ...] | None = None
+        self.first = self.done = 0  # units, as in the encoder
+
+    def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
+        plan, pieces = self.plan, [self._silence()]
+        held = streams if self.held is None else tuple(
+            torch.cat(pair, dim=-1) for pair in zip(self.held, streams, strict=True)
+        )  # fmt: skip
+        self.held = held
+        units = min(codes.shape[-1] // ratio for codes, ratio in zip(held, plan.ratios, strict=True))
+        for _ in range(plan.ready(self.done, self.first + units)):
+            end = self.done + plan.chunk
+            pieces.append(self._sound(end + plan.context - self.first, end))
+        return torch.cat(pieces, dim=-1)
+
+    def _flush(self) -> Tensor:
+        rest = 0 if self.held is None else self.held[0].shape[-1] - (self.done - self.first) * self.plan.ratios[0]
+        return self._sound(None, None) if rest > 0 else self._silence()
+
+    def _sound(self, units: int | None, end: int | None) -> Tensor:
+        plan, held = self.plan, self.held or ()
+        pairs = list(zip(held, plan.ratios, strict=True))
+        streams = tuple(codes if units is None else codes[..., : units * ratio] for codes, ratio in pairs)
+        n_samples = self.codec.max_samples(tuple(codes.shape[-1] for codes in streams))
+        audio = self.codec._decode(streams, {}, n_samples)
+        stop = None if end is None else (end - self.first) * plan.unit
+        audio = audio[..., (self.done - self.first) * plan.unit : stop]
+        if end is not None:
+            first = plan.start(end)
+            self.held = tuple(codes[..., (first - self.first) * ratio :] for codes, ratio in pairs)
+            self.first, self.done = first, end
+        return audio
+
+    def _silence(self) -> Tensor:
+        codec = self.codec
+        return torch.zeros(self.batch, codec.spec.channels, 0, device=codec.device, dtype=codec.dtype)

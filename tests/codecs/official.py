@@ -1,0 +1,48 @@
+"""Golden cases: made weights under official names, and what the official implementations give with them."""
+
+import functools
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GOLDENS = Path(__file__).parent.parent / "goldens"
+NEAR_TIE = 1e-4  # squared distances closer than this are told apart by rounding alone, says the goldens' own account
+
+
+@functools.cache
+def _fill():
+    spec = importlib.util.spec_from_file_location("goldens_fill", GOLDENS / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def golden_weights(name: str) -> dict[str, Tensor]:
+    """Return the full-size weights of a golden model, official name -> tensor."""
+    fill = _fill()
+    return {key: torch.from_numpy(value) for key, value in fill.state_dict(fill.load_spec(str(GOLDENS / name))).items()}
+
+
+def golden_spec(name: str) -> dict:
+    """Return what the golden model's `spec.json` says."""
+    return json.loads((GOLDENS / name / "spec.json").read_text())
+
+
+def golden_case(name: str, case: str) -> dict[str, np.ndarray]:
+    """Return the arrays of one case."""
+    with np.load(GOLDENS / name / f"case_{case}.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def check_codes(codes: Tensor, expected: np.ndarray, margin: np.ndarray) -> None:
+    """Fail unless 99.9 % of the codes [batch, codebooks, frames] are equal and every frame's first other one is a near tie."""
+    other = codes.numpy() != expected
+    assert codes.shape == expected.shape
+    assert other.mean() <= 0.001
+    first = other & (other.cumsum(1) == 1)
+    assert (margin[first] < NEAR_TIE).all(), margin[first]
