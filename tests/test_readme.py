@@ -1,0 +1,69 @@
+"""The README's own commands and code, run as they stand."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from toneme.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks() -> list[str]:
+    """Return the README's indented blocks, without their indent."""
+    found = re.findall(r"(?:(?:^    .*|^)\n)+", README, flags=re.MULTILINE)
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip() for block in found if block.strip()]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None), command
+
+
+def test_the_main_job(place, monkeypatch):
+    install, *commands = blocks()[0].split(" && ")
+    assert install.startswith("pip install")
+    for command in commands:
+        run(command, monkeypatch)
+    assert (place / "samples" / "speech.tok").stat().st_size > 1000
+    assert (place / "speech_decoded.wav").stat().st_size > 100_000
+
+
+def test_the_second_command_is_what_ci_runs():
+    install, command = blocks()[1].split(" && ")
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert install.removeprefix("pip install ") in ci
+    assert command == "pytest"
+    assert "\npytest" in ci
+
+
+def test_the_python_examples(place):
+    code = next(block for block in blocks() if block.startswith("import toneme"))
+    kept = [line for line in code.splitlines() if "from_official" not in line]  # needs a download
+    names: dict = {}
+    exec(compile("\n".join(kept), "README.md", "exec"), names)
+    assert names["waveform"].shape[-1] == names["tokens"].n_samples[0]
+    stream = next(block for block in blocks() if block.startswith("encoder, decoder"))
+    pieces: list = []
+    speaker = type("Speaker", (), {"write": staticmethod(pieces.append)})
+    exec(compile(stream, "README.md", "exec"), {**names, "microphone": names["waveform"].split(4000, -1), "speaker": speaker})
+    assert sum(piece.shape[-1] for piece in pieces) == names["waveform"].shape[-1]
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
