@@ -1,6 +1,9 @@
 """Fixtures for every test: the corpus where there is one, made samples where there is none."""
 
+import importlib.machinery
 import os
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """Use the cores that this process may use, two at most: more threads only slow such small models down."""
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
     config.stash[WITHOUT_CORPUS] = []
+    stand_in_for_torchaudio()
+
+
+def stand_in_for_torchaudio() -> None:
+    """Let peers that import torchaudio be imported where its wheel, built for CUDA, cannot load beside this torch.
+
+    EnCodec and transformers need it for reading files only, which no test of ours asks of them.
+    """
+    try:
+        import torchaudio  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except (ImportError, OSError):
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+        empty = types.ModuleType("torchaudio")
+        empty.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
+        sys.modules["torchaudio"] = empty
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
