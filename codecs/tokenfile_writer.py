@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -146,7 +146,8 @@ class TokenWriter:
         """Give the file up: a path is left as it was, a stream ends without its end record."""
         if not self._closed:
             self._closed = True
-            self._stack.__exit__(TokenFileError, TokenFileError("aborted"), None)
+            with suppress(OSError):  # closing writes what is buffered: on a full disk it fails once more, to no loss
+                self._stack.__exit__(TokenFileError, TokenFileError("aborted"), None)
 
     def __enter__(self) -> Self:
         return self

@@ -118,7 +118,8 @@ def test_tokens_come_while_audio_still_flows_and_an_interrupt_ends_the_stream_we
     process = subprocess.Popen(
         [*COMMAND, "-c", str(tiny)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    assert process.stdin and process.stdout and process.stderr
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write((tone(2.0) * 32768).astype("<i2").tobytes())
     process.stdin.flush()
     early = read_until(process.stdout, lambda data: len(data) > 700)  # 1.4 of 2 s at 4 kbps; stdin is still open
@@ -135,7 +136,8 @@ def test_tokens_come_while_audio_still_flows_and_an_interrupt_ends_the_stream_we
 def test_audio_comes_while_tokens_still_flow(tiny, codec, wav):
     stream = codec("stream", "-c", tiny, stdin=wav(seconds=2.0).read_bytes()).out
     process = subprocess.Popen([*COMMAND, "--decode", "-c", str(tiny)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin and process.stdout
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(stream[: len(stream) // 2])
     process.stdin.flush()
     early = read_until(process.stdout, lambda data: len(data) > 24000)  # half a second of s16le

@@ -7,9 +7,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
@@ -121,13 +121,13 @@ def decode_pieces(
 @contextmanager
 def open_sink(target: Path) -> Iterator[BinaryIO | Path]:
     """Yield what a writer of tokens takes: stdout, an open device or pipe (never replaced by a file), or the path itself."""
-    with ExitStack() as stack:
-        if target == STANDARD:
-            yield sys.stdout.buffer
-        elif target.exists() and not target.is_file():
-            yield stack.enter_context(target.open("wb"))
-        else:
-            yield target.resolve()
+    if target == STANDARD:
+        yield sys.stdout.buffer
+    elif target.exists() and not target.is_file():
+        with target.open("wb", buffering=0) as device:  # nothing is left to fail once more when a full device is closed
+            yield cast(BinaryIO, device)
+    else:
+        yield target.resolve()
 
 
 class CountingSink:
@@ -135,6 +135,7 @@ class CountingSink:
 
     def __init__(self, inner: BinaryIO | None = None) -> None:
         self.inner, self.n_bytes = inner, 0
+        self.name = str(getattr(inner, "name", "the output"))
 
     def write(self, data: bytes) -> int:
         self.n_bytes += len(data)

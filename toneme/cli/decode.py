@@ -67,7 +67,7 @@ def decode_file(models: Models, job: Job, subtype: str, any_weights: bool, salva
 
     check_target(job, force)
     clock = Clock()
-    with open_tokens(job.source, models.given(), salvage) as tokens:
+    with open_tokens(job.source, models.given() if any_weights else None, salvage) as tokens:
         model = models.of(tokens.codec, tokens.name)
         make_parent(job.target)
         spec = model.spec

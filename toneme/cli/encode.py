@@ -1,7 +1,7 @@
 """`codec encode`: audio files to token files."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from toneme.cli import options
 from toneme.cli.batch import run_jobs
@@ -42,11 +42,11 @@ def encode_file(model: Any, job: Job, codebooks: int, salvage: bool, force: bool
     make_parent(job.target)
     clock, audio = Clock(), Audio(job.source, model, salvage)
     with open_sink(job.target) as sink:
-        counted = sink if isinstance(sink, Path) else CountingSink(sink)
-        with TokenWriter(counted) as writer:
+        counted = None if isinstance(sink, Path) else CountingSink(sink)
+        with TokenWriter(cast(BinaryIO, counted or sink)) as writer:
             for tokens in encode_blocks(model, audio, codebooks):
                 writer.write(tokens)
-    n_bytes = counted.n_bytes if isinstance(counted, CountingSink) else counted.stat().st_size
+    n_bytes = counted.n_bytes if counted else job.target.stat().st_size
     note_clipping(audio)
     return {"input": str(job.source), "output": str(job.target)} | summary(model, codebooks, audio.n_samples, n_bytes, clock)
 

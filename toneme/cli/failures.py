@@ -14,6 +14,7 @@ REMEDIES = {
     errno.EPERM: "permission denied; check who owns it, or name another place",
     errno.EROFS: "the file system is read-only; write elsewhere with -o",
     errno.ENOENT: "no such file or folder; check the name",
+    errno.EEXIST: "this is a file where a folder is needed; name another place",
     errno.ENOTDIR: "a part of this path is a file and not a folder; name another place",
     errno.EISDIR: "this is a folder; name a file",
     errno.ENAMETOOLONG: "the name is too long; name another place with -o",

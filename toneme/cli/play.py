@@ -55,7 +55,7 @@ def _play_tokens(file: Path, codec: str | None, device: str, any_weights: bool, 
     from toneme.cli.sources import open_tokens
 
     models = Models(codec, device)
-    with open_tokens(file, models.given(), salvage) as tokens:
+    with open_tokens(file, models.given() if any_weights else None, salvage) as tokens:
         model = models.of(tokens.codec, tokens.name)
         blocks = decode_pieces(model, tokens, tokens.length, any_weights)
         with open_player(model.spec.sample_rate, model.spec.channels) as write:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
@@ -83,7 +83,7 @@ def roundtrip_file(model: Any, job: Job, codebooks: int, subtype: str, salvage: 
 
     target = None if job.target == NOWHERE else str(job.target)
     writer = AudioWriter(target, spec.sample_rate, spec.channels, subtype) if target else None
-    with writer or nullcontext(), TokenWriter(sink) as tok:
+    with writer or nullcontext(), TokenWriter(cast(BinaryIO, sink)) as tok:
         for block in decode_pieces(model, pieces(tok), lambda: ended[0] if ended else None):
             ratio.take_estimate(block)
             if writer:

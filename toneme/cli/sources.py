@@ -68,7 +68,7 @@ def open_tokens(source: Path, codec: Codec | None = None, salvage: bool = False)
 
     Args:
         source: a path or `STANDARD`.
-        codec: for formats that do not say which codec made them.
+        codec: to take for the one that made the tokens where the format does not name its weights (`.ecdc`, `.dac`).
         salvage: take what comes before the first damage.
 
     Raises:

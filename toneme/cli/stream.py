@@ -97,7 +97,7 @@ def encode_stream(model: Any, codebooks: int, rate: int | None, channels: int | 
 
 
 class Interruptible:
-    """A stream that an interrupt ends; one that comes between two reads waits for the next, so that work is never cut in two."""
+    """A stream that an interrupt ends; between two reads an interrupt waits for the next, so that no work is cut in two."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -110,7 +110,7 @@ class Interruptible:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         """Return `size` bytes, or fewer at the end."""
         return self._take(self._stream.read, size)
 
@@ -166,21 +166,10 @@ def sniff(stdin: Interruptible, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[
     head = read_fully(stdin, HEAD_BYTES)
     if not is_wav(head):
         return pcm, _arriving(stdin, head, None)
-    header = read_header(_After(head, stdin))
+    header = read_header(stdin, head)
     if header.pcm is None:
         raise AudioError("the WAV on stdin does not hold plain samples: convert it to 16-bit PCM first")
     return header.pcm, _arriving(stdin, b"", header.data_bytes)
-
-
-class _After:
-    """A stream with bytes put back before it."""
-
-    def __init__(self, head: bytes, rest: Interruptible) -> None:
-        self._head, self._rest = head, rest
-
-    def read(self, size: int) -> bytes:
-        data, self._head = self._head[:size], self._head[size:]
-        return data or self._rest.read(size)
 
 
 def _arriving(stdin: Interruptible, head: bytes, limit: int | None) -> Iterator[bytes]:
@@ -217,7 +206,7 @@ def decode_stream(model: Any, encoding: str, wav: bool, any_weights: bool) -> No
     from toneme.codecs.audio_wav import PcmFormat, make_header
 
     out = sys.stdout.buffer
-    with open_tokens(STANDARD, model) as tokens:
+    with open_tokens(STANDARD) as tokens:
         if wav:
             out.write(make_header(PcmFormat(model.spec.sample_rate, model.spec.channels, encoding), None))
             out.flush()

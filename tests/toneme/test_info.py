@@ -1,0 +1,106 @@
+"""`codec info` and `codec list`: the same figures for people and programs."""
+
+import json
+
+import pytest
+import torch
+
+import toneme
+
+
+def answer(ran):
+    assert (ran.code, ran.err) == (0, "")
+    return json.loads(ran.out)
+
+
+def test_tokens(codec, tok):
+    about = answer(codec("info", tok, "--json"))
+    assert about["kind"] == "tokens"
+    assert (about["codec"], about["codebooks"], about["samples"], about["seconds"]) == ("tiny", 8, 24000, 1.0)
+    assert about["bytes"] == tok.stat().st_size
+    assert about["kbps"] == pytest.approx(about["bytes"] * 8 / 1000)
+    assert about["codebook_sizes"] == [[1024] * 8]
+    assert "damage" not in about
+
+
+def test_verify_reads_every_chunk(codec, tok):
+    about = answer(codec("info", tok, "--verify", "--json"))
+    assert about["damage"] is None
+    assert about["frames"] == [50]
+    assert about["chunks"] >= 1
+
+
+def test_verify_finds_damage(codec, tok):
+    data = bytearray(tok.read_bytes())
+    data[len(data) // 2] ^= 1
+    tok.write_bytes(data)
+    assert codec("info", tok).code == 0
+    ran = codec("info", tok, "--verify", "--json")
+    assert ran.code == 1
+    assert "byte" in ran.sentence
+    assert json.loads(ran.out)["damage"]
+
+
+def test_metadata_and_other_formats(codec, tiny, tmp_path):
+    tokens = toneme.load(tiny).encode(torch.zeros(1, 1, 4800)).with_metadata(speaker="Ada")
+    tokens.save(tmp_path / "x.tok")
+    tokens.save(tmp_path / "x.npz")
+    for name, form in (("x.tok", ".tok"), ("x.npz", ".npz")):
+        about = answer(codec("info", tmp_path / name, "--json"))
+        assert about["metadata"] == {"speaker": "Ada"}
+        assert (about["format"], about["samples"]) == (form, 4800)
+
+
+def test_tokens_by_content_whatever_the_suffix(codec, tok, tmp_path):
+    tok.rename(tmp_path / "noname")
+    assert answer(codec("info", tmp_path / "noname", "--json"))["kind"] == "tokens"
+
+
+def test_audio(codec, wav):
+    about = answer(codec("info", wav(seconds=0.5, rate=44100, channels=2), "--json"))
+    assert about["kind"] == "audio"
+    assert (about["sample_rate"], about["channels"], about["samples"], about["seconds"]) == (44100, 2, 22050, 0.5)
+
+
+def test_codec_folder(codec, tiny):
+    about = answer(codec("info", tiny, "--json"))
+    assert (about["kind"], about["name"], about["family"], about["licence"]) == ("codec", "tiny", "toneme", "Apache-2.0")
+    assert about["spec"]["kbps"] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]
+    assert about["spec"]["frame_rate"] == 50
+
+
+def test_lines_for_people(codec, tok, tiny):
+    lines = codec("info", tok, tiny).out.decode().split("\n")
+    assert "kind: tokens" in lines
+    assert "kind: codec" in lines
+    assert "seconds: 1" in lines
+    assert "licence: Apache-2.0" in lines
+
+
+def test_several_subjects_are_a_list(codec, tok, wav, tiny):
+    assert [about["kind"] for about in answer(codec("info", tok, wav(), tiny, "--json"))] == ["tokens", "audio", "codec"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("missing.tok", "cannot be read"), ("missing.wav", "cannot be read"), ("missing", "no codec or folder")]
+)
+def test_what_is_not_there(codec, tmp_path, name, words):
+    ran = codec("info", tmp_path / name)
+    assert ran.code == 1
+    assert words in ran.sentence
+
+
+def test_list(codec, tiny, tmp_path, monkeypatch):
+    (tmp_path / "toneme-24k").symlink_to(tiny)
+    monkeypatch.setattr("toneme.codecs.registry.WEIGHTS", tmp_path)
+    (about,) = answer(codec("list", "--json"))["codecs"]
+    assert about["aliases"] == ["default"]
+    assert about["spec"]["sample_rate"] == 24000
+    text = codec("list").out.decode()
+    assert "(default): 24000 Hz, 1 channel, 50 frames/s, 8 codebooks, 0.5 to 4 kbps, causal" in text
+    assert "encodec_24khz" in text
+
+
+def test_list_without_packaged_codecs(codec, tmp_path, monkeypatch):
+    monkeypatch.setattr("toneme.codecs.registry.WEIGHTS", tmp_path)
+    assert "no codec is packaged here" in codec("list").out.decode()
