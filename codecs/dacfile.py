@@ -66,8 +66,8 @@ def _pickle_start(data: bytes) -> int:
         raise TokenFileError(f"this .dac file ends at byte {len(data)}, within its numpy header: it was cut short")
     if b"'|O'" not in data[size:at]:
         raise TokenFileError(
-            "this .npy file holds plain numbers, which do not say what codec made them: read them by numpy.load and pass them "
-            "to codec.tokens_from_codes"
+            f"this .npy file holds plain numbers, from byte {at} on, which do not say what codec made them: read them by "
+            "numpy.load and pass them to codec.tokens_from_codes"
         )
     return at
 

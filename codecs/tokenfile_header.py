@@ -140,7 +140,7 @@ def read_header(source: Source) -> Header:
     magic = source.read_some(len(MAGIC))
     if magic != MAGIC:
         if not magic:
-            raise TokenFileError("the file is empty: expected a token file, which begins with the bytes FF 54 4F 4B")
+            raise TokenFileError("the file is empty, it ends at byte 0: expected a token file, which begins with FF 54 4F 4B")
         if not MAGIC.startswith(magic):
             raise TokenFileError(
                 f"this is not a token file: it begins with {magic.hex(' ').upper()} at byte 0 instead of FF 54 4F 4B"
