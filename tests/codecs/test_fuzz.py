@@ -6,6 +6,10 @@ import re
 import time
 import tracemalloc
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -26,6 +30,7 @@ MAX_SECONDS = 2.0  # per file of a few kB, on a busy machine
 MAX_GROWTH = 24 << 20  # bytes: a chunk's most codes as int64, and what unpacking them takes on the way
 
 
+@cache
 def tok_corpus() -> list[bytes]:
     """Small files that between them hold every kind of record and field."""
     many = [
@@ -101,19 +106,43 @@ def test_a_hundred_thousand_mutated_token_files():
     assert fuzz_tok(100_000, seed=2) < 75_000
 
 
-def test_memory_stays_in_proportion_to_the_file():
-    rng = random.Random(3)
-    records = [split_records(data) for data in tok_corpus()]
+def growth(read: Callable[[], object]) -> int:
+    """Return the most bytes that Python and numpy held at once while something was read."""
     tracemalloc.start()
     try:
-        for _ in range(400):
-            data = mutate_inside(records[rng.randrange(len(records))], rng)
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
-            read_all(data, rng)
-            assert tracemalloc.get_traced_memory()[1] - before < MAX_GROWTH, data.hex()
+        with suppress(TokenFileError):
+            read()
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_memory_stays_in_proportion_to_the_file(tmp_path):
+    rng = random.Random(3)
+    records = [split_records(data) for data in tok_corpus()]
+    for _ in range(200):
+        data = mutate_inside(records[rng.randrange(len(records))], rng)
+        assert growth(partial(read_all, data, rng)) < MAX_GROWTH, data.hex()
+    for reader, whole in other_corpus(tmp_path):
+        for _ in range(30):
+            data = mutate(whole[:400], rng) + whole[400:]
+            assert growth(partial(reader, data)) < MAX_GROWTH, data.hex()
+
+
+def refused(data: bytes) -> None:
+    with pytest.raises(TokenFileError):
+        read_tok(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("claim", [1 << 16, 1 << 40])
+def test_lengths_and_counts_that_only_claim(claim):
+    """Every number of every record in turn is set to a claim, checksums right: a few kB of memory answer it."""
+    for records in map(split_records, tok_corpus()):
+        for i, record in enumerate(records):
+            for j in range(len(record.numbers)):
+                numbers = (*record.numbers[:j], claim, *record.numbers[j + 1 :])
+                data = join_records([*records[:i], replace(record, numbers=numbers), *records[i + 1 :]])
+                assert growth(partial(refused, data)) < MAX_GROWTH / 8
 
 
 def other_corpus(tmp_path) -> list[tuple]:
