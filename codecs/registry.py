@@ -107,13 +107,11 @@ def describe(folder: Path) -> CodecInfo:
     Raises:
         CheckpointError: if there is no usable config.json.
     """
-    import torch
-
     from .base import config_from_dict, read_config
 
     kind, about = codec_class(folder), read_config(folder)
-    with torch.device("meta"):
-        codec = kind(config_from_dict(kind.Config, about["config"]), about["name"])
+    # Not on the meta device: its first use imports nine hundred modules of torch, which takes longer than random weights do.
+    codec = kind(config_from_dict(kind.Config, about["config"]), about["name"])
     aliases = tuple(alias for alias, name in ALIASES.items() if WEIGHTS / name == folder)
     parameters = sum(weight.numel() for weight in codec.parameters())
     return CodecInfo(about["name"], aliases, about["family"], folder, parameters, codec.spec)

@@ -41,7 +41,7 @@ def test_unknown_name(codec, checkpoint, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04cos\nsystem\n(S'true'\ntR."])
+@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x02cos\nsystem\n(S'true'\ntR."])
 def test_foreign_and_hostile_checkpoints(codec, checkpoint, tmp_path, content):
     (tmp_path / "bad.th").write_bytes(content)
     ran = codec("convert", tmp_path / "bad.th", "--as", "small_24khz", "-o", tmp_path / "x")
