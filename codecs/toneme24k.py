@@ -26,6 +26,7 @@ from .layers.stft import CausalISTFT, CausalSTFT
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder, StreamEncoder
 
+PIECE_FRAMES = 1500  # frames worked on at once, so that memory does not grow with length
 STRAIGHT_LEVEL = 3.0  # the shapes' share of the latents: their norm is at most this
 
 
@@ -183,10 +184,17 @@ class TonemeCodec(Codec):
         )  # fmt: skip
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
-        return (self.quantizer.encode(self.encoder(waveform[:, 0]).transpose(1, 2), codebooks),), {}
+        stream = self.stream_encoder(waveform.shape[0], codebooks)
+        (first,), _ = stream._push(waveform)
+        stream.n_samples = waveform.shape[-1]
+        (last,), _ = stream._flush()
+        return (torch.cat([first, last], dim=-1),), {}
 
     def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
-        return self.decoder(self.quantizer.decode(streams[0]).transpose(1, 2))[:, None]
+        stream = self.stream_decoder(streams[0].shape[0])
+        first = stream._push(streams, side)
+        stream.n_samples = first.shape[-1]
+        return torch.cat([first, stream._flush()], dim=-1)
 
     def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> "TonemeStreamEncoder":
         return TonemeStreamEncoder(self, batch, codebooks)
@@ -222,6 +230,10 @@ class TonemeStreamEncoder(StreamEncoder):
     def _code(self, waveform: Tensor) -> Tensor:
         if not waveform.shape[-1]:
             return torch.zeros(self.batch, self.codebooks, 0, dtype=torch.int64, device=waveform.device)
+        pieces = waveform.split(PIECE_FRAMES * self.codec.config.hop, dim=-1)
+        return torch.cat([self._code_piece(piece) for piece in pieces], dim=-1)
+
+    def _code_piece(self, waveform: Tensor) -> Tensor:
         latents, self.state = self.codec.encoder.step(waveform, self.state)
         dropped = min(self.early, latents.shape[1])
         self.early -= dropped
@@ -240,15 +252,13 @@ class TonemeStreamDecoder(StreamDecoder):
 
     def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
         self.frames += streams[0].shape[-1]
-        return self._sound(self.codec.quantizer.decode(streams[0]).transpose(1, 2))
+        pieces = streams[0].split(PIECE_FRAMES, dim=-1)
+        return torch.cat([self._sound(self.codec.quantizer.decode(codes).transpose(1, 2)) for codes in pieces], dim=-1)
 
     def _flush(self) -> Tensor:
         decoder, config = self.codec.decoder, self.codec.config
-        if not self.frames:
-            return self._sound(torch.zeros(self.batch, 0, config.latent_dim, device=self.codec.device))
-        silence = torch.zeros(
-            self.batch, decoder.flush_frames, config.latent_dim, device=self.codec.device, dtype=self.codec.dtype
-        )
+        frames = decoder.flush_frames if self.frames else 0
+        silence = torch.zeros(self.batch, frames, config.latent_dim, device=self.codec.device, dtype=self.codec.dtype)
         return self._sound(silence)[..., : self.frames * config.hop - self.n_samples]
 
     def _sound(self, latents: Tensor) -> Tensor:

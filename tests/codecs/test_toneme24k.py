@@ -143,3 +143,15 @@ def test_other_rates_and_channels_are_fitted(codec):
     stereo = torch.cat([noise(1, 4800, 1), noise(1, 4800, 2)], dim=1)
     tokens = codec.encode(stereo, sample_rate=48000)
     assert tokens.n_samples.tolist() == [2400]
+
+
+def test_the_training_pass_is_the_coded_one(codec, monkeypatch):
+    monkeypatch.setattr("toneme.codecs.toneme24k.PIECE_FRAMES", 3)
+    x = noise(2, 7777)
+    with torch.inference_mode():
+        latents = codec.encoder(x[:, 0])
+        codes = codec.quantizer.encode(latents.transpose(1, 2))
+        sound = codec.decoder(codec.quantizer.decode(codes).transpose(1, 2))
+    tokens = codec.encode(x)
+    assert torch.equal(tokens.codes, codes)
+    torch.testing.assert_close(codec.decode(tokens)[:, 0], sound[:, :7777], atol=1e-5, rtol=0)
