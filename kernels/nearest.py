@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import chunked
 from .errors import ShapeError
+from .rescan import rescan
 
 TIE = 2.0**-48  # relative to the scores: differences of 64-bit sums that are no more than their order
 
@@ -87,7 +88,16 @@ _half_norms = half_norms  # the argument of the two functions above has the same
 def _search(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     if x.shape[0] == 0 or codebooks.shape[0] == 0:
         return x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)
-    return chunked.encode(x.contiguous(), codebooks.contiguous(), half_norms)
+    x, codebooks, half_norms = x.contiguous(), codebooks.contiguous(), half_norms.contiguous()
+    if x.is_cuda:
+        from . import nearest_triton
+
+        return nearest_triton.encode(x, codebooks, half_norms)
+    if x.device.type == "cpu":
+        return chunked.encode(x, codebooks, half_norms)
+    everything = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+    codes = torch.empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64, device=x.device)
+    return rescan(x, codebooks, half_norms, codes, everything)
 
 
 _rvq_encode = torch.library.custom_op("toneme::rvq_encode", _search, mutates_args=())

@@ -15,16 +15,26 @@ ROUNDING = 2.0**-24
 BATCH_BYTES = 1 << 21
 
 
-def error_factors(codebooks: Tensor, half_norms: Tensor, rounding: float = ROUNDING) -> tuple[Tensor, Tensor]:
+def error_factors(codebooks: Tensor, half_norms: Tensor, scale: float | None = None) -> tuple[Tensor, Tensor]:
     """Two factors [Q, 1] such that twice the error of any score of x at a stage is under |x| factors[0] + factors[1].
 
-    Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1, for any order of summation over D
-    terms; `rounding` is the unit roundoff of one product. x, codebooks [Q, K, D] and half norms [Q, K] may each be rounded.
+    Args:
+        codebooks: [Q, K, D]; they and x may be rounded once to 32 bits.
+        half_norms: [Q, K], rounded likewise.
+        scale: error of a product <x, c> per |x| |c|; by default that of a 32-bit sum of D terms in any order (Higham, "Accuracy
+            and Stability of Numerical Algorithms", 2002, section 3.1).
     """
-    scale = (codebooks.shape[2] + 8) * ROUNDING + (rounding - ROUNDING)
+    scale = (codebooks.shape[2] + 8) * ROUNDING if scale is None else scale
     peak = half_norms.amax(1, keepdim=True)
-    squares = 2 * peak if half_norms.any() else codebooks.square().sum(2).amax(1, keepdim=True)
-    return 2 * scale * squares.sqrt(), 4 * scale * peak
+    return 2 * scale * _longest(codebooks, half_norms, peak), 4 * scale * peak
+
+
+def _longest(codebooks: Tensor, half_norms: Tensor, peak: Tensor) -> Tensor:
+    """Greatest length [Q, 1] of a code; half norms that are all zero, of a cosine search, do not tell it."""
+    if not half_norms.is_cuda and half_norms.any():
+        return (2 * peak).sqrt()
+    squares = codebooks.square().sum(2).amax(1, keepdim=True)
+    return torch.where(half_norms.any(), 2 * peak, squares).sqrt()  # on a GPU both, since asking would wait for it
 
 
 def rescan(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, doubtful: Tensor) -> Tensor:

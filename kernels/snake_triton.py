@@ -1,0 +1,68 @@
+"""Snake and SnakeBeta on a GPU, one pass each way; `snake.py` has the formula."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .snake import EPSILON
+
+BLOCK = 1024
+
+
+def forward(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    """Snake of x [batch, channels, time], contiguous."""
+    batch, channels, time = x.shape
+    y = torch.empty_like(x)
+    if x.numel():
+        grid = (batch * channels, triton.cdiv(time, BLOCK))
+        forward_kernel[grid](x, alpha.contiguous(), beta.contiguous(), y, channels, time, EPS=EPSILON, BLOCK=BLOCK)
+    return y
+
+
+def backward(x: Tensor, alpha: Tensor, beta: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, alpha and beta."""
+    batch, channels, time = x.shape
+    dx = torch.empty_like(x)
+    sums = torch.zeros((2, batch, channels), dtype=torch.float32, device=x.device)
+    if x.numel():
+        backward_kernel[(batch * channels,)](
+            x, alpha.contiguous(), beta.contiguous(), gradient, dx, sums[0], sums[1], channels, time, EPS=EPSILON, BLOCK=BLOCK
+        )
+    return dx, sums[0].sum(0).to(alpha.dtype), sums[1].sum(0).to(beta.dtype)
+
+
+@triton.jit
+def forward_kernel(x_ptr, alpha_ptr, beta_ptr, y_ptr, channels, time, EPS: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)  # one row is one (batch, channel)
+    t = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask = t < time
+    alpha = tl.load(alpha_ptr + row % channels).to(tl.float32)
+    beta = tl.load(beta_ptr + row % channels).to(tl.float32) + EPS
+    x = tl.load(x_ptr + row * time + t, mask=mask, other=0.0).to(tl.float32)
+    s = tl.sin(alpha * x)
+    tl.store(y_ptr + row * time + t, (x + s * s / beta).to(y_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def backward_kernel(
+    x_ptr, alpha_ptr, beta_ptr, g_ptr, dx_ptr, dalpha_ptr, dbeta_ptr, channels, time, EPS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """One program walks a whole row, so that the sums over time need no atomics and repeat bit for bit."""
+    row = tl.program_id(0).to(tl.int64)
+    alpha = tl.load(alpha_ptr + row % channels).to(tl.float32)
+    beta = tl.load(beta_ptr + row % channels).to(tl.float32) + EPS
+    dalpha = tl.zeros((BLOCK,), tl.float32)
+    dbeta = tl.zeros((BLOCK,), tl.float32)
+    for start in range(0, time, BLOCK):
+        t = start + tl.arange(0, BLOCK)
+        mask = t < time
+        x = tl.load(x_ptr + row * time + t, mask=mask, other=0.0).to(tl.float32)
+        g = tl.load(g_ptr + row * time + t, mask=mask, other=0.0).to(tl.float32)
+        s = tl.sin(alpha * x)
+        double = tl.sin(2 * alpha * x)
+        tl.store(dx_ptr + row * time + t, (g * (1 + alpha * double / beta)).to(dx_ptr.dtype.element_ty), mask=mask)
+        dalpha += g * x * double / beta
+        dbeta -= g * s * s / (beta * beta)
+    tl.store(dalpha_ptr + row, tl.sum(dalpha))
+    tl.store(dbeta_ptr + row, tl.sum(dbeta))
