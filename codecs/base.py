@@ -230,7 +230,7 @@ class Codec(nn.Module):
         if tokens.weights_hash and tokens.weights_hash != self.weights_hash and not any_weights:
             raise CheckpointError(
                 f"these tokens were made by {tokens.codec} with weights {tokens.weights_hash}, and these weights are "
-                f"{self.weights_hash}: use the weights that made them, or pass any_weights (--any-weights) to decode all the same"
+                f"{self.weights_hash}: use the weights that made them, or pass any_weights (--any-weights) to decode anyway"
             )
 
     def check_waveform(self, waveform: Tensor) -> Tensor:

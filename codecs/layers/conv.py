@@ -91,6 +91,8 @@ class Conv1d(_Packs, nn.Conv1d):
         """Convolve the next piece, a multiple of the stride unless it is the final one; return output and new state."""
         fill = -x.shape[-1] % self.stride[0]
         self._check_step(x, fill, final)
+        if not x.shape[-1]:
+            return x.new_zeros(x.shape[0], self.out_channels, 0), state
         starts = state.shape[-1] < self.context
         if starts and not final and self.pad_mode == "reflect" and x.shape[-1] <= self.context:
             raise ShapeError(f"the first piece must be longer than {self.context} samples; got {x.shape[-1]}: buffer more")
@@ -181,6 +183,8 @@ class ConvTranspose1d(_Packs, nn.ConvTranspose1d):
         """Upsample the next piece; return its output and the new state."""
         if not self.causal:
             raise ShapeError("only a causal transposed convolution works piece by piece: use chunks that overlap for this one")
+        if not x.shape[-1]:
+            return x.new_zeros(x.shape[0], self.out_channels, 0), state
         joined = join_time([state, x])
         kept = joined[..., joined.shape[-1] - self.context :] if self.context else state
         return self._convolve(joined), kept.clone()

@@ -241,7 +241,7 @@ class SEANetEncoder(_SEANet):
         """
         split = sum(map(_has_state, self._front_layers()))
         front, pieces = state[:split], []
-        parts = _blocks(x, BLOCK_FRAMES * self.config.hop)
+        parts = _blocks(x, max(BLOCK_FRAMES, self.start_frames) * self.config.hop)
         for number, piece in enumerate(parts):
             walk = Walk(front, final and number == len(parts) - 1)
             pieces.append(self._front(piece, walk))
@@ -314,7 +314,7 @@ class SEANetDecoder(_SEANet):
         walk = Walk(state[:split], final)
         x = self._front(x, walk)
         front, back, pieces = walk.after, state[split:], []
-        for piece in _blocks(x, BLOCK_FRAMES):
+        for piece in _blocks(x, max(BLOCK_FRAMES, self.start_frames)):
             walk = Walk(back, final)
             pieces.append(self._back(piece, walk))
             back = walk.after

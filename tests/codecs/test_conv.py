@@ -1,0 +1,147 @@
+"""Convolutions: published padding, steps equal the whole, the CPU's matrix products equal torch's convolutions."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from toneme.codecs.errors import ShapeError
+from toneme.codecs.layers.conv import Conv1d, ConvTranspose1d
+from toneme.codecs.layers.padding import pad_time
+
+CONVS = [
+    # in, out, kernel, stride, dilation, groups: every kind of matrix product, and those that have none
+    (3, 5, 7, 1, 1, 1),
+    (1, 8, 7, 1, 1, 1),
+    (40, 1, 7, 1, 1, 1),
+    (40, 20, 3, 1, 4, 1),
+    (6, 8, 1, 1, 1, 1),
+    (16, 8, 4, 2, 1, 1),
+    (8, 8, 10, 5, 1, 1),
+    (4, 4, 5, 3, 1, 1),
+    (4, 4, 4, 2, 1, 4),
+]
+
+
+def signal(channels: int, time: int, batch: int = 2) -> Tensor:
+    return torch.randn(batch, channels, time, generator=torch.Generator().manual_seed(time))
+
+
+def build(shape: tuple[int, ...], **options) -> Conv1d:
+    torch.manual_seed(0)
+    width, out, kernel, stride, dilation, groups = shape
+    return Conv1d(width, out, kernel, stride, dilation, groups, **options).eval()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("mode", ["reflect", "constant", "replicate"])
+@pytest.mark.parametrize("shape", CONVS)
+def test_padding_is_the_published_one(shape: tuple[int, ...], mode: str, causal: bool):
+    layer, x = build(shape, causal=causal, pad_mode=mode), signal(shape[0], 61)
+    kernel, stride = (shape[2] - 1) * shape[4] + 1, shape[3]
+    total = kernel - stride
+    frames = -(-(61 - kernel + total) // stride) + 1
+    extra = (frames - 1) * stride + kernel - total - 61
+    left = total if causal else total - total // 2
+    padded = F.pad(x, (left, total - left + extra), mode)
+    expected = F.conv1d(padded, layer.weight, layer.bias, stride, 0, shape[4], shape[5])
+    torch.testing.assert_close(layer(x), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(layer(x, onto=torch.ones_like(expected)), expected + 1, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("mode", ["reflect", "constant", "replicate"])
+@pytest.mark.parametrize("shape", CONVS)
+def test_steps_equal_the_whole(shape: tuple[int, ...], mode: str, fast: bool):
+    layer, stride = build(shape, causal=True, pad_mode=mode), shape[3]
+    x = signal(shape[0], 17 * stride + stride // 2)
+    with torch.inference_mode(fast), torch.no_grad() if fast else torch.enable_grad():
+        whole, state, pieces = layer(x), layer.initial_state(2), []
+        sizes = [9 * stride, stride, 0, 3 * stride, 4 * stride + stride // 2]
+        for number, piece in enumerate(x.split(sizes, dim=-1)):
+            y, state = layer.step(piece, state, final=number == len(sizes) - 1)
+            pieces.append(y)
+        torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 6, 7])
+def test_reflection_of_short_signals_inserts_zeros(length: int):
+    x = signal(1, length)
+    short = max(0, 6 - length + 1)
+    expected = F.pad(F.pad(x, (0, short)), (6, 0), "reflect")
+    assert torch.equal(pad_time(x, 6, 0, "reflect"), expected[..., : 6 + length])
+
+
+def test_what_a_step_cannot_take_is_refused():
+    layer = build((3, 5, 4, 2, 1, 1), causal=True)
+    with pytest.raises(ShapeError, match="longer than 2"):
+        layer.step(signal(3, 2), layer.initial_state(2))
+    with pytest.raises(ShapeError, match="multiple of stride 2"):
+        layer.step(signal(3, 7), layer.initial_state(2))
+    with pytest.raises(ShapeError, match="causal"):
+        build((3, 5, 4, 2, 1, 1)).step(signal(3, 8), torch.zeros(2, 3, 0))
+    with pytest.raises(ShapeError, match="pad_mode"):
+        build((3, 5, 4, 2, 1, 1), pad_mode="circular")
+
+
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(4, 2, 1), (10, 5, 1), (5, 2, 1), (4, 2, 4), (9, 3, 1)])
+@pytest.mark.parametrize("causal", [True, False])
+def test_transposed_is_torchs_trimmed(kernel: int, stride: int, groups: int, causal: bool):
+    torch.manual_seed(0)
+    layer, x = ConvTranspose1d(4, 4, kernel, stride, groups, causal=causal).eval(), signal(4, 11)
+    y = F.conv_transpose1d(x, layer.weight, layer.bias, stride, groups=groups)
+    excess = kernel - stride
+    left = 0 if causal else excess - excess // 2
+    expected = y[..., left : left + 11 * stride]
+    torch.testing.assert_close(layer(x), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+    if causal:
+        state, pieces = layer.initial_state(2), []
+        for piece in x.split([1, 4, 0, 6], dim=-1):
+            y, state = layer.step(piece, state)
+            pieces.append(y)
+        torch.testing.assert_close(torch.cat(pieces, dim=-1), expected)
+
+
+@pytest.mark.parametrize("kind", [Conv1d, ConvTranspose1d])
+def test_a_norm_counts_all_that_the_convolution_gives(kind: type):
+    torch.manual_seed(0)
+    layer, x = kind(4, 6, 4, 2, norm="time_group_norm").eval(), signal(4, 20)
+    torch.nn.init.normal_(layer.norm.weight)
+    raw = copy.deepcopy(layer)
+    raw.norm = None
+    if kind is ConvTranspose1d:
+        expected = layer.norm(F.conv_transpose1d(x, layer.weight, layer.bias, 2))[..., 1:41]
+    else:
+        expected = layer.norm(raw(x))
+    torch.testing.assert_close(layer(x), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_new_weights_are_taken_at_once():
+    layer, x = build((3, 5, 3, 1, 1, 1)), signal(3, 20)
+    with torch.inference_mode():
+        before = layer(x).clone()
+    with torch.no_grad():
+        layer.weight.mul_(2)
+        layer.bias.mul_(2)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), 2 * before)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("layer", [Conv1d(1, 1, 7, 2), Conv1d(1, 1, 3, 1, 4), ConvTranspose1d(1, 1, 10, 5)])
+def test_spans_are_where_gradients_reach(layer: Conv1d | ConvTranspose1d, causal: bool):
+    layer.causal = causal
+    if isinstance(layer, Conv1d):
+        layer.pad_mode = "constant"
+    x = torch.randn(1, 1, 60, requires_grad=True)
+    layer(x)[0, 0, 22:25].sum().backward()
+    reached = x.grad[0, 0].nonzero()
+    assert layer.span(22, 24) == (int(reached.min()), int(reached.max()))
