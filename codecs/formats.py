@@ -78,6 +78,6 @@ def _read(file: BinaryIO, codec: "Codec | str | None", salvage: bool) -> Tokens:
         return dacfile.read_dac(head + file.read(), codec)
     if head[:4] == b"PK\x03\x04":
         return arrayfile.read_npz(head + file.read())
-    if head[8:9] == b"{":
+    if head[4:9] == b"\0\0\0\0{":  # a header of less than 4 GiB, in JSON
         return arrayfile.read_safetensors(head + file.read())
     return read_tok(file, salvage, head)
