@@ -17,7 +17,7 @@ TIE = 2.0**-48  # relative to the scores: differences of 64-bit sums that are no
 
 def half_norms(codebook: Tensor) -> Tensor:
     """Return |c|^2 / 2 of each code, [..., K, D] to [..., K]; keep it where a codebook is searched often."""
-    return codebook.square().sum(-1).mul_(0.5)
+    return torch.linalg.vector_norm(codebook, dim=-1).square_().mul_(0.5)
 
 
 def nearest_code_reference(x: Tensor, codebook: Tensor) -> Tensor:
