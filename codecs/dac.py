@@ -1,0 +1,164 @@
+"""DAC at 44.1 kHz (8 and 16 kbps), 24 kHz and 16 kHz: residual factorised codes of a convolutional encoder under Snake.
+
+Source: Kumar et al., "High-Fidelity Audio Compression with Improved RVQGAN", 2023, and its published code and checkpoints.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..quantizers.factorised import ResidualFactorisedVQ
+from .base import Codec, Encoded, config_from_dict
+from .checkpoint import load_official
+from .chunking import ChunkedDecoder, ChunkedEncoder
+from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
+from .long_audio import decode_long, encode_long
+from .spec import CodecSpec, StreamSpec
+
+
+@dataclass(frozen=True)
+class DacConfig:
+    """Everything that shapes the codec.
+
+    Attributes:
+        sample_rate: Hz.
+        blocks: encoder and decoder. `keeps_length=False` is how the published 16 and 24 kHz models are: their stage of stride
+            5 gives one sample less than its share, so that n frames sound for 320 n - 8 samples.
+        codebooks, codebook_size, code_dim: of the residual quantizer.
+        licence: of the weights.
+    """
+
+    sample_rate: int = 44100
+    blocks: DacBlocksConfig = field(default_factory=lambda: DacBlocksConfig(keeps_length=False))
+    codebooks: int = 9
+    codebook_size: int = 1024
+    code_dim: int = 8
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.blocks, Mapping):  # as it comes from config.json
+            object.__setattr__(self, "blocks", config_from_dict(DacBlocksConfig, dict(self.blocks)))
+
+
+class DacCodec(Codec):
+    """Audio to residual codes, each found by cosine in a few dimensions, and back."""
+
+    Config = DacConfig
+    family = "dac"
+    config: DacConfig
+
+    def __init__(self, config: DacConfig, name: str = "") -> None:
+        super().__init__(config, name)
+        self.encoder = Encoder(config.blocks)
+        self.quantizer = ResidualFactorisedVQ(config.blocks.latent, config.codebook_size, config.codebooks, config.code_dim)
+        self.decoder = Decoder(config.blocks)
+
+    @property
+    def spec(self) -> CodecSpec:
+        config, reach = self.config, self.config.blocks.reach
+        stream = StreamSpec(
+            config.blocks.hop, (config.codebook_size,) * config.codebooks, ("acoustic",) * config.codebooks
+        )  # fmt: skip
+        return CodecSpec(
+            config.sample_rate, 1, (stream,), causal=False, lookahead=2 * (reach or 0), receptive_field=reach,
+            licence=config.licence,
+        )  # fmt: skip
+
+    def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
+        return encode_long(self, waveform, codebooks, self._encode_piece)
+
+    def _encode_piece(self, waveform: Tensor, codebooks: int) -> Encoded:
+        latents = self.encoder(pad(waveform, (0, -waveform.shape[-1] % self.spec.hop)))
+        return (self.quantizer.encode(latents, codebooks),), {}
+
+    def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
+        return decode_long(self, streams, self._decode_piece)
+
+    def _decode_piece(self, streams: tuple[Tensor, ...]) -> Tensor:
+        audio = self.decoder(self.quantizer.decode(streams[0]))
+        return pad(audio, (0, streams[0].shape[-1] * self.spec.hop - audio.shape[-1]))
+
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> ChunkedEncoder:
+        """Return an encoder of audio in pieces: exact chunks, each waiting for the receptive field after it."""
+        return ChunkedEncoder(self, batch, codebooks)
+
+    def stream_decoder(self, batch: int = 1) -> ChunkedDecoder:
+        """Return a decoder of frames in pieces: exact chunks, each waiting for the receptive field after it."""
+        return ChunkedDecoder(self, batch)
+
+
+# -- official weights -------------------------------------------------------------------------------------------
+
+
+def convert_dac(weights: Mapping[str, Tensor], name: str) -> DacCodec:
+    """Return the codec `name` with official weights, named as in the published checkpoint or as in transformers.
+
+    Raises:
+        CheckpointError: if keys are missing, unexpected or of another shape.
+    """
+    codec = DacCodec(CONFIGS[name], name)
+    names = published_names(codec)
+    ours = {part: _transformers(part, codec) for part in names}
+    load_official(codec, flat_projections(weights), (names, ours), f"the checkpoint of {name}")
+    return codec.eval()
+
+
+def published_names(codec: DacCodec) -> dict[str, str]:
+    """Return our names of tensors -> those of the published checkpoint."""
+    blocks = codec.config.blocks
+    names = {f"encoder.{k}": v for k, v in renamed(codec.encoder, encoder_names(blocks, "encoder.block")).items()}
+    names |= {f"decoder.{k}": v for k, v in renamed(codec.decoder, decoder_names(blocks, "decoder.model")).items()}
+    return names | {f"quantizer.{k}": f"quantizer.{projection_name(k)}" for k in codec.quantizer.state_dict()}
+
+
+def projection_name(name: str) -> str:
+    """Return the published name of a stage's tensor: `stages.0.enter.weight` is `quantizers.0.in_proj.weight`."""
+    name = name.replace("stages.", "quantizers.").replace(".enter.", ".in_proj.").replace(".leave.", ".out_proj.")
+    return re.sub(r"codebook$", "codebook.weight", name)
+
+
+def flat_projections(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with the quantizer's projections, which are published as convolutions of one tap, as matrices."""
+    return {
+        name: tensor.squeeze(-1) if re.search(r"(in|out)_proj\..*weight", name) and tensor.ndim == 3 else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def _transformers(name: str, codec: DacCodec) -> str:
+    """Return the name that transformers' DacModel gives a tensor of ours."""
+    if name.startswith("quantizer."):
+        return f"quantizer.{projection_name(name.removeprefix('quantizer.'))}"
+    for ours, theirs in TRANSFORMERS:
+        name = re.sub(ours, theirs, name)
+    return name
+
+
+TRANSFORMERS: tuple[tuple[str, Any], ...] = (  # patterns of our names, in order
+    (r"^(encoder|decoder)\.first\.", r"\1.conv1."),
+    (r"^(encoder|decoder)\.last\.", r"\1.conv2."),
+    (r"\.stages\.", ".block."),
+    (r"\.units\.(\d)", lambda found: f".res_unit{int(found[1]) + 1}"),
+    (r"\.activation\.", ".snake1."),
+    (r"\.down\.", ".conv1."),
+    (r"\.up\.", ".conv_t1."),
+    (r"\.before\.", ".snake1."),
+    (r"\.dilated\.", ".conv1."),
+    (r"\.between\.", ".snake2."),
+    (r"\.mixed\.", ".conv2."),
+)
+STRIDE_5 = DacBlocksConfig(strides=(2, 4, 5, 8), keeps_length=False)
+CONFIGS = {
+    "dac_44khz": DacConfig(licence="MIT"),
+    "dac_44khz_16kbps": DacConfig(blocks=DacBlocksConfig(latent=128, keeps_length=False), codebooks=18, licence="MIT"),
+    "dac_24khz": DacConfig(24000, STRIDE_5, 32, licence="MIT"),
+    "dac_16khz": DacConfig(16000, STRIDE_5, 12, licence="MIT"),
+}
+OFFICIAL: dict[str, Callable[[Mapping[str, Tensor]], DacCodec]] = {
+    name: functools.partial(convert_dac, name=name) for name in CONFIGS
+}

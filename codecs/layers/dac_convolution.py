@@ -1,0 +1,176 @@
+"""Zero-padded convolutions with the activation before them, and the residual unit, in blocks of time that stay in cache.
+
+On the CPU, when no gradient is wanted, a layer works on time-major memory block after block: the activation of a block is
+written between zeros or its neighbours' samples, and matrix products read it while it is in cache, so that no activation of
+the whole signal is ever formed. Elsewhere the same layers are torch's own convolutions.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from . import activation, rows
+from .conv import _Packs
+
+BLOCK = 1 << 16  # elements of a block of activations: 256 KB
+MIN_ROWS = 512  # rows of a block of wide layers, whose weights are read anew for each
+
+
+class Snake(activation.Snake):
+    """Snake that also works on rows in place."""
+
+    reach = 0  # samples beyond its own that an output sees
+
+    def rows(self, x: Tensor, out: Tensor) -> None:
+        """Write the activation of rows [time, channels] into `out`, which may be x."""
+        alpha = self.alpha.view(-1)
+        wave = torch.mul(x, alpha).sin_()
+        torch.addcmul(x, wave.mul_(wave), (alpha + 1e-9).reciprocal_(), out=out)
+
+
+class Conv(_Packs, nn.Conv1d):
+    """Convolution [batch, in, time] -> [batch, out, time], or time / stride with a kernel of two strides."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        depthwise: bool = False,
+        bias: bool = True,
+    ) -> None:
+        padding = -(-stride // 2) if stride > 1 else (kernel - 1) * dilation // 2
+        groups = in_channels if depthwise else 1
+        super().__init__(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias)
+
+    def forward(self, x: Tensor, before: nn.Module | None = None) -> Tensor:
+        """Return the convolution of x, or of the activation `before` of x."""
+        packed = self._pack(x)
+        if packed is None:
+            return super().forward(x if before is None else before(x))
+        x, before = _pointwise(x, before)
+        last = (x.shape[-1] + 2 * self.padding[0] - self._span) // self.stride[0] + 1
+        return _in_blocks(
+            x, last, self.out_channels, self.stride[0], lambda item, a, b: self.block(packed, item, a, b, before)
+        )  # fmt: skip
+
+    @property
+    def _span(self) -> int:
+        return (self.kernel_size[0] - 1) * self.dilation[0] + 1
+
+    def block(self, packed: rows.Packed, x: Tensor, first: int, last: int, before: Snake | None) -> Tensor:
+        """Return rows `first` to `last` of the output of rows x [time, in]."""
+        stride, pad = self.stride[0], self.padding[0]
+        part = window(x, first * stride - pad, (last - 1) * stride - pad + self._span, before)
+        if packed.kind == "depthwise":
+            return _depthwise(packed, part, last - first)
+        return rows.convolve(packed, part[None])[0]
+
+    def _make_pack(self) -> rows.Packed | None:
+        if self.groups > 1:
+            taps = tuple(self.weight[:, 0].T.contiguous().unbind(0))
+            return rows.Packed("depthwise", taps, self.bias, 1, self.dilation[0], self.kernel_size[0])
+        return rows.pack_conv(self.weight, self.bias, self.stride[0], self.dilation[0])
+
+
+class ConvTranspose(_Packs, nn.ConvTranspose1d):
+    """Transposed convolution with a kernel of two strides: [batch, in, time] -> [batch, out, time * stride].
+
+    Without `keeps_length` an odd stride gives one sample less, cut off at the end.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, keeps_length: bool) -> None:
+        extra = stride % 2 if keeps_length else 0
+        super().__init__(in_channels, out_channels, 2 * stride, stride, -(-stride // 2), extra)
+
+    def forward(self, x: Tensor, before: nn.Module | None = None) -> Tensor:
+        """Return the transposed convolution of x, or of the activation `before` of x."""
+        packed = self._pack(x)
+        if packed is None:
+            return super().forward(x if before is None else before(x))
+        x, before = _pointwise(x, before)
+        (stride,), (pad,), frames = self.stride, self.padding, x.shape[-1]
+        whole = _in_blocks(
+            x, frames + 1, stride * self.out_channels, 1,
+            lambda item, a, b: rows.convolve(packed, window(item, a - 1, b, before)[None])[0],
+        )  # fmt: skip
+        samples = whole.transpose(1, 2).view(x.shape[0], -1, self.out_channels).transpose(1, 2)
+        return samples[..., pad : frames * stride + stride - pad + self.output_padding[0]]
+
+    def _make_pack(self) -> rows.Packed | None:
+        return rows.pack_transposed(self.weight, self.bias, self.stride[0])
+
+
+class ResidualUnit(nn.Module):
+    """x plus a dilated convolution of 7 and one of 1, an activation before each."""
+
+    def __init__(self, channels: int, dilation: int, before: nn.Module, between: nn.Module, depthwise: bool) -> None:
+        super().__init__()
+        self.before = before
+        self.dilated = Conv(channels, channels, 7, dilation=dilation, depthwise=depthwise)
+        self.between = between
+        self.mixed = Conv(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for x [batch, channels, time]."""
+        dilated, mixed, before, between = self.dilated._pack(x), self.mixed._pack(x), self.before, self.between
+        if dilated is None or mixed is None or not isinstance(before, Snake) or not isinstance(between, Snake):
+            return x + self.mixed(self.dilated(x, before), between)
+        bias, matrix = mixed.bias, mixed.matrices[0]
+
+        def unit(item: Tensor, first: int, last: int) -> Tensor:
+            hidden = self.dilated.block(dilated, item, first, last, before)
+            between.rows(hidden, hidden)
+            return torch.add(item[first:last], bias).addmm_(hidden, matrix)
+
+        return _in_blocks(x, x.shape[-1], x.shape[1], 1, unit)
+
+
+def window(x: Tensor, first: int, last: int, before: Snake | None) -> Tensor:
+    """Return rows `first` to `last` of the activation of x [time, channels], zeros beyond its ends."""
+    inside = x[max(0, first) : max(0, last)]
+    if before is None and len(inside) == last - first:
+        return inside
+    out, front = x.new_empty(last - first, x.shape[1]), max(0, -first)
+    out[:front], out[front + len(inside) :] = 0, 0
+    middle = out[front : front + len(inside)]
+    if before is None:
+        middle.copy_(inside)
+    else:
+        before.rows(inside, middle)
+    return out
+
+
+def _in_blocks(x: Tensor, length: int, width: int, stride: int, work: Callable[[Tensor, int, int], Tensor]) -> Tensor:
+    """Return [batch, width, length] of x [batch, channels, time], whose rows `work(item, first, last)` gives."""
+    x = x.transpose(1, 2).contiguous()
+    out = x.new_empty(x.shape[0], length, width)
+    size = max(MIN_ROWS // stride, BLOCK // max(width, stride * x.shape[2]))
+    for item, result in zip(x, out, strict=True):
+        for first, last in _spans(length, size):
+            result[first:last] = work(item, first, last)
+    return out.transpose(1, 2)
+
+
+def _spans(length: int, size: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, length, size):
+        yield first, min(length, first + size)
+
+
+def _depthwise(packed: rows.Packed, part: Tensor, length: int) -> Tensor:
+    """Return the convolution of rows with one filter per channel."""
+    step, first = packed.dilation, packed.matrices[0]
+    out = part[:length] * first if packed.bias is None else torch.addcmul(packed.bias, part[:length], first)
+    for j, tap in enumerate(packed.matrices[1:], 1):
+        out.addcmul_(part[j * step : j * step + length], tap)
+    return out
+
+
+def _pointwise(x: Tensor, before: nn.Module | None) -> tuple[Tensor, Snake | None]:
+    """Return x and the activation still to come: one that sees more than its own sample comes first, over the whole."""
+    if before is None or isinstance(before, Snake):
+        return x, before
+    return before(x), None
