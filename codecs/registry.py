@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FAMILIES = {
     "dac": (".dac", "DacCodec"),
     "encodec": (".encodec", "EncodecCodec"),
+    "mimi": (".mimi", "MimiCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
 }
 ALIASES = {"default": "toneme-24k"}
