@@ -18,3 +18,10 @@ def test_equals_the_definition(device, shape):
     assert torch.allclose(forward(x, alpha, beta).double(), snake_reference(*wide[:3]), atol=1e-5)  # 32-bit sine
     for ours, expected in zip(backward(x, alpha, beta, upstream), snake_backward_reference(*wide), strict=True):
         assert torch.allclose(ours.double(), expected, rtol=1e-4, atol=1e-4)  # 32-bit sums over time
+
+
+def test_large_arguments_keep_their_phase(device):
+    x = torch.linspace(-3000, 3000, 4001, device=device)[None, None]
+    one = torch.ones(1, device=device)
+    expected = x.double() + x.double().sin().square()
+    assert torch.allclose(forward(x, one, one).double(), expected, atol=3e-4)  # half a unit in the last place of x

@@ -1,0 +1,287 @@
+"""The kernels on a GPU: exactness first, then time beside the peers' formulas and the floors, in one table.
+
+    python -P benchmarks/gpu.py [--rounds 20] [--cases encodec wavtokenizer ...]
+
+A case whose codes differ from the 64-bit definition prints no time, and the run ends with status 1. Times are medians of CUDA
+events, runs interleaved, after warming up. `eager` is the arithmetic of vector-quantize-pytorch (its package where a class of it
+fits, its formula elsewhere), `compiled` torch.compile of cdist and argmin. The floor is that of three 16-bit products for each
+32-bit one at the measured rate of the tensor cores, or of the bytes that must move at that of the memory, whichever is longer.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toneme.kernels import half_norms, nearest_code_reference, rvq_encode
+from toneme.kernels.decode import rvq_decode, rvq_decode_reference
+from toneme.kernels.factorised import Projections, factorised_encode, factorised_encode_reference
+from toneme.kernels.nearest import rvq_encode_reference
+from toneme.kernels.rotation import rotate, rotate_reference
+from toneme.kernels.snake import snake, snake_reference
+from toneme.kernels.statistics import code_statistics
+from toneme.quantizers.kmeans import kmeans
+from toneme.quantizers.residual import ResidualVQ
+
+CHECKED_ROWS = 4096
+
+
+@dataclass
+class Case:
+    """One row of the table: what is timed, whether it is right, and what it must cost at least."""
+
+    title: str
+    ours: Callable[[], Any]
+    right: Callable[[], bool]
+    eager: Callable[[], Any]
+    flops: float
+    bytes: float
+    compiled: Callable[[], Any] | None = None
+
+
+def trained(N: int, Q: int, K: int, D: int) -> tuple[Tensor, Tensor]:
+    """Correlated latents [N, D], and codebooks [Q, K, D] that a few rounds of k-means fitted to them."""
+    basis = torch.randn(D, D, device="cuda") / D**0.5 * torch.linspace(1, 0.05, D, device="cuda")
+    latents = torch.randn(N + 8 * K, D, device="cuda") @ basis
+    residual, codebooks = latents[N:], []
+    for _ in range(Q):
+        centres, codes = kmeans(residual, K, 4)
+        codebooks.append(centres)
+        residual = residual - centres[codes]
+    return latents[:N].contiguous(), torch.stack(codebooks)
+
+
+def by_distance(x: Tensor, codebooks: Tensor) -> Tensor:
+    """Codes by the arithmetic of vector-quantize-pytorch: squares, product, root, arg-max."""
+    codes = []
+    for codebook in codebooks:
+        squares = x.square().sum(1, keepdim=True) + codebook.square().sum(1) - 2 * x @ codebook.T
+        codes.append((-squares.clamp(min=0).sqrt()).argmax(1))
+        x = x - codebook[codes[-1]]
+    return torch.stack(codes, 1)
+
+
+def by_cdist(x: Tensor, codebooks: Tensor) -> Tensor:
+    codes = []
+    for codebook in codebooks:
+        codes.append(torch.cdist(x, codebook).argmin(1))
+        x = x - codebook[codes[-1]]
+    return torch.stack(codes, 1)
+
+
+def search(title: str, N: int, Q: int, K: int, D: int) -> Case:
+    """Euclidean residual encode; one codebook is the case Q = 1."""
+    x, codebooks = trained(N, Q, K, D)
+    half, compiled = half_norms(codebooks), torch.compile(by_cdist)
+    part = x[:CHECKED_ROWS]
+    return Case(
+        f"{title}: N {N:,} Q {Q} K {K:,} D {D}",
+        lambda: rvq_encode(x, codebooks, half),
+        lambda: torch.equal(rvq_encode(x, codebooks)[: len(part)], rvq_encode_reference(part, codebooks)),
+        lambda: by_distance(x, codebooks),
+        3 * 2 * N * Q * K * D,
+        4 * (N * D + Q * K * D) + 8 * N * Q,
+        lambda: compiled(x, codebooks),
+    )
+
+
+def factorised() -> Case:
+    """DAC's 9 stages of 8 dimensions, against the chain as it is written."""
+    N, Q, K, D, d = 32768, 9, 1024, 1024, 8
+    normal = torch.randn
+    parts = (normal(Q, d, D) / D**0.5, normal(Q, d) / 10, normal(Q, D, d) / d**0.5, normal(Q, D) / 10)
+    projections, codebooks = Projections(*(part.cuda() for part in parts)), normal(Q, K, d).cuda()
+    x = normal(N, D, device="cuda")
+
+    def eager() -> Tensor:
+        residual, codes = x, []
+        for q in range(Q):
+            inside = residual @ projections.enter_weight[q].T + projections.enter_bias[q]
+            a, b = (torch.nn.functional.normalize(t, dim=1) for t in (inside, codebooks[q]))
+            distance = a.square().sum(1, keepdim=True) - 2 * a @ b.T + b.square().sum(1)
+            codes.append((-distance).max(1).indices)
+            residual = residual - codebooks[q][codes[-1]] @ projections.leave_weight[q].T - projections.leave_bias[q]
+        return torch.stack(codes, 1)
+
+    def right() -> bool:
+        part = x[:CHECKED_ROWS]
+        return torch.equal(
+            factorised_encode(x, projections, codebooks)[: len(part)], factorised_encode_reference(part, projections, codebooks)
+        )
+
+    flops = 6 * 2 * N * Q * K * 16 + 15 * 2 * N * D * Q * d  # the product in 64 bits runs at a fifteenth of the rate
+    ours = lambda: factorised_encode(x, projections, codebooks)  # noqa: E731
+    return Case("folded DAC: N 32,768", ours, right, eager, flops, 4 * N * D)
+
+
+def statistics_case() -> Case:
+    """Sums for the moving averages of 8 codebooks, against one-hot products."""
+    N, Q, K, D = 32768, 8, 1024, 128
+    rows, codes = torch.randn(N, D, device="cuda"), torch.randint(K, (N, Q), device="cuda")
+    peak = rows.abs().amax()
+
+    def ours() -> Any:
+        return [code_statistics(codes[:, q].contiguous(), rows, K, peak) for q in range(Q)]
+
+    def eager() -> Any:
+        hot = [torch.nn.functional.one_hot(codes[:, q], K).to(rows.dtype) for q in range(Q)]
+        return [(one.sum(0), one.T @ rows) for one in hot]
+
+    def right() -> bool:
+        exact = torch.zeros(K, D, device="cuda", dtype=torch.float64).index_add_(0, codes[:, 0], rows.double())
+        first, second = ours()[0], ours()[0]
+        close = torch.allclose(first.float_sums(torch.float64), exact, atol=1e-4)
+        return close and torch.equal(first.sums, second.sums)
+
+    return Case("statistics: N 32,768 Q 8 D 128", ours, right, eager, 0, Q * N * (4 * D + 8))
+
+
+def decode_case() -> Case:
+    N, Q, K, D = 32768, 32, 1024, 128
+    codes, codebooks = torch.randint(K, (N, Q), device="cuda"), torch.randn(Q, K, D, device="cuda")
+    ours, eager = (lambda: rvq_decode(codes, codebooks)), (lambda: rvq_decode_reference(codes, codebooks))
+    return Case("decode: N 32,768 Q 32 D 128", ours, lambda: torch.equal(ours(), eager()), eager, 0, N * (4 * D + 8 * Q))
+
+
+def gradient_case(title: str, ours: Callable[..., Tensor], eager: Callable[..., Tensor], *tensors: Tensor) -> Case:
+    """Forward and backward of a function of tensors that require gradients."""
+    upstream = torch.randn_like(tensors[0])
+
+    def run(function: Callable[..., Tensor]) -> list[Tensor]:
+        inputs = [t.detach().requires_grad_(t.requires_grad) for t in tensors]
+        wanted = [t for t in inputs if t.requires_grad]
+        return list(torch.autograd.grad(function(*inputs), wanted, upstream))
+
+    def right() -> bool:
+        return all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(run(ours), run(eager), strict=True))
+
+    return Case(title, lambda: run(ours), right, lambda: run(eager), 0, 5 * 4 * tensors[0].numel())
+
+
+def training_step() -> Case:
+    """Forward, backward and moving averages of 8 codebooks, against vector-quantize-pytorch's ResidualVQ."""
+    from vector_quantize_pytorch import ResidualVQ as Peer
+
+    N, Q, K, D = 32768, 8, 1024, 128
+    x, codebooks = trained(N, Q, K, D)
+    latents, upstream = x.T[None].contiguous(), torch.randn(1, D, N, device="cuda")
+    mine = ResidualVQ(D, K, Q, revive_below=0.0, per_stage=True).cuda()
+    mine.codebooks.copy_(codebooks)
+    mine.sums.copy_(codebooks)
+    peer = Peer(dim=D, codebook_size=K, num_quantizers=Q, rotation_trick=False, threshold_ema_dead_code=0).cuda()
+    for layer, codebook in zip(peer.layers, codebooks, strict=True):
+        layer._codebook.embed.data.copy_(codebook[None])
+        layer._codebook.initted.fill_(True)
+
+    def ours() -> Tensor:
+        inputs = latents.clone().requires_grad_()
+        result = mine(inputs)
+        return torch.autograd.grad((result.latents * upstream).sum() + result.commitment, inputs)[0]
+
+    def eager() -> Tensor:
+        inputs = latents.clone().requires_grad_()
+        out, _, loss = peer(inputs.transpose(1, 2))
+        return torch.autograd.grad((out.transpose(1, 2) * upstream).sum() + loss.mean(), inputs)[0]
+
+    def right() -> bool:
+        mine.eval()
+        codes = mine.encode(latents)[0, 0, :CHECKED_ROWS]
+        same = torch.equal(codes, nearest_code_reference(x[:CHECKED_ROWS], mine.codebooks[0]))
+        mine.train()
+        return same
+
+    return Case("training step: N 32,768 Q 8", ours, right, eager, 3 * 2 * N * Q * K * D, Q * N * D * 4 * 3)
+
+
+def rotation_case() -> Case:
+    x, code = torch.randn(32768, 128, device="cuda", requires_grad=True), torch.randn(32768, 128, device="cuda")
+    return gradient_case("rotation: N 32,768 D 128", rotate, rotate_reference, x, code)
+
+
+def snake_case() -> Case:
+    x = torch.randn(8, 256, 32768, device="cuda", requires_grad=True)
+    alpha = torch.rand(256, device="cuda").add(0.5).requires_grad_()
+    return gradient_case("Snake: 8 x 256 x 32,768", snake, lambda a, b: snake_reference(a, b, b), x, alpha)
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "encodec": lambda: search("EnCodec", 32768, 32, 1024, 128),
+    "mimi": lambda: search("Mimi", 16384, 32, 2048, 256),
+    "wavtokenizer": lambda: search("WavTokenizer", 32768, 1, 4096, 512),
+    "semanticodec": lambda: search("SemantiCodec", 8192, 1, 32768, 768),
+    "small": lambda: search("65,536 x 8", 32768, 1, 65536, 8),
+    "dac": factorised,
+    "statistics": statistics_case,
+    "decode": decode_case,
+    "rotation": rotation_case,
+    "snake": snake_case,
+    "training": training_step,
+}
+
+
+def milliseconds(task: Callable[[], Any]) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    task()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end)
+
+
+def rates() -> tuple[float, float]:
+    """Measured bfloat16 products per second and bytes per second of this card."""
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    source = torch.empty(1 << 30, device="cuda", dtype=torch.int8)
+    target = torch.empty_like(source)
+    product = statistics.median(milliseconds(lambda: a @ a) for _ in range(20))
+    copy = statistics.median(milliseconds(lambda: target.copy_(source)) for _ in range(20))
+    return 2 * 8192**3 / product * 1e3, 2 * source.numel() / copy * 1e3
+
+
+def row(case: Case, rounds: int, flops: float, bandwidth: float) -> str:
+    tasks = {"ours": case.ours, "eager": case.eager} | ({"compiled": case.compiled} if case.compiled else {})
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn in range(rounds + 3):
+        for name, task in tasks.items():
+            elapsed = milliseconds(task)
+            if turn >= 3:  # the first turns compile and warm up
+                times[name].append(elapsed)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    floor = 1e3 * max(case.flops / flops, case.bytes / bandwidth)
+    cells = [case.title, f"{floor:.3f}", f"{medians['ours']:.3f} ({medians['ours'] / floor:.1f} floors)"]
+    for name in ("eager", "compiled"):
+        cells.append(f"{medians[name]:.3f} ({medians[name] / medians['ours']:.1f}x)" if name in medians else "-")
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("no GPU: this benchmark needs one", file=sys.stderr)
+        return 1
+    torch.manual_seed(0)
+    flops, bandwidth = rates()
+    card, wrong = torch.cuda.get_device_name(), 0
+    print(f"{card}, torch {torch.__version__}, {flops / 1e12:.0f} bf16 TFLOP/s and {bandwidth / 1e12:.2f} TB/s measured\n")
+    print("| case | floor ms | ours ms | eager ms | compiled ms |\n|---|---|---|---|---|")
+    for name in arguments.cases:
+        case = CASES[name]()
+        if case.right():
+            print(row(case, arguments.rounds, flops, bandwidth), flush=True)
+        else:
+            wrong += 1
+            print(f"| {case.title} | WRONG: not the codes or values of the definition | | | |", flush=True)
+        torch.cuda.empty_cache()
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
