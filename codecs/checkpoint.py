@@ -114,7 +114,7 @@ def _norm_halves(name: str, weights: Mapping[str, Tensor]) -> tuple[str, str] | 
     """Return the names of gain and direction where the weights hold either in place of the plain tensor."""
     stem = name.removesuffix("weight")
     for halves in ((f"{name}_g", f"{name}_v"), tuple(f"{stem}parametrizations.weight.original{i}" for i in (0, 1))):
-        if name.endswith(".weight") and name not in weights and any(half in weights for half in halves):
+        if name.split(".")[-1] == "weight" and name not in weights and any(half in weights for half in halves):
             return halves[0], halves[1]
     return None
 
@@ -199,12 +199,11 @@ def _multiply_out(direction: Tensor, gain: Tensor) -> Tensor:
 
 def _norm_partner(name: str) -> tuple[str, str, bool] | None:
     """Return (plain name, the other half's name, whether `name` is the direction), or None for other tensors."""
-    for gain, direction in (("_g", "_v"), ("original0", "original1")):
-        prefix = ".parametrizations.weight." if gain.startswith("o") else ".weight"
-        for end, other, is_direction in ((gain, direction, False), (direction, gain, True)):
-            if name.endswith(prefix + end):
-                stem = name[: -len(prefix + end)]
-                return f"{stem}.weight", stem + prefix + other, is_direction
+    for gain, direction in (("weight_g", "weight_v"), tuple(f"parametrizations.weight.original{i}" for i in (0, 1))):
+        for end, other in ((gain, direction), (direction, gain)):
+            stem = name.removesuffix(end)
+            if stem != name and (not stem or stem.endswith(".")):
+                return f"{stem}weight", stem + other, end == direction
     return None
 
 
