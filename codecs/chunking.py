@@ -22,7 +22,10 @@ CHUNK_SECONDS = 10.0
 
 
 class Plan:
-    """Where chunks begin and end, in units: the least stretch of samples that is whole frames of every stream."""
+    """Where chunks begin and end, in units: the least stretch of samples that is whole frames of every stream.
+
+    A codec that pads audio to more than that (whole windows of attention) says so in `padded_to`.
+    """
 
     def __init__(self, codec: "Codec", context: int | None, seconds: float) -> None:
         spec = codec.spec
@@ -31,7 +34,7 @@ class Plan:
             raise ShapeError(f"{codec.name} sees everything at once: exact chunks need a context in samples")
         if spec.side:
             raise ShapeError(f"{codec.name} has numbers per segment: its own streams keep them, chunks would not")
-        self.unit = math.lcm(*(stream.hop for stream in spec.streams))
+        self.unit = math.lcm(getattr(codec, "padded_to", 1), *(stream.hop for stream in spec.streams))
         self.ratios = tuple(self.unit // stream.hop for stream in spec.streams)
         self.context = -(-context // self.unit)
         self.chunk = max(1, round(seconds * spec.sample_rate / self.unit))

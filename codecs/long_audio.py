@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .chunking import ChunkedDecoder, ChunkedEncoder, Plan
+
 if TYPE_CHECKING:
     from .base import Codec, Encoded
 
 
 def encode_long(codec: "Codec", waveform: Tensor, codebooks: int, piece: "Callable[[Tensor, int], Encoded]") -> "Encoded":
     """Code a waveform [batch, channels, samples] by `piece`, in exact chunks where it is longer than the longest of them."""
-    encoder = codec.stream_encoder(waveform.shape[0], codebooks)
+    encoder = ChunkedEncoder(codec, waveform.shape[0], codebooks)
     if waveform.shape[-1] <= longest(encoder.plan):
         return piece(waveform, codebooks)
     (start, _), (end, _) = encoder._push(waveform), encoder._flush()
@@ -21,12 +23,12 @@ def encode_long(codec: "Codec", waveform: Tensor, codebooks: int, piece: "Callab
 
 def decode_long(codec: "Codec", streams: tuple[Tensor, ...], piece: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
     """Sound codes by `piece`, in exact chunks where they are longer than the longest of them."""
-    decoder = codec.stream_decoder(streams[0].shape[0])
+    decoder = ChunkedDecoder(codec, streams[0].shape[0])
     if streams[0].shape[-1] * codec.spec.streams[0].hop <= longest(decoder.plan):
         return piece(streams)
     return torch.cat([decoder._push(streams, {}), decoder._flush()], dim=-1)
 
 
-def longest(plan) -> int:
+def longest(plan: Plan) -> int:
     """Return the most samples that a chunk takes with its context: what is behind, two contexts, itself and what follows."""
     return (plan.chunk + 4 * plan.context + 1) * plan.unit

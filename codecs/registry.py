@@ -22,6 +22,7 @@ FAMILIES = {
     "dac": (".dac", "DacCodec"),
     "encodec": (".encodec", "EncodecCodec"),
     "mimi": (".mimi", "MimiCodec"),
+    "snac": (".snac", "SnacCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
 }
 ALIASES = {"default": "toneme-24k"}

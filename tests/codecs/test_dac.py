@@ -35,7 +35,11 @@ def official():
 @pytest.fixture(scope="module")
 def codec() -> DacCodec:
     torch.manual_seed(0)
-    return DacCodec(DacConfig(8000, SMALL, 3, 32, 4), "small").eval()
+    codec = DacCodec(DacConfig(8000, SMALL, 3, 32, 4), "small").eval()
+    for key, tensor in codec.state_dict().items():
+        if key.endswith("bias"):  # codes of small random layers would say more of them than of the audio
+            tensor.zero_()
+    return codec
 
 
 def noise(samples: int, batch: int = 1, seed: int = 0) -> torch.Tensor:
@@ -193,8 +197,9 @@ def test_a_frame_sees_no_further_than_the_receptive_field(codec: DacCodec):
     inside = noise(samples)
     outside = noise(samples, seed=1)
     outside[..., frame * hop - reach : frame * hop + hop + reach] = inside[..., frame * hop - reach : frame * hop + hop + reach]
-    assert torch.equal(codec.encode(inside).codes[..., frame], codec.encode(outside).codes[..., frame])
-    codes = codec.encode(inside).codes
+    codes, others = codec.encode(inside).codes, codec.encode(outside).codes
+    assert torch.equal(codes[..., frame], others[..., frame])
+    assert not torch.equal(codes, others)
     changed = (codes + 1) % 32
     near = slice(frame - reach // hop, frame + 1 + reach // hop)
     changed[..., near] = codes[..., near]
