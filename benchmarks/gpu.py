@@ -3,7 +3,7 @@
     python -P benchmarks/gpu.py [--rounds 20] [--cases encodec wavtokenizer ...]
 
 A case whose codes differ from the 64-bit definition prints no time, and the run ends with status 1. Times are medians of CUDA
-events, runs interleaved, after warming up. `eager` is the arithmetic of vector-quantize-pytorch (its package where a class of it
+events, runs interleaved, after warming up. `eager` is the arithmetic of vector-quantize-pytorch (its package where a class
 fits, its formula elsewhere), `compiled` torch.compile of cdist and argmin. The floor is that of three 16-bit products for each
 32-bit one at the measured rate of the tensor cores, or of the bytes that must move at that of the memory, whichever is longer.
 """

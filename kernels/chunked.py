@@ -15,8 +15,9 @@ from .rescan import error_factors, exact_products, rescan
 from .workers import share
 
 CHUNK_BYTES = 1 << 21  # a chunk's buffers: cache-sized, and large enough to hide the cost of each call
+LEAST_BYTES = 1 << 19  # where there are few rows: memory matters less than the number of calls
 MEMORY_SHARE = 0.09  # of the N x K scores that are never written
-MIN_ROWS = 32
+MIN_ROWS = 16
 
 
 class Workspace:
@@ -33,9 +34,11 @@ class Workspace:
         self.best_block, self.runner_up = self.top_block[:, 0], self.top[:, 1]
         self.first_block, self.chosen_block = torch.arange(rows) * blocks, torch.empty(rows, dtype=torch.int64)
         self.inside, self.inside_rest = like.new_empty((rows, self.block)), like.new_empty(rows)
-        self.value, self.place = like.new_empty((rows, 1)), torch.empty((rows, 1), dtype=torch.int64)
+        self.place = torch.empty((rows, 1), dtype=torch.int64)
         self.flat_place = self.place[:, 0]
-        self.residual, self.chosen = like.new_empty((rows, D)), like.new_empty((rows, D))
+        self.residual = like.new_empty((rows, D))
+        free = not self.padded and K >= D  # between two searches the scores' memory can hold the chosen vectors
+        self.chosen = scores.view(-1)[: rows * D].view(rows, D) if free else like.new_empty((rows, D))
         self.best, self.second, self.norm = like.new_empty((3, Q, rows)).unbind(0)
 
     def search(self, x: Tensor, codebook: Tensor, bias: Tensor, stage: int, code: Tensor) -> None:
@@ -45,11 +48,10 @@ class Workspace:
         torch.topk(self.block_peaks, 2, 1, out=(self.top, self.top_block))
         torch.add(self.first_block, self.best_block, out=self.chosen_block)
         torch.index_select(self.flat, 0, self.chosen_block, out=self.inside)
-        torch.max(self.inside, 1, keepdim=True, out=(self.value, self.place))
+        torch.max(self.inside, 1, keepdim=True, out=(self.best[stage][:, None], self.place))
         torch.add(self.flat_place, self.best_block, alpha=self.block, out=code)
         if self.padded:
             code.clamp_(max=self.codes - 1)  # only where every score is -inf
-        self.best[stage].copy_(self.value[:, 0])
         torch.amax(self.inside.scatter_(1, self.place, -torch.inf), 1, out=self.inside_rest)
         torch.maximum(self.inside_rest, self.runner_up, out=self.second[stage])
 
@@ -60,9 +62,9 @@ def block_size(K: int) -> int:
 
 
 def chunk_rows(N: int, K: int, D: int, workers: int) -> int:
-    """Rows per chunk such that all workers' buffers stay in cache and under MEMORY_SHARE of N x K scores."""
-    budget = min(CHUNK_BYTES, MEMORY_SHARE * 4 * N * K / workers)
-    rows = int(budget / (4 * (K + block_size(K) + 2 * D + 24)))
+    """Rows per chunk such that all workers' buffers stay in cache and, where they are many, under a share of the scores."""
+    budget = min(CHUNK_BYTES, max(LEAST_BYTES, MEMORY_SHARE * 4 * N * K / workers))
+    rows = int(budget / (4 * (K + block_size(K) + D + 48)))
     return max(1, min(-(-N // workers), max(MIN_ROWS, rows)))
 
 

@@ -18,4 +18,4 @@ def test_every_size_of_codebook_equals_the_definition(K):
 @pytest.mark.parametrize(("N", "K", "D", "workers"), [(4500, 1024, 128, 1), (4500, 1024, 128, 2), (100_000, 1024, 128, 2)])
 def test_buffers_stay_under_a_tenth_of_the_scores(N, K, D, workers):
     rows = chunk_rows(N, K, D, workers)
-    assert workers * rows * (K + block_size(K) + 2 * D) <= MEMORY_SHARE * N * K
+    assert workers * rows * (K + block_size(K) + D) <= MEMORY_SHARE * N * K
