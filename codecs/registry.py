@@ -23,6 +23,7 @@ FAMILIES = {
     "encodec": (".encodec", "EncodecCodec"),
     "mimi": (".mimi", "MimiCodec"),
     "snac": (".snac", "SnacCodec"),
+    "speechtokenizer": (".speechtokenizer", "SpeechTokenizerCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
 }
 ALIASES = {"default": "toneme-24k"}
