@@ -25,6 +25,7 @@ FAMILIES = {
     "snac": (".snac", "SnacCodec"),
     "speechtokenizer": (".speechtokenizer", "SpeechTokenizerCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
+    "wavtokenizer": (".wavtokenizer", "WavTokenizerCodec"),
 }
 ALIASES = {"default": "toneme-24k"}
 WEIGHTS = Path(__file__).parent / "weights"
