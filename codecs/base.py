@@ -110,6 +110,8 @@ class Codec(nn.Module):
         self.check_tokens(tokens, any_weights)
         tokens = tokens.to(self.device)
         self.check_streams(tokens.streams)
+        for n_samples, n_frames in zip(tokens.n_samples.tolist(), tokens.lengths.tolist(), strict=True):
+            self.check_length(n_samples, tuple(n_frames))
         longest = int(tokens.n_samples.max()) if tokens.batch else 0
         out = torch.zeros(tokens.batch, self.spec.channels, longest, device=self.device)
         for items in _equal_rows(torch.cat([tokens.lengths, tokens.n_samples[:, None]], dim=1)):
@@ -197,6 +199,14 @@ class Codec(nn.Module):
     def max_samples(self, n_frames: tuple[int, ...]) -> int:
         """Return the most samples that so many frames of each stream can stand for."""
         return max(n * stream.hop for n, stream in zip(n_frames, self.spec.streams, strict=True))
+
+    def check_length(self, n_samples: int, n_frames: tuple[int, ...]) -> None:
+        """Raise ShapeError where codes claim over a second more than their frames stand for: a file may claim anything."""
+        most = self.max_samples(n_frames)
+        if n_samples > most + self.spec.sample_rate:
+            raise ShapeError(
+                f"these tokens claim {n_samples} samples and their frames stand for {most} at most: the file is damaged"
+            )
 
     def check_streams(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the streams if they are int64 codes of this codec.

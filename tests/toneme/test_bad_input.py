@@ -219,6 +219,19 @@ def test_more_codebooks_than_the_codec_has(codec, tiny, tmp_path):
     )
 
 
+@pytest.mark.parametrize("claimed", [10**9, 10**15])
+def test_more_samples_than_the_frames_stand_for(codec, tiny, tmp_path, claimed):
+    from dataclasses import replace
+
+    model = toneme.load(tiny)
+    tokens = replace(model.encode(torch.zeros(1, 1, 4800)), n_samples=torch.tensor([claimed]))
+    tokens.save(tmp_path / "bad.tok")
+    ran = codec("decode", tmp_path / "bad.tok", "-c", tiny, "-o", tmp_path / "x.w64")
+    refused(ran, tmp_path / "x.w64", f"claim {claimed} samples and their frames stand for 4800 at most")
+    with pytest.raises(toneme.ShapeError, match="the file is damaged"):
+        model.decode(tokens)
+
+
 def test_ecdc_of_another_codec(codec, tiny, tmp_path):
     about = b'{"m": "encodec_24khz", "al": 2000, "nc": 8, "lm": false}'
     codes = pack([np.zeros(8 * 7, np.int64)], [10])

@@ -113,6 +113,7 @@ def decode_pieces(
             yield held[:, :ready]
         held, given = held[:, ready:], given + ready
     held = torch.cat([held, decoder.flush()[0].float().cpu()], dim=-1)
+    codec.check_length(length() or 0, tuple(frames))
     left = max(0, (length() or 0) - given)
     if left:
         yield torch.nn.functional.pad(held, (0, max(0, left - held.shape[-1])))[:, :left]

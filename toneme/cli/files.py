@@ -6,7 +6,7 @@ A name given with -o is written to, whatever stands there; a name that the comma
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,9 +129,11 @@ def _target(root: Path, file: Path, output: Path | None, several: bool) -> Path:
 def _unambiguous(pairs: list[tuple[Path, Path]], suffix: str) -> list[Job]:
     """Set the suffixes; where two results would have one name, both keep the whole name of their input before it."""
     counts = Counter(target.with_suffix(suffix) for _, target in pairs)
-    rename: Callable[[Path], Path] = lambda target: (  # noqa: E731
-        target.with_suffix(suffix) if counts[target.with_suffix(suffix)] == 1 else target.with_name(target.name + suffix)
-    )
+
+    def rename(target: Path) -> Path:
+        short = target.with_suffix(suffix)
+        return short if counts[short] == 1 else target.with_name(target.name + suffix)
+
     jobs = [Job(source, rename(target)) for source, target in pairs]
     if len({job.target for job in jobs}) < len(jobs):
         doubled = Counter(job.target for job in jobs).most_common(1)[0][0]
