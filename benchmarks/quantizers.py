@@ -1,6 +1,6 @@
 """Residual and single codebooks on the CPU: ours beside the peers' quantizers, one process, runs interleaved, one table.
 
-    python -P benchmarks/quantizers.py [--threads 2] [--seconds 20] [--cases rvq8 rvq32 ...] [--big]
+    python -P benchmarks/quantizers.py [--threads 2] [--seconds 20] [--rounds 5] [--cases rvq8 rvq32 ...] [--big]
 
 Peers: vector-quantize-pytorch, encodec, transformers, moshi and descript-audio-codec, each where it is installed (without their
 dependencies will do). `floor` is the matrix products alone. A ratio is the median of peer time / ours in each round. Wall time,
@@ -9,6 +9,7 @@ codes included, against the N x K scores.
 """
 
 import argparse
+import functools
 import importlib
 import importlib.util
 import statistics
@@ -26,22 +27,21 @@ from toneme.kernels import nearest_code, rvq_encode
 from toneme.kernels.factorised import Projections, factorised_encode
 
 Tasks = dict[str, Callable[[], Any]]
-LEAST_ROUNDS, MOST_ROUNDS = 5, 25
+MOST_ROUNDS = 25
 
 
+@functools.cache
 def bare(package: str, module: str) -> Any:
     """Import a package's module without its __init__, which may want dependencies that a quantizer does not need."""
-    names = [package, *(f"{package}.{part}" for part in module.split(".")[:-1])]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(package)
-    folders = list(spec.submodule_search_locations)
-    for name in names:
-        if name not in sys.modules:
-            if name != package:
-                folders = [f"{folder}/{name.rsplit('.', 1)[1]}" for folder in folders]
-            sys.modules[name] = stub = types.ModuleType(name)
-            stub.__path__ = folders
+    folders, name = list(spec.submodule_search_locations), package
+    for part in ["", *module.split(".")[:-1]]:
+        if part:
+            folders, name = [f"{folder}/{part}" for folder in folders], f"{name}.{part}"
+        sys.modules[name] = stub = types.ModuleType(name)
+        stub.__path__ = folders
     return importlib.import_module(f"{package}.{module}")
 
 
@@ -178,13 +178,13 @@ def peak_memory(task: Callable[[], Any]) -> int:
 
 
 @torch.inference_mode()
-def measure(tasks: Tasks, seconds: float, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Times of each task, one run of each after the other, for about `seconds`."""
+def measure(tasks: Tasks, seconds: float, least: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+    """Times of each task, one run of each after the other, for about `seconds` and `least` rounds."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
         task()
     began = time.perf_counter()
-    while len(times["ours"]) < LEAST_ROUNDS or (time.perf_counter() - began < seconds and len(times["ours"]) < MOST_ROUNDS):
+    while len(times["ours"]) < least or (time.perf_counter() - began < seconds and len(times["ours"]) < MOST_ROUNDS):
         for name, task in tasks.items():
             start = clock()
             task()
@@ -208,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20, help="per case, about")
+    parser.add_argument("--rounds", type=int, default=5, help="at least")
     parser.add_argument("--cases", nargs="+", default=[name for name in CASES if not name.endswith("big")], choices=list(CASES))
     parser.add_argument("--big", action="store_true", help="all cases, those of N 100,000 too")
     arguments = parser.parse_args()
@@ -221,7 +222,7 @@ def main() -> None:
     for name in CASES if arguments.big else arguments.cases:
         title, make, scores = CASES[name]
         tasks = make()
-        times = measure(tasks, arguments.seconds, clock)
+        times = measure(tasks, arguments.seconds, arguments.rounds, clock)
         with torch.inference_mode():
             print(line(title, times, peak_memory(tasks["ours"]), scores), flush=True)
 

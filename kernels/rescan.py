@@ -46,13 +46,15 @@ def rescan(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, doub
         half_norms: [Q, K], |c|^2 / 2 to within 32-bit rounding; zero for a cosine search.
     """
     rows = doubtful.nonzero()[:, 0]
+    if not len(rows):
+        return codes
     slope, offset = error_factors(codebooks, half_norms)
     with exact_products(x):
-        for part in rows.split(max(1, BATCH_BYTES // (4 * codebooks.shape[1]))) if len(rows) else ():
+        for part in rows.split(max(1, BATCH_BYTES // (4 * codebooks.shape[1]))):
             residual = x[part]
-            for stage, codebook in enumerate(codebooks):
-                scores = torch.addmm(-half_norms[stage], residual, codebook.T)
-                floor = scores.amax(1) - slope[stage] * residual.norm(dim=1) - offset[stage]
+            for stage, codebook in enumerate(codebooks.unbind(0)):
+                scores = torch.addmm(half_norms[stage], residual, codebook.T, beta=-1)
+                floor = scores.amax(1) - residual.norm(dim=1) * slope[stage] - offset[stage]
                 code = rescore(residual, codebook, half_norms[stage], (scores < floor[:, None]).logical_not_())
                 codes[part, stage] = code
                 residual = residual - codebook[code]

@@ -43,7 +43,7 @@ class MovingCodebooks(Quantizer):
         self.register_buffer("codebooks", torch.randn(depth, size, dim) * 0.1)
         self.register_buffer("counts", torch.ones(depth, size), persistent=False)
         self.register_buffer("sums", self.codebooks.clone(), persistent=False)
-        self._half_norms: tuple[tuple[int, int], Tensor] | None = None
+        self._half_norms: tuple[Tensor, int, Tensor] | None = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -101,12 +101,13 @@ class MovingCodebooks(Quantizer):
             self.sums[stage, dead] = fresh * self.counts[stage, dead][:, None]
 
     def _current_half_norms(self) -> Tensor:
-        if self.codebooks.is_inference():
-            return half_norms(self.codebooks)
-        key = (self.codebooks._version, id(self.codebooks))
-        if self._half_norms is None or self._half_norms[0] != key or self._half_norms[1].device != self.codebooks.device:
-            self._half_norms = (key, half_norms(self.codebooks))
-        return self._half_norms[1]
+        """Half norms, kept until the codebooks are replaced or written to."""
+        books = self.codebooks
+        if books.is_inference() or torch.compiler.is_compiling():
+            return half_norms(books)
+        if self._half_norms is None or self._half_norms[0] is not books or self._half_norms[1] != books._version:
+            self._half_norms = (books, books._version, half_norms(books))
+        return self._half_norms[2]
 
 
 def _together() -> bool:

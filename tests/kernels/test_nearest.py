@@ -5,9 +5,10 @@ import torch
 
 from toneme.kernels import nearest_code, nearest_code_reference, rvq_encode, rvq_encode_reference
 from toneme.kernels.errors import ShapeError
+from toneme.quantizers.kmeans import kmeans
 
 
-@pytest.mark.parametrize(("n", "k", "d"), [(1, 1, 1), (7, 5, 3), (1000, 37, 8), (300, 1024, 128), (50, 4096, 20)])
+@pytest.mark.parametrize(("n", "k", "d"), [(1, 1, 1), (7, 5, 3), (12, 300, 16), (13, 300, 16), (1000, 37, 8), (300, 1024, 128), (50, 4096, 20)])
 def test_equals_the_definition(n, k, d):
     generator = torch.Generator().manual_seed(n + k + d)
     x, codebook = torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
@@ -98,3 +99,24 @@ def test_compile_and_export_see_through():
     assert torch.equal(torch.compile(Encode(), backend="aot_eager", fullgraph=True)(x), expected)
     assert torch.equal(torch.export.export(Encode(), (x,)).module()(x), expected)
     torch.library.opcheck(torch.ops.toneme.rvq_encode, (x, codebooks, codebooks.square().sum(-1) / 2))
+
+
+def trained_codebooks() -> tuple[torch.Tensor, torch.Tensor]:
+    """Correlated latents [3000, 64], and four codebooks of 256 that k-means fitted to others like them."""
+    torch.manual_seed(0)
+    basis = torch.randn(64, 64) / 8 * torch.linspace(1, 0.05, 64)
+    latents = torch.randn(9000, 64) @ basis
+    residual, codebooks = latents[3000:], []
+    for _ in range(4):
+        centres, codes = kmeans(residual, 256, 4)
+        codebooks.append(centres)
+        residual = residual - centres[codes]
+    return latents[:3000], torch.stack(codebooks)
+
+
+def test_trained_codebooks_equal_the_definition_where_low_precision_does_not():
+    x, codebooks = trained_codebooks()
+    expected = rvq_encode_reference(x, codebooks)
+    assert torch.equal(rvq_encode(x, codebooks), expected)
+    rough = (x.bfloat16().float() @ codebooks[0].bfloat16().float().T - codebooks[0].square().sum(1) / 2).argmax(1)
+    assert (rough != expected[:, 0]).any(), "the rows must be hard, or this test proves nothing"

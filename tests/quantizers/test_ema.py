@@ -85,6 +85,22 @@ def test_updates_do_not_depend_on_the_order_of_rows():
     assert torch.equal(*results)
 
 
+@pytest.mark.parametrize("change", ["write", "replace", "load"])
+def test_search_sees_every_change_of_the_codebooks(change):
+    quantizer = EuclideanVQ(2, 2).eval()
+    quantizer.codebooks.copy_(torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]))
+    x = torch.tensor([[[0.9], [0.0]]])
+    assert quantizer.encode(x).item() == 1
+    moved = torch.tensor([[[0.8, 0.0], [9.0, 0.0]]])
+    if change == "write":
+        quantizer.codebooks.copy_(moved)
+    elif change == "replace":
+        quantizer.codebooks = moved
+    else:
+        quantizer.load_state_dict({"codebooks": moved})
+    assert quantizer.encode(x).item() == 0
+
+
 ONE_OF_TWO = """
 import sys, torch
 from torch import distributed
