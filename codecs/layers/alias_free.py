@@ -17,6 +17,8 @@ class AliasFreeSnakeBeta(nn.Module):
 
     reach = TAPS // 2  # samples beyond its own that an output sees
 
+    taps: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.zeros(channels))

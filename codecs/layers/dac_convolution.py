@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from . import activation, rows
+from . import activation, rows, toom_cook
 from .conv import _Packs
 
 BLOCK = 1 << 16  # elements of a block of activations: 256 KB
 MIN_ROWS = 512  # rows of a block of wide layers, whose weights are read anew for each
+WIDE = 96  # channels from which half the products are worth the sums that they take
 
 
 class Snake(activation.Snake):
@@ -42,7 +43,7 @@ class Conv(_Packs, nn.Conv1d):
         depthwise: bool = False,
         bias: bool = True,
     ) -> None:
-        padding = -(-stride // 2) if stride > 1 else (kernel - 1) * dilation // 2
+        padding = -(-stride // 2) if stride > 1 else (kernel - 1) * dilation // 2  # an integer: never "same" or "valid"
         groups = in_channels if depthwise else 1
         super().__init__(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias)
 
@@ -52,9 +53,10 @@ class Conv(_Packs, nn.Conv1d):
         if packed is None:
             return super().forward(x if before is None else before(x))
         x, before = _pointwise(x, before)
-        last = (x.shape[-1] + 2 * self.padding[0] - self._span) // self.stride[0] + 1
+        last = (x.shape[-1] + 2 * int(self.padding[0]) - self._span) // self.stride[0] + 1
         return _in_blocks(
-            x, last, self.out_channels, self.stride[0], lambda item, a, b: self.block(packed, item, a, b, before)
+            x, last, self.out_channels, self.stride[0],
+            lambda item, a, b, out: out.copy_(self.block(packed, item, a, b, before)),
         )  # fmt: skip
 
     @property
@@ -63,7 +65,12 @@ class Conv(_Packs, nn.Conv1d):
 
     def block(self, packed: rows.Packed, x: Tensor, first: int, last: int, before: Snake | None) -> Tensor:
         """Return rows `first` to `last` of the output of rows x [time, in]."""
-        stride, pad = self.stride[0], self.padding[0]
+        stride, pad = self.stride[0], int(self.padding[0])
+        if packed.kind == "toom_cook":
+            rest = toom_cook.rows_for(last - first, packed.dilation)
+            return toom_cook.convolve(
+                packed.matrices, packed.bias, packed.dilation, window(x, first - pad, first - pad + rest, before), last - first
+            )
         part = window(x, first * stride - pad, (last - 1) * stride - pad + self._span, before)
         if packed.kind == "depthwise":
             return _depthwise(packed, part, last - first)
@@ -73,6 +80,9 @@ class Conv(_Packs, nn.Conv1d):
         if self.groups > 1:
             taps = tuple(self.weight[:, 0].T.contiguous().unbind(0))
             return rows.Packed("depthwise", taps, self.bias, 1, self.dilation[0], self.kernel_size[0])
+        if self.kernel_size[0] == toom_cook.TAPS and min(self.in_channels, self.out_channels) >= WIDE:
+            parts = toom_cook.pack(self.weight)
+            return rows.Packed("toom_cook", parts, self.bias, 1, self.dilation[0], toom_cook.TAPS)
         return rows.pack_conv(self.weight, self.bias, self.stride[0], self.dilation[0])
 
 
@@ -92,10 +102,10 @@ class ConvTranspose(_Packs, nn.ConvTranspose1d):
         if packed is None:
             return super().forward(x if before is None else before(x))
         x, before = _pointwise(x, before)
-        (stride,), (pad,), frames = self.stride, self.padding, x.shape[-1]
+        stride, pad, frames = self.stride[0], int(self.padding[0]), x.shape[-1]
         whole = _in_blocks(
             x, frames + 1, stride * self.out_channels, 1,
-            lambda item, a, b: rows.convolve(packed, window(item, a - 1, b, before)[None])[0],
+            lambda item, a, b, out: out.copy_(rows.convolve(packed, window(item, a - 1, b, before)[None])[0]),
         )  # fmt: skip
         samples = whole.transpose(1, 2).view(x.shape[0], -1, self.out_channels).transpose(1, 2)
         return samples[..., pad : frames * stride + stride - pad + self.output_padding[0]]
@@ -119,12 +129,12 @@ class ResidualUnit(nn.Module):
         dilated, mixed, before, between = self.dilated._pack(x), self.mixed._pack(x), self.before, self.between
         if dilated is None or mixed is None or not isinstance(before, Snake) or not isinstance(between, Snake):
             return x + self.mixed(self.dilated(x, before), between)
-        bias, matrix = mixed.bias, mixed.matrices[0]
+        bias, matrix = self.mixed.get_parameter("bias"), mixed.matrices[0]
 
-        def unit(item: Tensor, first: int, last: int) -> Tensor:
+        def unit(item: Tensor, first: int, last: int, out: Tensor) -> None:
             hidden = self.dilated.block(dilated, item, first, last, before)
             between.rows(hidden, hidden)
-            return torch.add(item[first:last], bias).addmm_(hidden, matrix)
+            torch.addmm(item[first:last], hidden, matrix, out=out).add_(bias)
 
         return _in_blocks(x, x.shape[-1], x.shape[1], 1, unit)
 
@@ -144,14 +154,14 @@ def window(x: Tensor, first: int, last: int, before: Snake | None) -> Tensor:
     return out
 
 
-def _in_blocks(x: Tensor, length: int, width: int, stride: int, work: Callable[[Tensor, int, int], Tensor]) -> Tensor:
-    """Return [batch, width, length] of x [batch, channels, time], whose rows `work(item, first, last)` gives."""
+def _in_blocks(x: Tensor, length: int, width: int, stride: int, work: Callable[[Tensor, int, int, Tensor], object]) -> Tensor:
+    """Return [batch, width, length] of x [batch, channels, time], whose rows `work(item, first, last, out)` writes."""
     x = x.transpose(1, 2).contiguous()
     out = x.new_empty(x.shape[0], length, width)
     size = max(MIN_ROWS // stride, BLOCK // max(width, stride * x.shape[2]))
     for item, result in zip(x, out, strict=True):
         for first, last in _spans(length, size):
-            result[first:last] = work(item, first, last)
+            work(item, first, last, result[first:last])
     return out.transpose(1, 2)
 
 
