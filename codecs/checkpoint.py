@@ -159,7 +159,8 @@ def read_checkpoint(source: str | Path | Mapping) -> Mapping:
 def tensors_of(checkpoint: Mapping, source: str = "the checkpoint") -> dict[str, Tensor]:
     """Return name -> tensor of a checkpoint, unwrapped from `state_dict`, `model` and the like.
 
-    Arrays that are not tensors (numpy) are converted; other objects beside the weights are left out.
+    Arrays that are not tensors (numpy) are converted; other objects beside the weights are left out. Where there are only
+    mappings of tensors (BigCodec's parts), their names are joined: `generator.model.0.bias`.
 
     Raises:
         CheckpointError: if no tensors are in it.
@@ -168,6 +169,9 @@ def tensors_of(checkpoint: Mapping, source: str = "the checkpoint") -> dict[str,
         if isinstance(inner := checkpoint.get(wrapper), Mapping):
             return tensors_of(inner, source)
     tensors = {str(k): torch.as_tensor(v) for k, v in checkpoint.items() if isinstance(v, Tensor) or hasattr(v, "__array__")}
+    parts = {k: v for k, v in checkpoint.items() if isinstance(v, Mapping)}
+    if not tensors:
+        tensors = {f"{part}.{k}": v for part, inner in parts.items() for k, v in inner.items() if isinstance(v, Tensor)}
     if not tensors:
         raise CheckpointError(f"{source} holds no tensors: expected a state dict, bare or under the key state_dict")
     return tensors

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Name in config.json -> module and class. A module's OFFICIAL table, name -> function of the official tensors, serves
 # `from_official`.
 FAMILIES = {
+    "bigcodec": (".bigcodec", "BigCodec"),
     "dac": (".dac", "DacCodec"),
     "encodec": (".encodec", "EncodecCodec"),
     "mimi": (".mimi", "MimiCodec"),
