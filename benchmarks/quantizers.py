@@ -5,7 +5,7 @@
 Peers: vector-quantize-pytorch, encodec, transformers, moshi and descript-audio-codec, each where it is installed (without their
 dependencies will do). `floor` is the matrix products alone. A ratio is the median of peer time / ours in each round. Wall time,
 or processor time with one thread, which other processes of the machine disturb less. Memory is what ours allocates at its peak,
-codes included, against the N x K scores.
+beside the codes, against the N x K scores.
 """
 
 import argparse
@@ -166,15 +166,15 @@ CASES: dict[str, tuple[str, Callable[[], Tasks], int]] = {
 
 
 def peak_memory(task: Callable[[], Any]) -> int:
-    """Bytes that a call holds at its peak, results included."""
+    """Bytes that a call holds at its peak, beside its result."""
     held = peak = 0
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        task()
+        result = task()
     for event in sorted(profiler.profiler.kineto_results.events(), key=lambda event: event.start_ns()):  # type: ignore[union-attr]
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
-    return peak
+    return peak - result.numel() * result.element_size()
 
 
 @torch.inference_mode()

@@ -71,7 +71,7 @@ def chunk_rows(N: int, K: int, D: int, workers: int) -> int:
 
 
 def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
-    """Residual codes [N, Q] of x [N, D] under codebooks [Q, K, D], all float32 on the CPU."""
+    """Residual codes [N, Q] of x [N, D] under codebooks [Q, K, D], all float32 on the CPU; in memory stage after stage."""
     (N, D), (Q, K, _) = x.shape, codebooks.shape
     slopes, offsets = error_factors(codebooks, half_norms)
     with exact_products(x):
@@ -83,9 +83,9 @@ def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
             for stage, residual in _stages(x, codebooks, bias, work, codes):
                 bound = torch.addcmul(offsets[stage], work.norm[stage], slopes[stage])
                 _settle(residual, codebooks[stage], half_norms[stage], bound, work, stage, codes[stage])
-            return codes.T.contiguous()
+            return codes.T
         codes, doubtful = _encode_chunks(x, codebooks, bias, slopes, offsets)
-    return rescan(x, codebooks, half_norms, codes.T.contiguous(), doubtful)
+    return rescan(x, codebooks, half_norms, codes.T, doubtful)
 
 
 def _encode_chunks(
@@ -148,4 +148,4 @@ def _encode_few(x: Tensor, codebooks: Tensor, half_norms: Tensor, slopes: list[f
             code = rescore(x, codebook, half_norms[stage], near)
         codes.append(code)
         x = x - codebook.index_select(0, code)
-    return torch.stack(codes, dim=1)
+    return torch.stack(codes).T

@@ -87,7 +87,7 @@ _half_norms = half_norms  # the argument of the two functions above has the same
 
 def _search(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     if x.shape[0] == 0 or codebooks.shape[0] == 0:
-        return x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)
+        return _uncoded(x, codebooks)
     x, codebooks, half_norms = x.contiguous(), codebooks.contiguous(), half_norms.contiguous()
     if x.is_cuda:
         from . import nearest_triton
@@ -96,8 +96,7 @@ def _search(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     if x.device.type == "cpu":
         return chunked.encode(x, codebooks, half_norms)
     everything = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
-    codes = torch.empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64, device=x.device)
-    return rescan(x, codebooks, half_norms, codes, everything)
+    return rescan(x, codebooks, half_norms, _uncoded(x, codebooks), everything)
 
 
 _rvq_encode = torch.library.custom_op("toneme::rvq_encode", _search, mutates_args=())
@@ -105,4 +104,9 @@ _rvq_encode = torch.library.custom_op("toneme::rvq_encode", _search, mutates_arg
 
 @_rvq_encode.register_fake
 def _(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
-    return x.new_empty((x.shape[0], codebooks.shape[0]), dtype=torch.int64)
+    return _uncoded(x, codebooks)
+
+
+def _uncoded(x: Tensor, codebooks: Tensor) -> Tensor:
+    """Room for codes [N, Q], in memory stage after stage."""
+    return x.new_empty((codebooks.shape[0], x.shape[0]), dtype=torch.int64).T

@@ -39,7 +39,7 @@ def search_stages(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Ten
     bounds = torch.cat(error_factors(codebooks, half_norms, product_error(x.shape[1])), dim=1).contiguous()
     run = _fused if x.shape[1] <= FUSED_DIM else _staged
     codes, doubtful = run(x, codebooks, half_norms, bounds)
-    return codes.T.contiguous(), doubtful.bool()
+    return codes.T, doubtful.bool()
 
 
 def split(values: Tensor) -> tuple[Tensor, Tensor]:
