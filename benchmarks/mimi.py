@@ -1,5 +1,7 @@
 """Mimi against the moshi package: same random weights, same process, alternating runs, medians of each.
 
+Times are those of the processor, all threads together, so that neighbours on the machine count less.
+
 python -P benchmarks/mimi.py [--seconds 10] [--threads 1] [--codebooks 8] [--runs 5]
 
 moshi compiles parts of itself by default; NO_TORCH_COMPILE=1, which is set here unless you set it, measures its eager code,
@@ -35,10 +37,10 @@ def peer(codebooks: int):
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Return the seconds of one call."""
-    start = time.perf_counter()
+    """Return the seconds of processor time of one call."""
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def alternate(ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> tuple[float, float, float]:

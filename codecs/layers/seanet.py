@@ -7,7 +7,7 @@ Source: Tagliasacchi et al., "SEANet", 2020; Défossez et al., "High Fidelity Ne
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,9 @@ from .conv import Conv1d, ConvTranspose1d
 from .lstm import SkipLSTM
 from .padding import PAD_MODES, join_time
 
-BLOCK_FRAMES = 64  # frames that the CPU's path takes at once, so that activations stay in its cache
+BLOCK_FRAMES = 64  # frames at most that the CPU's path takes at once, so that activations stay in its cache,
+BLOCK_VALUES = 2**20  # and values in the widest of them
+LONG_FRAMES = 512  # frames that a network that is not causal takes at once, so that memory hardly grows with the audio
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class SEANetConfig:
         return math.prod(self.ratios)
 
     @property
+    def block(self) -> int:
+        """Frames that the CPU's path takes at once."""
+        return max(1, min(BLOCK_FRAMES, BLOCK_VALUES // (self.hop * self.filters)))
+
+    @property
     def widest(self) -> int:
         """Channels next to the latents."""
         return self.filters * 2 ** len(self.ratios)
@@ -98,6 +105,15 @@ class Walk:
         y, state = layer.step(x, next(self.before), final=self.final, **options)  # type: ignore[operator]
         self.after.append(state)
         return y
+
+
+def _span(layers: Iterable[nn.Module], first: int, last: int) -> tuple[int, int] | None:
+    """Return the first and last input that outputs `first` to `last` of a chain see, or None where they see everything."""
+    for layer in reversed(list(layers)):
+        if isinstance(layer, SkipLSTM) or getattr(layer, "norm", None) is not None:
+            return None
+        first, last = layer.span(first, last)  # type: ignore[operator]
+    return first, last
 
 
 def _has_state(layer: nn.Module) -> bool:
@@ -123,9 +139,7 @@ class ResidualBlock(nn.Module):
     def run(self, x: Tensor, walk: Walk) -> Tensor:
         """Return the block's output."""
         inner = self.act2(walk(self.conv1, self.act1(x)))
-        if self.shortcut is None:
-            return x + self.conv2(inner)
-        return self.conv2(inner, onto=self.shortcut(x))
+        return self.conv2(inner, onto=x if self.shortcut is None else self.shortcut(x))
 
 
 class EncoderStage(nn.Module):
@@ -176,11 +190,7 @@ class _SEANet(nn.Module):
 
     def span(self, first: int, last: int) -> tuple[int, int] | None:
         """Return the first and last input that outputs `first` to `last` see, or None where they see everything."""
-        for layer in reversed(list(self.layers())):
-            if isinstance(layer, SkipLSTM) or getattr(layer, "norm", None) is not None:
-                return None
-            first, last = layer.span(first, last)  # type: ignore[operator]
-        return first, last
+        return _span(self.layers(), first, last)
 
 
 class SEANetEncoder(_SEANet):
@@ -229,10 +239,23 @@ class SEANetEncoder(_SEANet):
         if self.config.causal:
             return self.step(x, self.initial_state(x.shape[0]), final=True)[0]
         if rows.usable(x) and x.shape[0] > 1:  # one item at a time through the wide layers, all through the LSTM
-            frames = torch.cat([self._front(item, Walk()) for item in x.split(1)])
+            frames = torch.cat([self._long_front(item) for item in x.split(1)])
         else:
-            frames = self._front(x, Walk())
+            frames = self._long_front(x)
         return self._back(frames, Walk())
+
+    def _long_front(self, x: Tensor) -> Tensor:
+        """Return the front's output, of long audio in blocks that overlap by what their frames see."""
+        hop, seen = self.config.hop, _span(self._front_layers(), 0, 0)
+        if seen is None or x.shape[-1] <= 2 * LONG_FRAMES * hop:
+            return self._front(x, Walk())
+        before, after = -(seen[0] // hop), seen[1] // hop + 1
+        pieces = []
+        for at in range(0, -(-x.shape[-1] // hop), LONG_FRAMES):
+            start = max(0, at - 2 * before)  # what is mirrored at the end reaches twice as far
+            y = self._front(x[..., start * hop : (at + LONG_FRAMES + after) * hop], Walk())
+            pieces.append(y[..., at - start : at - start + LONG_FRAMES])
+        return join_time(pieces)
 
     def step(self, x: Tensor, state: list[Tensor], final: bool = False) -> tuple[Tensor, list[Tensor]]:
         """Return the latents of the next piece, a multiple of `hop` samples unless it is final, and the new state.
@@ -241,7 +264,7 @@ class SEANetEncoder(_SEANet):
         """
         split = sum(map(_has_state, self._front_layers()))
         front, pieces = state[:split], []
-        parts = _blocks(x, max(BLOCK_FRAMES, self.start_frames) * self.config.hop)
+        parts = _blocks(x, max(self.config.block, self.start_frames) * self.config.hop)
         for number, piece in enumerate(parts):
             walk = Walk(front, final and number == len(parts) - 1)
             pieces.append(self._front(piece, walk))
@@ -305,8 +328,21 @@ class SEANetDecoder(_SEANet):
             return self.step(x, self.initial_state(x.shape[0]), final=True)[0]
         x = self._front(x, Walk())
         if rows.usable(x) and x.shape[0] > 1:
-            return torch.cat([self._back(item, Walk()) for item in x.split(1)])
-        return self._back(x, Walk())
+            return torch.cat([self._long_back(item) for item in x.split(1)])
+        return self._long_back(x)
+
+    def _long_back(self, x: Tensor) -> Tensor:
+        """Return the back's output, of many frames in blocks that overlap by what their samples see."""
+        hop, layers = self.config.hop, list(self.layers())[1 + (self.lstm is not None) :]
+        seen = _span(layers, 0, hop - 1)
+        if seen is None or x.shape[-1] <= 2 * LONG_FRAMES:
+            return self._back(x, Walk())
+        pieces = []
+        for at in range(0, x.shape[-1], LONG_FRAMES):
+            start = max(0, at + 2 * seen[0])  # what is mirrored at the end reaches twice as far
+            y = self._back(x[..., start : at + LONG_FRAMES + seen[1]], Walk())
+            pieces.append(y[..., (at - start) * hop : (at - start + LONG_FRAMES) * hop])
+        return torch.cat(pieces, dim=-1)
 
     def step(self, x: Tensor, state: list[Tensor], final: bool = False) -> tuple[Tensor, list[Tensor]]:
         """Return the audio of the next frames, and the new state; the first piece needs `start_frames` unless it is final."""
@@ -314,7 +350,7 @@ class SEANetDecoder(_SEANet):
         walk = Walk(state[:split], final)
         x = self._front(x, walk)
         front, back, pieces = walk.after, state[split:], []
-        for piece in _blocks(x, max(BLOCK_FRAMES, self.start_frames)):
+        for piece in _blocks(x, max(self.config.block, self.start_frames)):
             walk = Walk(back, final)
             pieces.append(self._back(piece, walk))
             back = walk.after

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toneme.codecs import speechtokenizer
 from toneme.codecs.errors import AudioError, CheckpointError, ShapeError
+from toneme.codecs.layers import seanet
 from toneme.codecs.layers.seanet import SEANetConfig
 from toneme.codecs.speechtokenizer import CONFIGS, OFFICIAL, SpeechTokenizerCodec, SpeechTokenizerConfig
 
@@ -189,6 +190,19 @@ def test_chunks_with_a_window_code_like_the_whole_where_the_lstm_forgets(codec: 
     assert (codes != tokens.codes).float().mean() <= 0.001
     sound = torch.cat([*(decoder.push(piece) for piece in tokens.codes.split(70, dim=-1)), decoder.flush(samples)], dim=-1)
     torch.testing.assert_close(sound, codec.decode(tokens), atol=1e-4, rtol=0)  # what two states of an LSTM still differ by
+
+
+@pytest.mark.parametrize("frames", [25, 36, 37, 121])
+def test_long_audio_is_worked_on_in_blocks_with_the_same_result(
+    codec: SpeechTokenizerCodec, frames: int, monkeypatch: pytest.MonkeyPatch
+):
+    audio = noise(frames * HOP - 3)
+    with torch.inference_mode():
+        latents = codec.encoder(audio)
+        sound = codec.decoder(latents)
+        monkeypatch.setattr(seanet, "LONG_FRAMES", 12)
+        torch.testing.assert_close(codec.encoder(audio), latents, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(codec.decoder(latents), sound, atol=1e-5, rtol=1e-5)
 
 
 def test_semantic_features_are_the_first_codebooks(codec: SpeechTokenizerCodec):
