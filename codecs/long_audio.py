@@ -11,10 +11,12 @@ from .chunking import ChunkedDecoder, ChunkedEncoder, Plan
 if TYPE_CHECKING:
     from .base import Codec, Encoded
 
+PIECE_SECONDS = 5.0  # a piece's activations take some 60 MB a second in the widest codec
+
 
 def encode_long(codec: "Codec", waveform: Tensor, codebooks: int, piece: "Callable[[Tensor, int], Encoded]") -> "Encoded":
     """Code a waveform [batch, channels, samples] by `piece`, in exact chunks where it is longer than the longest of them."""
-    encoder = ChunkedEncoder(codec, waveform.shape[0], codebooks)
+    encoder = ChunkedEncoder(codec, waveform.shape[0], codebooks, seconds=PIECE_SECONDS)
     if waveform.shape[-1] <= longest(encoder.plan):
         return piece(waveform, codebooks)
     (start, _), (end, _) = encoder._push(waveform), encoder._flush()
@@ -23,7 +25,7 @@ def encode_long(codec: "Codec", waveform: Tensor, codebooks: int, piece: "Callab
 
 def decode_long(codec: "Codec", streams: tuple[Tensor, ...], piece: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
     """Sound codes by `piece`, in exact chunks where they are longer than the longest of them."""
-    decoder = ChunkedDecoder(codec, streams[0].shape[0])
+    decoder = ChunkedDecoder(codec, streams[0].shape[0], seconds=PIECE_SECONDS)
     if streams[0].shape[-1] * codec.spec.streams[0].hop <= longest(decoder.plan):
         return piece(streams)
     return torch.cat([decoder._push(streams, {}), decoder._flush()], dim=-1)

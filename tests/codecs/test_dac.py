@@ -223,9 +223,7 @@ def test_a_long_file_is_worked_on_in_chunks(codec: DacCodec, monkeypatch):
     whole = codec.encode(audio)
     sound = codec.decode(whole)
     piece = codec._encode_piece
-    monkeypatch.setattr("toneme.codecs.chunking.CHUNK_SECONDS", 0.1)
-    monkeypatch.setattr(ChunkedEncoder.__init__, "__defaults__", (1, None, None, 0.1))
-    monkeypatch.setattr(ChunkedDecoder.__init__, "__defaults__", (1, None, 0.1))
+    monkeypatch.setattr("toneme.codecs.long_audio.PIECE_SECONDS", 0.1)
     monkeypatch.setattr(codec, "_encode_piece", lambda w, n: longest.append(w.shape[-1]) or piece(w, n))
     tokens = codec.encode(audio)
     assert torch.equal(tokens.codes, whole.codes)
