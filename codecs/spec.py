@@ -99,7 +99,7 @@ class CodecSpec:
         fitting = [n for n in range(1, self.codebooks + 1) if self.bitrate(n) <= kbps + 1e-9]
         if not fitting:
             raise ShapeError(
-                f"no depth fits in {kbps:g} kbps: the lowest rate of this codec is {self.bitrate(1):.3g} kbps; ask for at least that"
+                f"no depth fits in {kbps:g} kbps: this codec's lowest rate is {self.bitrate(1):.3g} kbps; ask for at least that"
             )
         return fitting[-1]
 

@@ -8,7 +8,9 @@ from toneme.kernels.errors import ShapeError
 from toneme.quantizers.kmeans import kmeans
 
 
-@pytest.mark.parametrize(("n", "k", "d"), [(1, 1, 1), (7, 5, 3), (12, 300, 16), (13, 300, 16), (1000, 37, 8), (300, 1024, 128), (50, 4096, 20)])
+@pytest.mark.parametrize(
+    ("n", "k", "d"), [(1, 1, 1), (7, 5, 3), (12, 300, 16), (13, 300, 16), (1000, 37, 8), (300, 1024, 128), (50, 4096, 20)]
+)
 def test_equals_the_definition(n, k, d):
     generator = torch.Generator().manual_seed(n + k + d)
     x, codebook = torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)

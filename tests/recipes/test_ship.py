@@ -7,7 +7,9 @@ from toneme.codecs.checkpoint import read_weights
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 from toneme.recipes.ship import ship
 
-SMALL = TonemeConfig(encoder_dim=16, encoder_blocks=(1, 1), decoder_dim=16, decoder_blocks=(1, 1), latent_dim=4, codebook_size=16)
+SMALL = TonemeConfig(
+    encoder_dim=16, encoder_blocks=(1, 1), decoder_dim=16, decoder_blocks=(1, 1), latent_dim=4, codebook_size=16
+)
 
 
 def test_a_shipped_codec_is_half_the_size_and_loads_as_the_rounded_one(tmp_path):
