@@ -1,6 +1,7 @@
 """A small untrained codec, made audio, and the command as users start it, but in this process."""
 
 import io
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -32,6 +33,11 @@ def make_codec(folder, seed):
         torch.manual_seed(seed)
         TonemeCodec(TonemeConfig(**SMALL), "tiny").eval().save(folder)
     return folder
+
+
+def heed_interrupts():
+    """Undo in a new process what shells do to those in the background, where an interrupt is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass

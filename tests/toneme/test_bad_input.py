@@ -18,7 +18,7 @@ import toneme
 from toneme.codecs.bitpack import pack
 from toneme.codecs.tokenfile import VERSION
 
-from .conftest import leftovers, tone
+from .conftest import heed_interrupts, leftovers, tone
 
 COMMAND = [sys.executable, "-P", "-c", "from toneme.cli import main; main()"]
 
@@ -348,7 +348,10 @@ def test_interrupt_leaves_no_file(tiny, tmp_path, number, code):
     target = tmp_path / "out" / "x.tok"
     read, write = os.pipe()
     process = subprocess.Popen(
-        [*COMMAND, "encode", "-", "-c", str(tiny), "-o", str(target)], stdin=read, stderr=subprocess.PIPE
+        [*COMMAND, "encode", "-", "-c", str(tiny), "-o", str(target)],
+        stdin=read,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )
     soundfile.write(tmp_path / "a.wav", tone(1.0), 24000)
     os.write(write, (tmp_path / "a.wav").read_bytes()[:4000])

@@ -61,7 +61,7 @@ def test_depths_that_make_no_sense_are_usage_errors(codec, wav, tiny, options, w
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [(["-n", 9], "from 1 to 8; got 9"), (["-b", 0.1], "the lowest rate of this codec is 0.5")]
+    ("options", "words"), [(["-n", 9], "from 1 to 8; got 9"), (["-b", 0.1], "this codec's lowest rate is 0.5")]
 )
 def test_depths_that_the_codec_lacks(codec, wav, tiny, options, words):
     ran = codec("encode", wav(), "-c", tiny, *options)

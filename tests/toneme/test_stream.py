@@ -13,7 +13,7 @@ import torch
 
 import toneme
 
-from .conftest import tone
+from .conftest import heed_interrupts, tone
 
 COMMAND = [sys.executable, "-P", "-c", "from toneme.cli import main; main()", "stream"]
 
@@ -115,9 +115,8 @@ def read_until(pipe, enough, seconds=60):
 
 
 def test_tokens_come_while_audio_still_flows_and_an_interrupt_ends_the_stream_well(tiny, tmp_path):
-    process = subprocess.Popen(
-        [*COMMAND, "-c", str(tiny)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([*COMMAND, "-c", str(tiny)], preexec_fn=heed_interrupts, **pipes)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write((tone(2.0) * 32768).astype("<i2").tobytes())
