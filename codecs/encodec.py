@@ -309,7 +309,7 @@ def _pieces(x: Tensor, size: int) -> tuple[Tensor, ...]:
 
 
 def _no_codes(stream: StreamEncoder) -> Tensor:
-    return torch.zeros(stream.batch, stream.codebooks, 0, dtype=torch.int64, device=stream.codec.device)
+    return stream.codec._empty(stream.batch, stream.codebooks)[0][0]
 
 
 def _no_audio(stream: StreamDecoder) -> Tensor:

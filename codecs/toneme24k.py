@@ -229,7 +229,7 @@ class TonemeStreamEncoder(StreamEncoder):
 
     def _code(self, waveform: Tensor) -> Tensor:
         if not waveform.shape[-1]:
-            return torch.zeros(self.batch, self.codebooks, 0, dtype=torch.int64, device=waveform.device)
+            return self.codec._empty(self.batch, self.codebooks)[0][0]
         pieces = waveform.split(PIECE_FRAMES * self.codec.config.hop, dim=-1)
         return torch.cat([self._code_piece(piece) for piece in pieces], dim=-1)
 
