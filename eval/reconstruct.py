@@ -17,10 +17,10 @@ from torch import Tensor
 from ..codecs.audio import read_audio, write_audio
 from ..codecs.errors import AudioError, MissingDependencyError
 from ..codecs.registry import load
-from .mel_distance import mel_distance
-from .pesq import pesq
-from .si_sdr import si_sdr
-from .stoi import stoi
+from .metrics.mel_distance import mel_distance
+from .metrics.pesq import pesq
+from .metrics.si_sdr import si_sdr
+from .metrics.stoi import stoi
 from .summary import summarise
 
 Rebuild = Callable[[Tensor], tuple[Tensor, float]]  # target [samples] to estimate [samples] and bits spent

@@ -7,7 +7,7 @@ import torch
 
 import toneme
 from toneme.cli.roundtrip import Ratio
-from toneme.eval.si_sdr import si_sdr
+from toneme.eval.metrics.si_sdr import si_sdr
 
 
 def test_audio_equals_encode_then_decode(codec, wav, tiny, tmp_path):

@@ -5,7 +5,8 @@ Source: Le Roux et al., "SDR - half-baked or well done?", 2019, equation 5; mean
 
 from torch import Tensor
 
-from ..codecs.errors import ShapeError
+from ...codecs.errors import ShapeError
+from . import Metric, check_same_shape
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
@@ -16,8 +17,7 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
     Raises:
         ShapeError: if the shapes differ or a target is silent, for which the ratio is undefined.
     """
-    if estimate.shape != target.shape:
-        raise ShapeError(f"estimate {list(estimate.shape)} and target {list(target.shape)} must have one shape: cut them first")
+    check_same_shape(estimate, target)
     estimate = estimate - estimate.mean(-1, keepdim=True)
     target = target - target.mean(-1, keepdim=True)
     energy = target.square().sum(-1, keepdim=True)
@@ -25,3 +25,10 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
         raise ShapeError("the target is silent, so SI-SDR is undefined: drop silent items first")
     projection = (estimate * target).sum(-1, keepdim=True) / energy * target
     return 10 * (projection.square().sum(-1) / (estimate - projection).square().sum(-1)).log10()
+
+
+def _compute(estimate: Tensor, target: Tensor, sample_rate: int) -> float:
+    return si_sdr(estimate, target).item()
+
+
+METRICS = (Metric(name="si_sdr", label="SI-SDR", unit="dB", better="higher", group="waveform", compute=_compute),)
