@@ -61,6 +61,11 @@ class Codec(nn.Module):
     def stream_decoder(self, batch: int = 1) -> StreamDecoder:
         """Return a decoder that takes frames in pieces of any length."""
 
+    @property
+    def window(self) -> str:
+        """How much audio a frame of `encode` hears, as its tokens record it; "" where a receptive field bounds that."""
+        return "" if self.spec.causal or self.spec.receptive_field is not None else "whole"
+
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the frames of each stream for audio of `n_samples` at the codec's rate."""
         return tuple(-(-n_samples // stream.hop) for stream in self.spec.streams)
@@ -93,7 +98,7 @@ class Codec(nn.Module):
         waveform, lengths = fit_waveform(waveform, lengths, sample_rate or self.spec.sample_rate, self.spec)
         waveform = self.check_waveform(waveform.to(self.device))
         streams, side = self._encode_batch(waveform, lengths, depth)
-        return self.make_tokens(streams, n_samples=lengths, side=side)
+        return self.make_tokens(streams, lengths, side, self.window)
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, any_weights: bool = False) -> Tensor:
@@ -149,11 +154,16 @@ class Codec(nn.Module):
     # -- tokens -------------------------------------------------------------------------------------------------
 
     def make_tokens(
-        self, streams: tuple[Tensor, ...], n_samples: Iterable[int] | Tensor | None, side: dict[str, Tensor] | None = None
+        self,
+        streams: tuple[Tensor, ...],
+        n_samples: Iterable[int] | Tensor | None,
+        side: dict[str, Tensor] | None = None,
+        window: str = "",
     ) -> Tokens:
         """Wrap codes with what this codec knows; frames beyond an item's own are zeroed.
 
-        `n_samples` None is a piece of a stream that has not ended: it keeps all frames and counts no samples.
+        `n_samples` None is a piece of a stream that has not ended: it keeps all frames and counts no samples. `window` is kept
+        in the metadata where there is one.
         """
         available = torch.tensor([codes.shape[-1] for codes in streams])
         if n_samples is None:
@@ -167,7 +177,7 @@ class Codec(nn.Module):
         sizes = tuple(stream.codebook_sizes[: codes.shape[1]] for stream, codes in zip(self.spec.streams, streams, strict=True))
         return Tokens(
             streams, lengths, samples, self.name, self.weights_hash, self.spec.sample_rate, self.spec.channels,
-            self.spec.frame_rates, sizes, side or {}, self.spec.side_period,
+            self.spec.frame_rates, sizes, side or {}, self.spec.side_period, {"window": window} if window else {},
         )  # fmt: skip
 
     def tokens_from_codes(

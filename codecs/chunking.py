@@ -39,6 +39,9 @@ class Plan:
         self.context = -(-context // self.unit)
         self.chunk = max(1, round(seconds * spec.sample_rate / self.unit))
 
+    def __str__(self) -> str:
+        return f"chunk={self.chunk * self.unit} context={self.context * self.unit}"
+
     def start(self, done: int) -> int:
         """Return the first unit that a chunk after `done` units needs; reflection at the end may see twice the context."""
         return max(0, done - 2 * self.context)
@@ -67,6 +70,11 @@ class ChunkedEncoder(StreamEncoder):
         self.plan = Plan(codec, context, seconds)
         super().__init__(codec, batch, codebooks)
 
+    @property
+    def window(self) -> str:
+        """As the tokens record it: "chunk=N context=M" in samples, where the codec would see everything."""
+        return str(self.plan) if self.codec.window else ""
+
     def _reset(self) -> None:
         self.held = torch.zeros(self.batch, self.codec.spec.channels, 0, device=self.codec.device, dtype=self.codec.dtype)
         self.first = 0  # unit at which the samples held begin
@@ -90,7 +98,7 @@ class ChunkedEncoder(StreamEncoder):
         """Code the first `units` held (all for None), keep the frames up to unit `end`, and let go of what no chunk needs."""
         plan = self.plan
         samples = self.held if units is None else self.held[..., : units * plan.unit]
-        streams, _ = self.codec._encode(samples, self.codebooks)
+        streams = self._piece(samples)
         skip, stop = self.done - self.first, None if end is None else end - self.first
         kept = tuple(
             codes[..., skip * ratio : None if stop is None else stop * ratio]
@@ -101,8 +109,29 @@ class ChunkedEncoder(StreamEncoder):
             self.held, self.first, self.done = self.held[..., (first - self.first) * plan.unit :].clone(), first, end
         return kept
 
+    def _piece(self, samples: Tensor) -> tuple[Tensor, ...]:
+        """Return the codes of the samples of a chunk and its context."""
+        return self.codec._encode(samples, self.codebooks)[0]
+
     def _joined(self, pieces: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         return tuple(torch.cat(parts, dim=-1) for parts in zip(*pieces, strict=True))
+
+
+class WindowEncoder(ChunkedEncoder):
+    """Codes long audio in chunks with a codec that sees everything, and says so: whole audio in memory goes the same way.
+
+    The codec's `encode_piece(samples, codebooks, alone)` returns the codes of a chunk and its context; `alone` says that there
+    is nothing else.
+    """
+
+    def encode(self, waveform: Tensor) -> "Encoded":
+        """Return the codes of a whole waveform [batch, channels, samples], those of its pieces joined."""
+        (start, _), (end, _) = self._push(waveform), self._flush()
+        return self._joined([start, end]), {}
+
+    def _piece(self, samples: Tensor) -> tuple[Tensor, ...]:
+        alone = self.done == 0 and samples.shape[-1] == self.held.shape[-1]
+        return self.codec.encode_piece(samples, self.codebooks, alone)
 
 
 class ChunkedDecoder(StreamDecoder):

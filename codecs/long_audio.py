@@ -23,9 +23,14 @@ def encode_long(codec: "Codec", waveform: Tensor, codebooks: int, piece: "Callab
     return tuple(torch.cat(pair, dim=-1) for pair in zip(start, end, strict=True)), {}
 
 
-def decode_long(codec: "Codec", streams: tuple[Tensor, ...], piece: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
-    """Sound codes by `piece`, in exact chunks where they are longer than the longest of them."""
-    decoder = ChunkedDecoder(codec, streams[0].shape[0], seconds=PIECE_SECONDS)
+def decode_long(
+    codec: "Codec", streams: tuple[Tensor, ...], piece: Callable[[tuple[Tensor, ...]], Tensor], context: int | None = None
+) -> Tensor:
+    """Sound codes by `piece`, in exact chunks where they are longer than the longest of them.
+
+    `context` in samples is what the decoder sees on either side, the codec's receptive field by default.
+    """
+    decoder = ChunkedDecoder(codec, streams[0].shape[0], context, PIECE_SECONDS)
     if streams[0].shape[-1] * codec.spec.streams[0].hop <= longest(decoder.plan):
         return piece(streams)
     return torch.cat([decoder._push(streams, {}), decoder._flush()], dim=-1)

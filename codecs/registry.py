@@ -27,6 +27,7 @@ FAMILIES = {
     "speechtokenizer": (".speechtokenizer", "SpeechTokenizerCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
     "wavtokenizer": (".wavtokenizer", "WavTokenizerCodec"),
+    "xcodec": (".xcodec", "XCodec"),
 }
 ALIASES = {"default": "toneme-24k"}
 WEIGHTS = Path(__file__).parent / "weights"

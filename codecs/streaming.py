@@ -56,7 +56,12 @@ class StreamEncoder(ABC):
 
     def _tokens(self, pieces: "tuple[tuple[Tensor, ...], dict[str, Tensor]]", n_samples: int | None) -> Tokens:
         streams, side = pieces
-        return self.codec.make_tokens(streams, None if n_samples is None else [n_samples] * self.batch, side)
+        return self.codec.make_tokens(streams, None if n_samples is None else [n_samples] * self.batch, side, self.window)
+
+    @property
+    def window(self) -> str:
+        """How much audio a frame hears, as the tokens record it: see `Codec.window`."""
+        return self.codec.window
 
     @abstractmethod
     def _reset(self) -> None: ...

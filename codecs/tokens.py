@@ -30,7 +30,8 @@ class Tokens:
         codebook_sizes: one tuple per stream, for the codebooks present.
         side: float32 [batch, segments] numbers that travel with the codes (EnCodec 48 kHz: "scale").
         side_period: frames per side number, 0 where there are none.
-        metadata: the user's own strings, kept in files.
+        metadata: the user's own strings, kept in files; under "window", how much audio the frames heard of a codec that sees
+            everything: "whole", or "chunk=N context=M", pieces of N samples with at least M more on either side.
     """
 
     streams: tuple[Tensor, ...]

@@ -1,4 +1,4 @@
-"""The encoder and decoder that DAC, SNAC and BigCodec share: residual units of dilated convolutions under Snake.
+"""The encoder and decoder that DAC, SNAC, BigCodec and X-Codec share: residual units of dilated convolutions under Snake.
 
 Each stage of the encoder is three residual units, an activation and a strided convolution that doubles the channels; the
 decoder mirrors it. Nothing is causal: the padding is zeros on both sides.
@@ -29,7 +29,8 @@ class DacBlocksConfig:
 
     Attributes:
         width: channels of the encoder at the audio's rate, doubled by every stride.
-        strides: of the encoder; the decoder's are these from last to first.
+        strides: of the encoder.
+        up_strides: of the decoder; the encoder's from last to first where none are given.
         latent: channels between encoder and decoder.
         decoder_width: channels of the decoder at the latents' rate, halved by every stride.
         activation: "snake" or "alias_free_snake_beta".
@@ -39,6 +40,7 @@ class DacBlocksConfig:
         attention: frames of a window of self-attention next to the latents, 0 for none.
         lstm: layers of an LSTM next to the latents, 0 for none.
         noise: a stage of the decoder can add noise that is scaled by a learned product of the signal.
+        tanh: the decoder ends in one.
     """
 
     width: int = 64
@@ -51,12 +53,21 @@ class DacBlocksConfig:
     attention: int = 0
     lstm: int = 0
     noise: bool = False
+    up_strides: tuple[int, ...] = ()
+    tanh: bool = True
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             raise CheckpointError(f"the activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}")
         if self.depthwise and self.latent != self.width << len(self.strides):
             raise CheckpointError(f"depthwise, the latents have {self.width << len(self.strides)} channels; got {self.latent}")
+        if self.up_strides and math.prod(self.up_strides) != self.hop:
+            raise CheckpointError(f"encoder and decoder must have one hop; got strides {self.strides} and {self.up_strides}")
+
+    @property
+    def ups(self) -> tuple[int, ...]:
+        """Strides of the decoder."""
+        return self.up_strides or self.strides[::-1]
 
     @property
     def hop(self) -> int:
@@ -94,13 +105,14 @@ class Decoder(nn.Module):
 
     def __init__(self, config: DacBlocksConfig) -> None:
         super().__init__()
-        width, n = config.decoder_width, len(config.strides)
+        width, n = config.decoder_width, len(config.ups)
         self.first = Conv(config.latent, config.latent if config.depthwise else width, 7, depthwise=config.depthwise)
         self.mix = Conv(config.latent, width, 1) if config.depthwise else None
         self.middle = _middle(width, config)
-        self.stages = nn.ModuleList(UpStage(width >> i, stride, config) for i, stride in enumerate(config.strides[::-1]))
+        self.stages = nn.ModuleList(UpStage(width >> i, stride, config) for i, stride in enumerate(config.ups))
         self.activation = ACTIVATIONS[config.activation](width >> n)
         self.last = Conv(width >> n, 1, 7)
+        self.tanh = config.tanh
 
     def forward(self, x: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Return the audio; `noise` are standard normal [batch, 1, time of the stage], one per stage, none by default."""
@@ -109,7 +121,8 @@ class Decoder(nn.Module):
         x = x if self.middle is None else self.middle(x)
         for stage, part in zip(self.stages, noise or [None] * len(self.stages), strict=True):
             x = stage(x, part)
-        return self.last(x, self.activation).tanh()
+        audio = self.last(x, self.activation)
+        return audio.tanh() if self.tanh else audio
 
 
 class DownStage(nn.Module):
@@ -177,7 +190,7 @@ def _decoder_reach(config: DacBlocksConfig) -> int:
     """Whole frames, in samples, that the hop of one frame sees beyond it."""
     active, around = ACTIVATIONS[config.activation].reach, max(0, config.attention - 1)
     first, last = -3 - active, config.hop + 2 + active
-    for stride in config.strides:
+    for stride in config.ups[::-1]:
         margin, pad = _unit_reach(config), -(-stride // 2)
         first, last = -(-(first - margin + pad - 2 * stride + 1) // stride) - active, (last + margin + pad) // stride + active
     return (max(-first, last) + around + 3) * config.hop
@@ -201,12 +214,12 @@ def decoder_names(config: DacBlocksConfig, prefix: str) -> dict[str, str]:
     """Return our names of a decoder's modules -> those of the published implementations, numbered in sequence."""
     head = ["first", *(("mix",) if config.depthwise else ()), *_tail(config)]
     names = {part: f"{prefix}.{n}" for n, part in enumerate(head)}
-    for i in range(len(config.strides)):
+    for i in range(len(config.ups)):
         inner = f"{prefix}.{len(head) + i}.block"
         names |= {f"stages.{i}.activation": f"{inner}.0", f"stages.{i}.up": f"{inner}.1"}
         names |= {f"stages.{i}.noise": f"{inner}.2.linear"} if config.noise else {}
         names |= _unit_names(f"stages.{i}", inner, 3 if config.noise else 2)
-    after = len(head) + len(config.strides)
+    after = len(head) + len(config.ups)
     return names | {"activation": f"{prefix}.{after}", "last": f"{prefix}.{after + 1}"}
 
 

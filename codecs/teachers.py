@@ -1,0 +1,199 @@
+"""Teachers: frozen speech models whose features some codecs take in and others are trained to predict.
+
+HuBERT, WavLM and w2v-BERT 2.0, by the `transformers` package, which is imported when the first of them is built. Weights come
+from the Hugging Face hub (kept in its cache), a folder, or the codec's own checkpoint.
+
+Sources: Hsu et al., "HuBERT", 2021; Chen et al., "WavLM", 2022; Seamless Communication, "Seamless: Multilingual Expressive and
+Streaming Speech Translation", 2023 (w2v-BERT 2.0).
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from .audio_resampling import resample
+from .errors import CheckpointError, MissingDependencyError, ShapeError
+
+SAMPLE_RATE = 16000  # Hz, of all of them
+HOP = 320  # samples per frame, of all of them
+MEAN = None  # the layer that stands for the mean of all hidden states
+KINDS = {  # model_type of transformers -> its classes
+    "hubert": ("HubertConfig", "HubertModel"),
+    "wavlm": ("WavLMConfig", "WavLMModel"),
+    "wav2vec2-bert": ("Wav2Vec2BertConfig", "Wav2Vec2BertModel"),
+}
+NAMES = {
+    "hubert": "facebook/hubert-base-ls960",
+    "hubert-general": "ZhenYe234/hubert_base_general_audio",
+    "wavlm": "microsoft/wavlm-base-plus",
+    "w2v-bert": "facebook/w2v-bert-2.0",
+}
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """A teacher without its weights.
+
+    Attributes:
+        kind: "hubert", "wavlm" or "wav2vec2-bert".
+        layer: the hidden state that is the feature, 0 for what enters the first layer, -1 for the last; None for their mean.
+        settings: of the transformers configuration, where they are not its defaults.
+    """
+
+    kind: str = "hubert"
+    layer: int | None = MEAN
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise CheckpointError(f"a teacher is one of {', '.join(KINDS)}; got {self.kind!r}")
+
+
+class Teacher(nn.Module):
+    """A frozen speech model: audio [batch, samples] to features [batch, frames, dimension].
+
+    The audio gets half a frame of zeros on either side, so that n samples give about n / 320 frames, `n_frames` of them.
+
+    Args:
+        model: of transformers.
+        layer: see `TeacherConfig`.
+    """
+
+    def __init__(self, model: nn.Module, layer: int | None = MEAN) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.layer = layer
+        _fold_positions(model)
+
+    @classmethod
+    def from_config(cls, config: TeacherConfig) -> Self:
+        """Build a teacher with random weights.
+
+        Raises:
+            MissingDependencyError: if transformers is not installed.
+            CheckpointError: if a setting is unknown.
+        """
+        package, (settings, model) = _transformers(), KINDS[config.kind]
+        known = getattr(package, settings)()
+        if unknown := [name for name, _ in config.settings if not hasattr(known, name)]:
+            raise CheckpointError(f"unknown settings {unknown} of a {config.kind} teacher: {settings} of transformers lists them")
+        unmasked = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # of training; its embedding would be among the weights
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in config.settings}
+        return cls(getattr(package, model)(getattr(package, settings)(**{**unmasked, **values})), config.layer)
+
+    @property
+    def dimension(self) -> int:
+        """Channels of a feature."""
+        return self.model.config.hidden_size  # type: ignore[union-attr, return-value]
+
+    @property
+    def frame_rate(self) -> float:
+        """Features per second, Hz."""
+        return SAMPLE_RATE / HOP
+
+    @property
+    def hears_spectra(self) -> bool:
+        """Whether the model takes mel spectra, not samples."""
+        return self.model.config.model_type == "wav2vec2-bert"  # type: ignore[union-attr]
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return the frames of audio of `n_samples` at 16 kHz."""
+        return max(0, (n_samples + HOP - 80) // HOP)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay as it is: a teacher does not learn."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor, sample_rate: int = SAMPLE_RATE) -> Tensor:
+        """Return the features [batch, frames, dimension] of a waveform [batch, samples].
+
+        Raises:
+            ShapeError: if the waveform is not of that shape, or too short for one frame.
+        """
+        if waveform.ndim != 2:
+            raise ShapeError(f"a teacher takes audio [batch, samples]; got {list(waveform.shape)}")
+        waveform = resample(waveform, sample_rate, SAMPLE_RATE)
+        if not self.n_frames(waveform.shape[-1]):
+            raise ShapeError(f"a teacher needs at least 80 samples at 16 kHz; got {waveform.shape[-1]}: pad the audio")
+        weight = next(self.model.parameters())
+        heard = pad(waveform, (HOP // 2, HOP // 2)).to(weight)
+        found = self.model(self._spectra(heard) if self.hears_spectra else heard, output_hidden_states=True).hidden_states
+        return torch.stack(found).mean(0) if self.layer is None else found[self.layer]
+
+    def _spectra(self, waveform: Tensor) -> Tensor:
+        """Return the normalised mel spectra [batch, frames, 160] that w2v-BERT takes, two of 10 ms side by side."""
+        extract = _transformers().SeamlessM4TFeatureExtractor()
+        items = [item.float().cpu().numpy() for item in waveform]
+        return extract(items, sampling_rate=SAMPLE_RATE, return_tensors="pt")["input_features"].to(waveform)
+
+
+def load_teacher(name_or_path: str | Path, layer: int | None = MEAN, device: str = "cpu") -> Teacher:
+    """Return a pretrained teacher, downloaded once into the hub's cache where it is not a folder.
+
+    Args:
+        name_or_path: "hubert", "hubert-general", "wavlm", "w2v-bert", any other name on the hub, or a folder that
+            `save_pretrained` of transformers wrote.
+        layer: see `TeacherConfig`.
+        device: where to put it.
+
+    Raises:
+        MissingDependencyError: if transformers is not installed.
+        CheckpointError: if nothing of that name can be had, or it is no speech model that is known here.
+    """
+    package, name = _transformers(), NAMES.get(str(name_or_path), str(name_or_path))
+    try:
+        model = package.AutoModel.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the teacher {name} cannot be had ({str(error).strip().splitlines()[0][:200]}): connect once to fetch it, or pass the "
+            "folder of a copy"
+        ) from None
+    if model.config.model_type not in KINDS:
+        raise CheckpointError(f"{name} is a {model.config.model_type}, and a teacher is one of {', '.join(KINDS)}")
+    return Teacher(model, layer).to(device)
+
+
+def teacher_weights(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors under a prefix with the names and shapes that `Teacher.model` has.
+
+    The convolution of positions has its weight norm per tap, in either spelling; it is multiplied out here.
+    """
+    own = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    own.pop("masked_spec_embed", None)
+    for gain, direction in WEIGHT_NORM:
+        if gain in own and direction in own:
+            g, v = own.pop(gain).float(), own.pop(direction).float()
+            own[POSITIONS] = v * (g / v.norm(dim=(0, 1), keepdim=True))
+    return own
+
+
+POSITIONS = "encoder.pos_conv_embed.conv.weight"
+WEIGHT_NORM = (
+    (f"{POSITIONS}_g", f"{POSITIONS}_v"),
+    tuple(f"encoder.pos_conv_embed.conv.parametrizations.weight.original{i}" for i in (0, 1)),
+)
+
+
+def _fold_positions(model: nn.Module) -> None:
+    """Multiply out the weight norm of the convolution of positions, so that it is not done anew for every call."""
+    found = [part for name, part in model.named_modules() if name == POSITIONS.removesuffix(".weight")]
+    for conv in found:
+        if nn.utils.parametrize.is_parametrized(conv):
+            nn.utils.parametrize.remove_parametrizations(conv, "weight")
+            conv.requires_grad_(False)
+
+
+def _transformers() -> Any:
+    try:
+        return importlib.import_module("transformers")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"this codec or teacher needs the package transformers ({error}): pip install toneme[train]"
+        ) from None
