@@ -1,23 +1,13 @@
-"""Spectral reconstruction losses.
+"""The spectral reconstruction loss of toneme-24k.
 
 Sources: multi-scale mel as in Kumar et al., "Descript Audio Codec", 2023, section 3.3; compressed complex spectrum as in
 Braun and Tashev, "A consolidated view of loss functions for supervised deep learning-based speech enhancement", 2021.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-
-def mel_filters(mels: int, n_fft: int, sample_rate: int) -> Tensor:
-    """Return triangular filters [n_fft // 2 + 1, mels] on the HTK mel scale, peaks at 1, from 0 Hz to the Nyquist rate."""
-    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, mels + 2) / 2595) - 1)
-    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
-    rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    return rising.minimum(falling).clamp(min=0)
+from .filters import mel_filters
 
 
 class SpectralLoss(nn.Module):
