@@ -48,5 +48,6 @@ def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
 
 
 def _limit_threads(number: int, ready: Barrier) -> None:
+    torch.get_num_threads()  # a thread's first operation sets its number anew, unless it has asked for it before
     torch.set_num_threads(number)
     ready.wait()  # so that each worker takes exactly one of these calls

@@ -7,12 +7,13 @@ Source: Tagliasacchi et al., "SEANet", 2020; Défossez et al., "High Fidelity Ne
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ...kernels.workers import share
 from ..errors import CheckpointError
 from . import rows
 from .activation import activation
@@ -94,7 +95,7 @@ class Walk:
     """One pass through layers in order: of whole signals, or of the next piece with a state per layer that needs one."""
 
     def __init__(self, state: list[Tensor] | None = None, final: bool = False) -> None:
-        self.before = None if state is None else iter(state)
+        self.before: Iterator[Tensor] | None = None if state is None else iter(state)
         self.after: list[Tensor] = []
         self.final = final
 
@@ -192,6 +193,38 @@ class _SEANet(nn.Module):
         """Return the first and last input that outputs `first` to `last` see, or None where they see everything."""
         return _span(self.layers(), first, last)
 
+    def _share(
+        self, run: Callable[[Tensor, Walk], Tensor], layers: list[nn.Module], x: Tensor, walk: Walk, step: int, out: int
+    ) -> Tensor:
+        """Return `run` of causal layers over x, on the CPU in blocks that threads share; the walk goes on from the last block.
+
+        A thread that begins inside x walks in from the frames before that its first frame sees.
+
+        Args:
+            step, out: values of x, and of the result, per frame.
+        """
+        frames, block = -(-x.shape[-1] // step), max(self.config.block, self.start_frames)
+        count, span = frames // block, _span(layers, 0, out - 1)
+        if walk.before is None or span is None or count < 2 or not rows.usable(x):
+            return run(x, walk)
+        seen, begin = -(span[0] // step), [next(walk.before) for layer in layers if _has_state(layer)]
+        fresh = [layer.initial_state(x.shape[0]) for layer in layers if _has_state(layer)]  # type: ignore[operator]
+        pieces, after = [x] * count, fresh
+
+        def work_on(first: int, last: int, _: int) -> None:
+            nonlocal after
+            state, lead = (fresh, min(seen, first * block)) if first else (begin, 0)
+            for number in range(first, last):
+                stop = frames if number == count - 1 else (number + 1) * block
+                part = Walk(state, walk.final and stop == frames)
+                y = run(x[..., (number * block - lead) * step : stop * step], part)
+                pieces[number], state, lead = y[..., lead * out :], part.after, 0
+            after = state if last == count else after
+
+        share(work_on, count, 2 * frames * sum(p.numel() for p in self.parameters()))
+        walk.after += [part.clone() for part in after]
+        return join_time(pieces)
+
 
 class SEANetEncoder(_SEANet):
     """Audio [batch, channels, samples] to latents [batch, dimension, ceil(samples / hop)]."""
@@ -262,15 +295,9 @@ class SEANetEncoder(_SEANet):
 
         The first piece must hold `start_frames` frames unless it is final.
         """
-        split = sum(map(_has_state, self._front_layers()))
-        front, pieces = state[:split], []
-        parts = _blocks(x, max(self.config.block, self.start_frames) * self.config.hop)
-        for number, piece in enumerate(parts):
-            walk = Walk(front, final and number == len(parts) - 1)
-            pieces.append(self._front(piece, walk))
-            front = walk.after
-        walk = Walk(state[split:], final)
-        return self._back(join_time(pieces), walk), front + walk.after
+        walk = Walk(state, final)
+        frames = self._share(self._front, list(self._front_layers()), x, walk, self.config.hop, 1)
+        return self._back(frames, walk), walk.after
 
     def _front(self, x: Tensor, walk: Walk) -> Tensor:
         x = walk(self.first, x)
@@ -333,8 +360,8 @@ class SEANetDecoder(_SEANet):
 
     def _long_back(self, x: Tensor) -> Tensor:
         """Return the back's output, of many frames in blocks that overlap by what their samples see."""
-        hop, layers = self.config.hop, list(self.layers())[1 + (self.lstm is not None) :]
-        seen = _span(layers, 0, hop - 1)
+        hop = self.config.hop
+        seen = _span(self._back_layers(), 0, hop - 1)
         if seen is None or x.shape[-1] <= 2 * LONG_FRAMES:
             return self._back(x, Walk())
         pieces = []
@@ -346,15 +373,12 @@ class SEANetDecoder(_SEANet):
 
     def step(self, x: Tensor, state: list[Tensor], final: bool = False) -> tuple[Tensor, list[Tensor]]:
         """Return the audio of the next frames, and the new state; the first piece needs `start_frames` unless it is final."""
-        split = 1 + (self.lstm is not None)
-        walk = Walk(state[:split], final)
+        walk = Walk(state, final)
         x = self._front(x, walk)
-        front, back, pieces = walk.after, state[split:], []
-        for piece in _blocks(x, max(self.config.block, self.start_frames)):
-            walk = Walk(back, final)
-            pieces.append(self._back(piece, walk))
-            back = walk.after
-        return join_time(pieces), front + back
+        return self._share(self._back, self._back_layers(), x, walk, 1, self.config.hop), walk.after
+
+    def _back_layers(self) -> list[nn.Module]:
+        return list(self.layers())[1 + (self.lstm is not None) :]
 
     def _front(self, x: Tensor, walk: Walk) -> Tensor:
         x = walk(self.first, x)
@@ -370,11 +394,3 @@ def _conv(config: SEANetConfig, width: int, out: int, kernel: int, stride: int =
     return Conv1d(
         width, out, kernel, stride, dilation, causal=config.causal, pad_mode=config.pad_mode, norm=config.norm
     )  # fmt: skip
-
-
-def _blocks(x: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Return x in pieces of `size`, the last one up to twice that, on the CPU's path; elsewhere whole."""
-    count = x.shape[-1] // size if rows.usable(x) else 0
-    if count < 2:
-        return (x,)
-    return tuple(x.split([size] * (count - 1) + [x.shape[-1] - (count - 1) * size], dim=-1))
