@@ -1,0 +1,1 @@
+"""Training audio: recordings found, cropped, levelled and augmented, in an order that depends on the seed alone."""

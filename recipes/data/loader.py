@@ -1,0 +1,126 @@
+"""Batches in order, made by worker processes that are started anew where one dies or hangs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..errors import DataError
+from .items import Item, Items
+from .listing import Failures
+
+MOST_RESTARTS = 3  # without a batch in between
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items of one step: float32 [batch, channels, samples], and where each was cut from."""
+
+    waveform: Tensor
+    recordings: list[int]
+    starts: list[float]
+
+
+class Order:
+    """Numbers of the items of each batch, from batch `start` on; the batches of all ranks together are in order."""
+
+    def __init__(self, start: int, batch: int, rank: int, world: int) -> None:
+        self.start, self.batch, self.rank, self.world = start, batch, rank, world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        position = self.start
+        while True:
+            first = (position * self.world + self.rank) * self.batch
+            yield list(range(first, first + self.batch))
+            position += 1
+
+
+class Batches:
+    """Batches one after another; `position` is all there is to resume.
+
+    Args:
+        items: what they are made of.
+        batch: items in one, on each rank.
+        position: number of the first batch.
+        rank, world: which of how many machines of a job this is.
+        workers: processes that make them; none makes them here.
+        timeout: seconds without a batch after which workers count as hung.
+        say: gets a line about recordings that cannot be read and workers that died.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        batch: int,
+        position: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        timeout: float = 120.0,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.items, self.batch, self.position = items, batch, position
+        self.rank, self.world, self.workers, self.timeout, self.say = rank, world, workers, timeout, say
+        self.failures: Failures = {}
+        self.restarts = 0
+        self._stream: Iterator[list[Item]] | None = None
+
+    def next(self) -> Batch:
+        """Return the next batch.
+
+        Raises:
+            DataError: if no recording can be read, or workers die or hang again and again.
+        """
+        items = self._fetch()
+        self._note(items)
+        waveforms = [item.waveform for item in items if item.waveform is not None]
+        if len(waveforms) < len(items):
+            reason = next(iter(self.failures.values()), "unknown")
+            raise DataError(f"recording after recording cannot be read, the first because {reason}: check data.train")
+        self.position += 1
+        return Batch(torch.stack(waveforms), [item.recording for item in items], [item.start for item in items])
+
+    def seek(self, position: int) -> None:
+        """Go on from another batch."""
+        if position != self.position:
+            self.close()
+            self.position = position
+
+    def close(self) -> None:
+        """End the workers."""
+        self._stream = None
+
+    def _fetch(self) -> list[Item]:
+        for _ in range(MOST_RESTARTS + 1):
+            try:
+                if self._stream is None:
+                    self._stream = self._start()
+                return next(self._stream)
+            except RuntimeError as error:  # what DataLoader raises where a worker died, or gave nothing for too long
+                if "DataLoader" not in str(error):
+                    raise
+                self.restarts += 1
+                self._stream = None
+                self.say(f"data workers are started anew: {str(error).splitlines()[0]}")
+        raise DataError(
+            f"data workers died or hung {MOST_RESTARTS + 1} times in a row: try data.workers=0, or a longer data.timeout"
+        )
+
+    def _start(self) -> Iterator[list[Item]]:
+        order = Order(self.position, self.batch, self.rank, self.world)
+        timeout = self.timeout if self.workers else 0
+        return iter(
+            DataLoader(self.items, batch_sampler=order, num_workers=self.workers, collate_fn=_as_is, timeout=timeout)  # type: ignore[arg-type]
+        )
+
+    def _note(self, items: list[Item]) -> None:
+        for name, reason in ((name, reason) for item in items for name, reason in item.failures.items()):
+            if name not in self.failures:
+                self.failures[name] = reason
+                self.say(f"skipped, {len(self.failures)} so far: {reason}")
+
+
+def _as_is(items: list[Item]) -> list[Item]:
+    return items

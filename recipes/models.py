@@ -1,0 +1,262 @@
+"""A codec as it is trained: encoder, quantizer in training mode, decoder, whatever the family.
+
+A family's own `encode` and `decode` work without gradients, in blocks and on codes; what stands here is the same network in one
+piece on latents. A new family that has `encoder`, `quantizer` and `decoder` needs nothing; another adds a row to `PASSAGES`.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.utils import parametrizations
+
+from ..codecs.base import Codec, config_from_dict
+from ..codecs.checkpoint import fold_weight_norm, load_exactly
+from ..codecs.errors import TonemeError
+from ..codecs.registry import FAMILIES, from_official, load, official_names
+from ..quantizers.base import Quantized
+from ..quantizers.gradients import straight_through
+from ..quantizers.multiscale import MultiScaleQuantized
+from ..quantizers.split import SplitResidualVQ
+from .errors import RecipeError
+from .recipe import CodecSettings, merge
+
+
+class Passage(NamedTuple):
+    """How audio [batch, channels, samples] becomes latents [batch, dim, frames] and latents become audio, by family."""
+
+    encode: Callable[[Any, Tensor], Tensor]
+    decode: Callable[[Any, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What one pass gives.
+
+    Attributes:
+        waveform: [batch, channels, samples], as long as what went in.
+        latents: [batch, dim, frames] before the quantizer.
+        quantized: what the quantizer gave, None where it was left out.
+        taught: name of a teacher -> [batch, frames, features], what the codes say in its space.
+    """
+
+    waveform: Tensor
+    latents: Tensor
+    quantized: Quantized | MultiScaleQuantized | None
+    taught: dict[str, Tensor]
+
+
+class Trainee(nn.Module):
+    """A codec and the projections to its teachers' features.
+
+    Args:
+        codec: that is trained.
+        teachers: name -> (features per frame, what is taught: "first" codebook or "all").
+    """
+
+    def __init__(self, codec: Codec, teachers: dict[str, tuple[int, str]] | None = None) -> None:
+        super().__init__()
+        self.codec = codec
+        self.passage = PASSAGES.get(codec.family, PLAIN)
+        self.subjects = {name: subject for name, (_, subject) in (teachers or {}).items()}
+        own = self._has_own_projection
+        widths = {name: features for name, (features, subject) in (teachers or {}).items() if not own(subject)}
+        self.projections = nn.ModuleDict({name: nn.LazyLinear(features) for name, features in widths.items()})
+        if widths:
+            self._shape_projections()
+
+    @property
+    def quantizer(self) -> nn.Module:
+        """The codec's quantizer."""
+        return self.codec.get_submodule("quantizer")
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """Return the latents [batch, dim, frames] of [batch, channels, samples]."""
+        return self.passage.encode(self.codec, waveform)
+
+    def forward(
+        self, waveform: Tensor, depths: Tensor | None = None, quantize: bool = True, plain: Tensor | None = None
+    ) -> Passed:
+        """Pass audio through the codec.
+
+        Args:
+            waveform: [batch, channels, samples].
+            depths: int64 [batch], codebooks that each item uses; all by default.
+            quantize: or else the latents go to the decoder as they are.
+            plain: bool [batch], items whose latents go to the decoder as they are though codes are learned from them.
+        """
+        latents, samples = self.encode(waveform), waveform.shape[-1]
+        quantized, taught, through = None, {}, latents
+        if quantize:
+            with torch.autocast(latents.device.type, enabled=False):  # distances of half precision choose other codes
+                quantized = self.quantizer(latents.float()) if depths is None else self.quantizer(latents.float(), depths)
+            through = quantized.latents if plain is None else torch.where(plain[:, None, None], latents, quantized.latents)
+            taught = {name: self._teach(name, latents.float(), quantized) for name in self.subjects}
+        sound = self.passage.decode(self.codec, through).float()
+        sound = pad(sound, (0, max(0, samples - sound.shape[-1])))[..., :samples]
+        return Passed(sound, latents, quantized, taught)
+
+    def _teach(self, name: str, latents: Tensor, quantized: Quantized | MultiScaleQuantized) -> Tensor:
+        if self.subjects[name] == "all":
+            said = quantized.latents.transpose(1, 2)
+            if self._has_own_projection("all"):
+                codec: Any = self.codec
+                return codec.semantic_decoder(codec.leave_semantic(said).transpose(1, 2)).transpose(1, 2)
+            return self.projections[name](said)
+        codes = quantized.codes[0] if isinstance(quantized.codes, tuple) else quantized.codes
+        said = first_codebook(self.quantizer, latents, codes).transpose(1, 2)
+        own = getattr(self.codec, "transform", None)
+        return self.projections[name](said) if own is None else own(said)
+
+    def _has_own_projection(self, subject: str) -> bool:
+        return hasattr(self.codec, "transform" if subject == "first" else "semantic_decoder")
+
+    def _shape_projections(self) -> None:
+        """Let the lazy projections see latents once, so that they have their shapes before an optimizer takes them."""
+        with torch.no_grad():
+            waveform = torch.zeros(1, self.codec.spec.channels, 2 * self.codec.spec.sample_rate // 10)
+            latents = self.encode(waveform).transpose(1, 2)
+            for projection in self.projections.values():
+                projection(latents)
+
+
+def first_codebook(quantizer: Any, latents: Tensor, codes: Tensor) -> Tensor:
+    """Return what the first (semantic) codes alone decode to, [batch, dim, frames], with a gradient to the latents."""
+    if isinstance(quantizer, SplitResidualVQ):
+        branch = quantizer.semantic
+        inside = branch.enter(latents)
+        return branch.leave(straight_through(inside, branch.quantizer.decode(codes[:, : quantizer.first])))
+    if hasattr(quantizer, "scales"):
+        return straight_through(latents, quantizer.decode((codes,)))
+    return straight_through(latents, quantizer.decode(codes[:, :1]))
+
+
+# -- families -----------------------------------------------------------------------------------------------------
+
+
+def _filled(codec: Any, waveform: Tensor, multiple: int | None = None) -> Tensor:
+    return pad(waveform, (0, -waveform.shape[-1] % (multiple or codec.spec.hop)))
+
+
+def _mimi_encode(codec: Any, waveform: Tensor) -> Tensor:
+    return codec.latents_step(_filled(codec, waveform), codec.encoder_state(waveform.shape[0]))[0]
+
+
+def _mimi_decode(codec: Any, latents: Tensor) -> Tensor:
+    state = codec.decoder_state(latents.shape[0])
+    x = codec.up.step(latents, state.resample)[0]
+    x = codec.decoder_transformer.step(x.transpose(1, 2), state.transformer)[0]
+    return codec.decoder.step(x.transpose(1, 2), state.seanet)[0]
+
+
+def _xcodec_encode(codec: Any, waveform: Tensor) -> Tensor:
+    frames = codec.n_frames(waveform.shape[-1])[0] * codec.spec.hop
+    return codec.latents(pad(waveform, (0, frames - waveform.shape[-1])))
+
+
+PLAIN = Passage(lambda codec, x: codec.encoder(x), lambda codec, z: codec.decoder(z))
+FILLED = Passage(lambda codec, x: codec.encoder(_filled(codec, x)), lambda codec, z: codec.decoder(z))
+PASSAGES = {
+    "dac": FILLED,
+    "bigcodec": FILLED,
+    "snac": Passage(lambda codec, x: codec.encoder(_filled(codec, x, codec.padded_to)), PLAIN.decode),
+    "toneme": Passage(
+        lambda codec, x: codec.encoder(x[:, 0]).transpose(1, 2), lambda codec, z: codec.decoder(z.transpose(1, 2))[:, None]
+    ),
+    "wavtokenizer": Passage(PLAIN.encode, lambda codec, z: codec.head(codec.backbone(z))),
+    "mimi": Passage(_mimi_encode, _mimi_decode),
+    "xcodec": Passage(_xcodec_encode, lambda codec, z: codec.decoder(codec.leave(z.transpose(1, 2)).transpose(1, 2))),
+}
+
+
+# -- building and saving ------------------------------------------------------------------------------------------
+
+
+def build_codec(settings: CodecSettings, name: str) -> Codec:
+    """Return a codec with random weights, as a recipe's table `codec` says.
+
+    Raises:
+        RecipeError: if family, preset or a setting of the configuration is unknown.
+    """
+    if settings.family not in FAMILIES:
+        raise RecipeError(f"codec.family must be one of {', '.join(sorted(FAMILIES))}; got {settings.family!r}")
+    module_name, kind_name = FAMILIES[settings.family]
+    module = importlib.import_module(f"..codecs{module_name}", __package__)
+    kind, presets = getattr(module, kind_name), getattr(module, "CONFIGS", {})
+    if settings.preset and settings.preset not in presets:
+        raise RecipeError(f"codec.preset must be one of {', '.join(presets) or 'none'}; got {settings.preset!r}")
+    base = presets[settings.preset] if settings.preset else kind.Config()
+    table = merge({**dataclasses.asdict(base), "licence": ""}, settings.config)
+    try:
+        return kind(config_from_dict(kind.Config, table), settings.name or name)
+    except TonemeError as error:
+        raise RecipeError(f"codec.config cannot be used: {error}") from None
+
+
+def initial_codec(init: str, name: str) -> Codec:
+    """Return the codec that a recipe's `init` names, to train on under a new name.
+
+    Raises:
+        RecipeError: if an official codec is named without its checkpoint.
+        TonemeError: if there is no such codec.
+    """
+    official, _, checkpoint = init.partition(":")
+    if init.startswith("hf://") or not (checkpoint or _is_official(official)):
+        codec = load(init)
+    elif checkpoint:
+        codec = from_official(official, checkpoint)
+    else:
+        codec = from_official(official, _published(official))
+    codec.name = name or codec.name
+    return codec
+
+
+def _is_official(name: str) -> bool:
+    return name.replace("-", "_").lower() in {known.replace("-", "_").lower() for known in official_names()}
+
+
+PUBLISHED = {  # official name -> repository and file on the hub
+    "mimi": ("kyutai/mimi", "model.safetensors"),
+    "encodec_24khz": ("facebook/encodec_24khz", "model.safetensors"),
+    "encodec_48khz": ("facebook/encodec_48khz", "model.safetensors"),
+    "dac_44khz": ("descript/dac_44khz", "model.safetensors"),
+    "dac_24khz": ("descript/dac_24khz", "model.safetensors"),
+    "dac_16khz": ("descript/dac_16khz", "model.safetensors"),
+    "snac_24khz": ("hubertsiuzdak/snac_24khz", "pytorch_model.bin"),
+    "snac_32khz": ("hubertsiuzdak/snac_32khz", "pytorch_model.bin"),
+    "snac_44khz": ("hubertsiuzdak/snac_44khz", "pytorch_model.bin"),
+}
+
+
+def _published(name: str) -> str:
+    key = name.replace("-", "_").lower()
+    if key not in PUBLISHED:
+        raise RecipeError(f"init={name} needs the official file as well: download it and write init={name}:CHECKPOINT")
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return hf_hub_download(*PUBLISHED[key])
+    except Exception as error:  # the hub's client lets its HTTP library's errors through
+        raise RecipeError(
+            f"the official file of {name} cannot be fetched ({type(error).__name__}): download it and write init={name}:CHECKPOINT"
+        ) from error
+
+
+def norm_weights(module: nn.Module) -> None:
+    """Give every convolution of a module a weight of gain times direction."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv1d | nn.ConvTranspose1d) and not hasattr(part, "parametrizations"):
+            parametrizations.weight_norm(part)
+
+
+def save_codec(trainee: Trainee, weights: dict[str, Tensor]) -> Codec:
+    """Return a codec for use with the weights of a trainee's state, weight norm multiplied out."""
+    own = {name.removeprefix("codec."): value for name, value in weights.items() if name.startswith("codec.")}
+    codec = type(trainee.codec)(trainee.codec.config, trainee.codec.name)
+    load_exactly(codec, fold_weight_norm(own), "the trained weights")
+    return codec.eval()

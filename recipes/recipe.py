@@ -1,0 +1,387 @@
+"""Recipes: YAML with differences only, settings from the command line, and one sentence about whatever is not understood.
+
+A recipe names its `base`, another recipe whose tables it changes: tables are merged, all else is replaced, and `null` removes an
+entry of a free table (a loss, a discriminator, an augmentation).
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ..codecs.errors import MissingDependencyError
+from .errors import RecipeError
+
+SHIPPED = Path(__file__).parent
+Entries = dict[str, dict[str, Any]]  # name -> settings of one loss, discriminator or the like
+
+
+@dataclass(frozen=True)
+class CodecSettings:
+    """Which codec is trained.
+
+    Attributes:
+        family: as in a saved codec's `config.json`.
+        preset: name of an official configuration of the family, "" for the family's default.
+        config: settings that differ from that.
+        name: of the codec that is saved, the recipe's by default.
+        weight_norm: train convolutions as direction and gain (Salimans and Kingma, 2016); folded in the saved codec.
+    """
+
+    family: str = ""
+    preset: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    weight_norm: bool = False
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW, its rate over time, and what keeps steps small. `floor` is the last rate's share of the highest."""
+
+    learning_rate: float = 3e-4
+    betas: tuple[float, float] = (0.8, 0.99)
+    weight_decay: float = 0.01
+    schedule: str = "cosine"
+    warmup: int = 0
+    floor: float = 0.02
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class QuantizerSettings:
+    """How codes come into training.
+
+    Attributes:
+        from_step: steps before it run on plain latents.
+        kmeans: start moving codebooks by k-means on latents at that step.
+        full_depth: share of items that use all codebooks; the others use 1 to all, evenly.
+        share: share of items that are quantized at all; the others pass the decoder their plain latents (Mimi).
+        commitment, codebook, entropy: weights of those losses.
+        options: attributes of the quantizers for training, such as `decay` or `revive_below`.
+    """
+
+    from_step: int = 0
+    kmeans: bool = True
+    full_depth: float = 1.0
+    share: float = 1.0
+    commitment: float = 1.0
+    codebook: float = 1.0
+    entropy: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AdversarialSettings:
+    """Discriminators, and what they are worth.
+
+    Attributes:
+        discriminators: name -> settings; none switches adversarial training off.
+        kind, reduce, features: see `generator_loss` and `feature_matching` of the losses.
+        weight, feature_weight: of the generator's score and of feature matching.
+        from_step: the first step with them.
+        share: share of steps in which the discriminators learn.
+        learning_rate: of theirs, the codec's own by default.
+    """
+
+    discriminators: Entries = field(default_factory=dict)
+    kind: str = "hinge"
+    reduce: str = "mean"
+    features: str = "relative"
+    weight: float = 1.0
+    feature_weight: float = 1.0
+    from_step: int = 0
+    share: float = 1.0
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where training audio is and what is done to it.
+
+    Attributes:
+        train: a folder, a manifest (.csv, .jsonl), tar shards, a list of these, or a table of domain -> any of these.
+        split: rows of a manifest with a column `split` that are used.
+        weights: domain -> share of items; by duration where a domain is not named.
+        bank: decode all of it once to one int16 array, which makes small data fast.
+        cache: folder for that array and for teachers' features, "" for none.
+        workers: processes that decode; 0 decodes between steps.
+        timeout: seconds without a batch after which the workers are started anew.
+        floor_db: crops quieter than this are drawn again, `tries` times.
+        loudness: range of loudness in LUFS to bring items to, none to leave them.
+        flip: turn the sign of every second item.
+        augment: name -> settings, as in `augment`.
+    """
+
+    train: Any = ""
+    split: str = "train"
+    weights: dict[str, float] = field(default_factory=dict)
+    bank: bool = False
+    cache: str = ""
+    workers: int = 2
+    timeout: float = 120.0
+    floor_db: float = -50.0
+    tries: int = 4
+    loudness: tuple[float, float] | None = None
+    flip: bool = True
+    augment: Entries = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SavingSettings:
+    """What is written, and every how many steps.
+
+    Attributes:
+        every: steps from one state to the next.
+        keep: newest exact states that are kept.
+        compact: write a small state too, which resumes nearly the same run.
+        log: steps that one line of figures covers.
+        audio: steps from one set of examples to the next in TensorBoard, 0 for none.
+    """
+
+    every: int = 1000
+    keep: int = 2
+    compact: bool = True
+    log: int = 50
+    audio: int = 1000
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """When a run is stopped: any codebook with less than `least_usage` of its codes in use over `window` steps."""
+
+    least_usage: float = 0.02
+    window: int = 500
+    from_step: int = 500
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that says how a codec is trained.
+
+    Attributes:
+        about: one line for a reader.
+        codec, optimizer, quantizer, adversarial, data, saving, watch: tables.
+        init: weights to start from: a codec's name or folder, an official name, or "NAME:CHECKPOINT".
+        steps, batch, accumulate: batches of `batch` items are added up to one step, on every machine of a job.
+        seconds: of an item.
+        losses: name -> settings of reconstruction losses, `weight` among them.
+        balancer: settings of the balancer of gradients, none to weigh losses as they are.
+        distil: name -> settings of teachers.
+        precision: "fp32" or "bf16".
+        compile: let torch compile encoder and decoder.
+        ema: decay of the average of the weights that is saved.
+        seed: of everything that is drawn.
+    """
+
+    about: str = ""
+    codec: CodecSettings = field(default_factory=CodecSettings)
+    init: str = ""
+    steps: int = 100_000
+    batch: int = 16
+    accumulate: int = 1
+    seconds: float = 1.0
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)
+    losses: Entries = field(default_factory=dict)
+    balancer: dict[str, Any] | None = None
+    adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
+    distil: Entries = field(default_factory=dict)
+    data: DataSettings = field(default_factory=DataSettings)
+    saving: SavingSettings = field(default_factory=SavingSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    precision: str = "fp32"
+    compile: bool = False
+    ema: float = 0.999
+    seed: int = 0
+
+
+def recipe_names() -> list[str]:
+    """Return the shipped recipes."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def read_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Return a recipe with settings applied.
+
+    Args:
+        name: a path, or the bare name of a shipped recipe.
+        settings: `key=value`, dots reaching into tables, values read as YAML.
+
+    Raises:
+        RecipeError: if there is no such recipe, or a key or value is not understood.
+    """
+    table = read_table(find_recipe(name))
+    for setting in settings:
+        table = merge(table, setting_table(setting))
+    return check(from_table(Recipe, table))
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Return the file of a recipe.
+
+    Raises:
+        RecipeError: if there is none of that name.
+    """
+    for path in (Path(name), SHIPPED / f"{name}.yaml", SHIPPED / Path(name).name):
+        if path.is_file() and path.suffix in (".yaml", ".yml"):
+            return path
+    close = difflib.get_close_matches(Path(name).stem, recipe_names(), n=2)
+    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+    raise RecipeError(f"no recipe is called {name}{hint}: give a .yaml file or one of {', '.join(recipe_names())}")
+
+
+def read_table(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return a recipe file's table, merged onto its base's.
+
+    Raises:
+        RecipeError: if a file is not a table of YAML, or is its own base.
+    """
+    yaml = _yaml()
+    try:
+        table = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML ({' '.join(str(error).split())[:200]}): repair that line") from None
+    if not isinstance(table, dict):
+        raise RecipeError(f"{path} is not a recipe: expected a table of keys and values")
+    if path in seen:
+        raise RecipeError(f"{path} is its own base: remove the circle {' -> '.join(p.stem for p in (*seen, path))}")
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    beside = path.parent / f"{base}.yaml"
+    return merge(read_table(beside if beside.is_file() else find_recipe(base), (*seen, path)), table)
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the entries of `change`, table by table."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def setting_table(setting: str) -> dict[str, Any]:
+    """Return `a.b=1` as {"a": {"b": 1}}.
+
+    Raises:
+        RecipeError: if it is not of that form.
+    """
+    key, found, text = setting.partition("=")
+    if not found or not all(key.split(".")):
+        raise RecipeError(f"{setting!r} is no setting: write key=value, as in data.train=FOLDER")
+    try:
+        value: Any = _yaml().safe_load(text)
+    except _yaml().YAMLError:
+        value = text
+    if isinstance(value, str) and _is_number(value):
+        value = float(value)  # YAML 1.1 wants a dot in 1e-4
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def from_table(kind: type, table: Mapping[str, Any], at: str = "") -> Any:
+    """Build one of the dataclasses above of a table.
+
+    Raises:
+        RecipeError: if a key is unknown or a value of another type.
+    """
+    hints = get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        place = f"{at}{key}"
+        if key not in hints:
+            raise RecipeError(_unknown(place, key, list(hints)))
+        values[key] = _value(hints[key], value, place)
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, place: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_table(hint, _expect(value or {}, Mapping, place, "a table"), f"{place}.")
+    if hint == Entries:
+        entries = _expect(value or {}, Mapping, place, "a table")
+        return {
+            name: dict(_expect(entry, Mapping, f"{place}.{name}", "a table"))
+            for name, entry in entries.items()
+            if entry is not None
+        }
+    if hint is bool:
+        return _expect(value, bool, place, "true or false")
+    if hint is int:
+        return int(_expect(value, int | float, place, "a whole number"))
+    if hint is float:
+        return float(_number(value, place))
+    if hint is str:
+        return "" if value is None else str(_expect(value, str | int | float, place, "text"))
+    if isinstance(value, list) and hint != Any:
+        return tuple(_number(part, place) for part in value)
+    return value
+
+
+def _number(value: Any, place: str) -> float:
+    return float(value) if isinstance(value, str) and _is_number(value) else _expect(value, int | float, place, "a number")
+
+
+def _expect(value: Any, kind: Any, place: str, what: str) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise RecipeError(f"{place} must be {what}; got {value!r}")
+    return value
+
+
+def _unknown(place: str, key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"it is one of {', '.join(known)}"
+    return f"{place} is no key of a recipe: {hint}"
+
+
+def check(recipe: Recipe) -> Recipe:
+    """Return the recipe if its values make sense.
+
+    Raises:
+        RecipeError: if one does not.
+    """
+    for name in ("steps", "batch", "accumulate", "seconds"):
+        if getattr(recipe, name) <= 0:
+            raise RecipeError(f"{name} must be above 0; got {getattr(recipe, name)}")
+    if recipe.precision not in ("fp32", "bf16"):
+        raise RecipeError(f"precision must be fp32 or bf16; got {recipe.precision!r}")
+    if recipe.saving.every < 1 or recipe.saving.log < 1 or recipe.saving.keep < 1:
+        raise RecipeError("saving.every, saving.log and saving.keep must be at least 1")
+    return recipe
+
+
+def to_table(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as plain tables, as they are written beside a run."""
+    return _plain(dataclasses.asdict(recipe))
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """Return a recipe as YAML, which `read_recipe` takes."""
+    return _yaml().safe_dump(to_table(recipe), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingDependencyError("PyYAML is not installed, and recipes are YAML: pip install 'toneme[train]'") from error
+    return yaml

@@ -1,0 +1,156 @@
+"""The state of a run on disk: exact ones, the newest few of them, and a compact one."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..codecs.files import atomic_path
+from .codebooks import moving_codebooks
+from .compact import pack_average, pack_optimizer, pack_weights, unpack_all, unpack_average
+from .errors import TrainingError
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+VERSION = 1
+COMPACT = "compact.pt"
+
+
+def gather(trainer: "Trainer") -> dict[str, Any]:
+    """Return all that a resumed run needs to take the steps that the whole run would have taken.
+
+    What is drawn at a step depends on the seed and the step alone, so no generator's state is here.
+    """
+    state: dict[str, Any] = {
+        "version": VERSION,
+        "step": trainer.step,
+        "started": trainer.started,
+        "codec": trainer.model.codec.config_dict(),
+        "model": trainer.model.state_dict(),
+        "average": trainer.average.weights,
+        "statistics": {
+            name: {"counts": book.counts, "sums": book.sums} for name, book in moving_codebooks(trainer.model).items()
+        },
+        "optimizer": trainer.optimizer.state_dict(),
+        "usage": trainer.usage.state(),
+    }
+    if trainer.balancer is not None:
+        state["balancer"] = trainer.balancer.state_dict()
+    if trainer.critics is not None and trainer.critics_optimizer is not None:
+        state["critics"] = trainer.critics.state_dict()
+        state["critics_optimizer"] = trainer.critics_optimizer.state_dict()
+    return state
+
+
+def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
+    """Put a run where `gather` was.
+
+    Raises:
+        TrainingError: if the state is of another recipe.
+    """
+    _check(trainer, state)
+    trainer.step, trainer.started = state["step"], state["started"]
+    trainer.model.load_state_dict(state["model"])
+    for name, value in state["average"].items():
+        trainer.average.weights[name].copy_(value)
+    for name, book in moving_codebooks(trainer.model).items():
+        book.counts.copy_(state["statistics"][name]["counts"])
+        book.sums.copy_(state["statistics"][name]["sums"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.usage.load(state["usage"])
+    if trainer.balancer is not None and "balancer" in state:
+        trainer.balancer.load_state_dict(state["balancer"])
+    if trainer.critics is not None and trainer.critics_optimizer is not None and "critics" in state:
+        trainer.critics.load_state_dict(state["critics"])
+        trainer.critics_optimizer.load_state_dict(state["critics_optimizer"])
+    trainer.batches.seek(trainer.step * trainer.recipe.accumulate)
+
+
+def _check(trainer: "Trainer", state: dict[str, Any]) -> None:
+    if state.get("version") != VERSION:
+        raise TrainingError(f"the state is of version {state.get('version')}, and this version reads {VERSION}: start anew")
+    ours = trainer.model.codec.config_dict()
+    if state["codec"]["family"] != ours["family"] or state["codec"]["config"] != ours["config"]:
+        raise TrainingError("the state is of a codec with another configuration: resume with the recipe.yaml beside it")
+
+
+def shrink(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state in its compact form; codebooks stay as they are, and sums follow from them and the counts."""
+    books = {f"{name}.codebooks".lstrip(".") for name in state["statistics"]}
+    model = pack_weights(state["model"], exact=books)
+    small = {
+        **state,
+        "compact": True,
+        "model": model,
+        "average": pack_average(state["average"], model),
+        "statistics": {name: {"counts": entry["counts"]} for name, entry in state["statistics"].items()},
+        "optimizer": pack_optimizer(state["optimizer"]),
+    }
+    if "critics" in state:
+        small["critics"] = pack_weights(state["critics"], exact=set())
+        small["critics_optimizer"] = pack_optimizer(state["critics_optimizer"])
+    return small
+
+
+def expand(small: dict[str, Any]) -> dict[str, Any]:
+    """Return the state that a compact one stands for."""
+    model = unpack_all(small["model"])
+    state = {**small, "model": model, "average": unpack_average(small["average"], model)}
+    state["statistics"] = {
+        name: {"counts": entry["counts"], "sums": _sums(model, name, entry["counts"])}
+        for name, entry in small["statistics"].items()
+    }
+    for key in ("optimizer", "critics", "critics_optimizer"):
+        if key in small:
+            state[key] = unpack_all(small[key])
+    return state
+
+
+def _sums(model: dict[str, Tensor], name: str, counts: Tensor) -> Tensor:
+    return model[f"{name}.codebooks".lstrip(".")] * counts[..., None]
+
+
+def save_state(trainer: "Trainer", folder: Path) -> None:
+    """Write the exact state, remove all but the newest, and write the compact one where the recipe wants it."""
+    state = gather(trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(state, folder / f"step-{trainer.step:09d}.pt")
+    for old in exact_states(folder)[: -trainer.recipe.saving.keep]:
+        old.unlink()
+    if trainer.recipe.saving.compact:
+        _write(shrink(state), folder / COMPACT)
+
+
+def load_state(trainer: "Trainer", folder: Path) -> Path:
+    """Resume from the newest exact state that can be read, else from the compact one; return which it was.
+
+    Raises:
+        TrainingError: if there is none.
+    """
+    for path in [*reversed(exact_states(folder)), folder / COMPACT]:
+        if path.is_file() and (state := _read(path)) is not None:
+            restore(trainer, expand(state) if state.get("compact") else state)
+            return path
+    raise TrainingError(f"{folder} holds no state that can be read: leave out --resume to start anew")
+
+
+def exact_states(folder: Path) -> list[Path]:
+    """Return the exact states of a run, oldest first."""
+    return sorted(path for path in folder.glob("step-*.pt") if re.fullmatch(r"step-\d+\.pt", path.name))
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    with atomic_path(path) as partial:
+        torch.save(state, partial)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        warnings.warn(f"{path} cannot be read and is passed over: {str(error).splitlines()[0][:200]}", stacklevel=2)
+        return None

@@ -1,0 +1,195 @@
+"""Distillation: teachers' features for a batch, and how far what the codes say is from them."""
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..codecs.base import Codec
+from ..codecs.errors import CheckpointError
+from ..codecs.teachers import load_teacher
+from .data.features import FeatureCache
+from .data.items import Items
+from .data.loader import Batch
+from .errors import RecipeError
+from .losses import build_loss
+from .losses.distillation import spread_tokens
+
+OWN = "own"  # the frozen model that is a part of the codec itself
+TEXT = "text:"  # a language model that reads what is said
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One entry of a recipe's table `distil`.
+
+    Attributes:
+        teacher: a speech model as `load_teacher` takes it, "own" for the one inside the codec, "text:NAME" for a language model.
+        layer: hidden state that is the feature, none for the mean of all.
+        subject: "first" codebook, or "all".
+        loss: its name, and `settings`.
+        weight: of the loss.
+        cache: keep a speech model's features in `data.cache`.
+    """
+
+    teacher: str
+    layer: int | None = None
+    subject: str = "first"
+    loss: str = "d_axis"
+    settings: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    cache: bool = False
+
+    @classmethod
+    def read(cls, name: str, entry: dict[str, Any]) -> "Lesson":
+        """Build one of a recipe's entry.
+
+        Raises:
+            RecipeError: if a key is unknown or missing.
+        """
+        try:
+            lesson = cls(**entry)
+        except TypeError as error:
+            raise RecipeError(f"distil.{name} cannot be used: {str(error).split('__init__() ')[-1]}") from None
+        if lesson.subject not in ("first", "all"):
+            raise RecipeError(f"distil.{name}.subject must be first or all; got {lesson.subject!r}")
+        return lesson
+
+
+class SpeechLesson:
+    """Features of a speech model for the audio of a batch.
+
+    Args:
+        lesson: of the recipe.
+        model: frozen, audio [batch, samples] and its rate to features [batch, frames, dim].
+        items: whose audio it hears.
+        cache: folder for features, none to compute them every time.
+    """
+
+    def __init__(self, lesson: Lesson, model: Any, items: Items, cache: Path | None) -> None:
+        self.model, self.items, self.dimension, self.frame_rate = model, items, model.dimension, model.frame_rate
+        key = f"{lesson.teacher}|{lesson.layer}"
+        self.cache = None if cache is None else FeatureCache(cache, key, items, self.compute, self.frame_rate)
+
+    def compute(self, waveform: Tensor) -> Tensor:
+        """Return the features of audio [batch, samples] at the items' rate."""
+        device = next(self.model.parameters()).device
+        return self.model(waveform.to(device), self.items.sample_rate).float()
+
+    def features(self, batch: Batch, waveform: Tensor) -> Tensor:
+        """Return features [batch, frames, dim], of the recordings where they are cached, else of what the codec hears."""
+        if self.cache is None:
+            return self.compute(waveform.mean(1))
+        frames = round(self.items.seconds * self.frame_rate)
+        crops = [self.cache.crop(r, s, self.items.seconds) for r, s in zip(batch.recordings, batch.starts, strict=True)]
+        return torch.stack([F.pad(crop, (0, 0, 0, frames - len(crop))) for crop in crops]).to(waveform.device)
+
+
+class TextLesson:
+    """Features of a language model for what is said, each token spread evenly over its share of the recording.
+
+    The manifest's column `text` says what is said. DM-Codec's published code lays token i onto frame i, whenever it is
+    spoken; without an aligner even spans are the nearest to right that there is.
+    """
+
+    frame_rate = 50.0  # Hz, of what is taught
+
+    def __init__(self, lesson: Lesson, items: Items) -> None:
+        name = lesson.teacher.removeprefix(TEXT)
+        package: Any = importlib.import_module("transformers")
+        try:
+            self.tokenizer = package.AutoTokenizer.from_pretrained(name)
+            self.model = package.AutoModel.from_pretrained(name).eval().requires_grad_(False)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise CheckpointError(
+                f"the text teacher {name} cannot be had ({reason}): fetch it once, or pass a folder"
+            ) from None
+        if not any(part.text for part in items.recordings):
+            raise RecipeError("a text teacher needs to know what is said: give data.train a manifest with a column text")
+        self.items, self.layer, self.dimension = items, lesson.layer, self.model.config.hidden_size
+        self.known: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def features(self, batch: Batch, waveform: Tensor) -> Tensor:
+        """Return features [batch, frames, dim]; zeros where nothing is known to be said."""
+        crops = [self._crop(r, s) for r, s in zip(batch.recordings, batch.starts, strict=True)]
+        return torch.stack(crops).to(waveform.device)
+
+    def _crop(self, recording: int, start: float) -> Tensor:
+        tokens, seconds = self._tokens(recording), self.items.length(recording)
+        share = seconds / max(1, len(tokens))
+        spans = [(n * share - start, (n + 1) * share - start) for n in range(len(tokens))]
+        heard = [n for n, (begin, end) in enumerate(spans) if end > 0 and begin < self.items.seconds]
+        frames = round(self.items.seconds * self.frame_rate)
+        return spread_tokens(tokens[heard], [(max(0.0, spans[n][0]), spans[n][1]) for n in heard], frames, self.frame_rate)
+
+    def _tokens(self, recording: int) -> Tensor:
+        """Features [tokens, dim] of what is said in a recording."""
+        if recording not in self.known:
+            text = self.items.recordings[recording].text
+            inputs = self.tokenizer(text, return_tensors="pt", truncation=True)
+            states = self.model(**inputs, output_hidden_states=True).hidden_states
+            features = (torch.stack(states).mean(0) if self.layer is None else states[self.layer])[0]
+            self.known[recording] = features[1:-1] if text else features[:0]  # without the marks of begin and end
+        return self.known[recording]
+
+
+class Teaching(nn.Module):
+    """All lessons of a recipe.
+
+    Args:
+        table: of the recipe, name -> settings of a `Lesson`.
+        codec: that is taught, which may hold its teacher.
+        items: whose audio the teachers hear.
+        cache: folder for features.
+        device: of the teachers.
+    """
+
+    def __init__(self, table: dict[str, dict[str, Any]], codec: Codec, items: Items, cache: str, device: str) -> None:
+        super().__init__()
+        self.lessons = {name: Lesson.read(name, entry) for name, entry in table.items()}
+        self.teachers = {name: _teacher(lesson, codec, items, cache, device) for name, lesson in self.lessons.items()}
+        self.losses = nn.ModuleDict({name: build_loss(lesson.loss, **lesson.settings) for name, lesson in self.lessons.items()})
+
+    @property
+    def widths(self) -> dict[str, tuple[int, str]]:
+        """Features per frame and subject of each lesson."""
+        return {name: (self.teachers[name].dimension, lesson.subject) for name, lesson in self.lessons.items()}
+
+    def forward(self, taught: dict[str, Tensor], batch: Batch, waveform: Tensor) -> dict[str, Tensor]:
+        """Return the weighed loss of each lesson, given what the codes say in each teacher's space."""
+        losses = {}
+        for name, lesson in self.lessons.items():
+            features = self.teachers[name].features(batch, waveform)
+            if "kernel" not in lesson.settings:  # a loss that pools by itself wants the teacher's own rate
+                features = fit_frames(features, taught[name].shape[1])
+            losses[f"distil_{name}"] = lesson.weight * self.losses[name](taught[name], features)
+        return losses
+
+
+def fit_frames(features: Tensor, frames: int) -> Tensor:
+    """Return features [batch, frames of the teacher, dim] at another rate: means where there are fewer, else in between."""
+    if abs(features.shape[1] - frames) <= 1:
+        return features[:, :frames]
+    moved = features.transpose(1, 2)
+    if features.shape[1] > frames:
+        return F.adaptive_avg_pool1d(moved, frames).transpose(1, 2)
+    return F.interpolate(moved, frames, mode="linear").transpose(1, 2)
+
+
+def _teacher(lesson: Lesson, codec: Codec, items: Items, cache: str, device: str) -> SpeechLesson | TextLesson:
+    if lesson.teacher.startswith(TEXT):
+        return TextLesson(lesson, items)
+    if lesson.cache and not cache:
+        raise RecipeError("a teacher's features are to be cached, and data.cache names no folder: set it")
+    folder = Path(cache) / "features" if lesson.cache else None
+    if lesson.teacher == OWN:
+        if not hasattr(codec, "teacher"):
+            raise RecipeError(f"a codec of family {codec.family} holds no teacher of its own: name one")
+        return SpeechLesson(lesson, codec.teacher, items, folder)
+    return SpeechLesson(lesson, load_teacher(lesson.teacher, lesson.layer, device), items, folder)

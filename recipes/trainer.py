@@ -1,0 +1,336 @@
+"""The trainer: one step, and the loop around it.
+
+A step passes a batch through the codec, takes the gradient of all losses on the waveform at the waveform (weighed, or balanced),
+sends it back through the codec together with what the quantizer and the teachers say, and moves the weights.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..quantizers.base import Quantized
+from ..quantizers.multiscale import MultiScaleQuantized
+from . import machines
+from .average import Average
+from .codebooks import Usage, draw_depths, moving_codebooks, rows_wanted, set_options, start_codebooks
+from .critics import Critics
+from .data.items import make_items
+from .data.loader import Batch, Batches
+from .errors import TrainingError
+from .journal import Journal
+from .losses import Balancer
+from .models import Trainee, build_codec, initial_codec, norm_weights, save_codec
+from .recipe import Recipe, to_yaml
+from .reconstruction import Reconstruction
+from .schedule import learning_rate
+from .state import load_state, save_state
+from .teaching import Teaching
+
+EXAMPLES = 4  # items that TensorBoard gets
+
+
+class Trainer:
+    """A run of a recipe.
+
+    Args:
+        recipe: what to do.
+        folder: of the run.
+        name: of the codec where the recipe has none.
+        device: "cpu", "cuda" or "cuda:N"; under torchrun every process has a GPU of its own.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, name: str = "codec", device: str = "cpu") -> None:
+        self.recipe, self.folder = recipe, folder
+        self.rank, self.world = machines.join(device)
+        self.device = torch.device(machines.local_device(device))
+        torch.manual_seed(recipe.seed)
+        codec = initial_codec(recipe.init, recipe.codec.name) if recipe.init else build_codec(recipe.codec, name)
+        codec.train()
+        spec = codec.spec
+        self.items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, self.say)
+        self.teaching = Teaching(recipe.distil, codec, self.items, recipe.data.cache, str(self.device))
+        self.model = self._model(codec)
+        self.reconstruction = Reconstruction(recipe.losses, spec.sample_rate).to(self.device)
+        self.critics = self._critics()
+        self.balancer = self._balancer()
+        self.optimizer = self._optimizer(self.model, recipe.optimizer.weight_decay)
+        self.critics_optimizer = None if self.critics is None else self._optimizer(self.critics, recipe.optimizer.weight_decay)
+        self.average = Average(self.model, recipe.ema)
+        self.usage = Usage(spec.codebook_sizes, recipe.watch.window)
+        workers, timeout = recipe.data.workers, recipe.data.timeout
+        self.batches = Batches(self.items, recipe.batch, 0, self.rank, self.world, workers, timeout, self.say)
+        self.step, self.started, self.stopping = 0, bool(recipe.init), False
+        self.journal: Journal | None = None
+
+    # -- building ---------------------------------------------------------------------------------------------------
+
+    def _model(self, codec: Any) -> Trainee:
+        model = Trainee(codec, self.teaching.widths)
+        if self.recipe.codec.weight_norm:
+            norm_weights(codec)
+        set_options(model.quantizer, self.recipe.quantizer.options)
+        if self.recipe.init:
+            _settle(model)
+        if self.recipe.compile:
+            for part in ("encoder", "decoder", "backbone"):
+                if isinstance(inner := getattr(codec, part, None), nn.Module):
+                    inner.compile()
+        return model.to(self.device)
+
+    def _critics(self) -> Critics | None:
+        if not self.recipe.adversarial.discriminators:
+            return None
+        spec = self.model.codec.spec
+        return Critics(self.recipe.adversarial, spec.sample_rate, spec.channels).to(self.device)
+
+    def _balancer(self) -> Balancer | None:
+        if self.recipe.balancer is None:
+            return None
+        return Balancer(self._weights(), **self.recipe.balancer)
+
+    def _weights(self) -> dict[str, float]:
+        return {**self.reconstruction.weights, **({} if self.critics is None else self.critics.shares)}
+
+    def _optimizer(self, module: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
+        learned = [p for p in module.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.recipe.optimizer.learning_rate, betas=self.recipe.optimizer.betas)
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def take_step(self) -> dict[str, float]:
+        """Take one step and return what it measured.
+
+        Raises:
+            TrainingError: if a loss or a gradient is not finite, or a codebook has collapsed.
+        """
+        torch.manual_seed((self.recipe.seed << 32) + self.step)  # a step draws the same whether it is resumed or not
+        if self._quantizes and not self.started:
+            self._start_codebooks()
+        adversarial = self.critics is not None and self.step >= self.recipe.adversarial.from_step
+        learns = adversarial and self.critics is not None and self.critics.draw()
+        sums: dict[str, float] = {}
+        for _ in range(self.recipe.accumulate):
+            for name, value in self._accumulate(self.batches.next(), adversarial, learns).items():
+                sums[name] = sums.get(name, 0.0) + value / self.recipe.accumulate
+        sums["gradient"] = self._move(self.optimizer, self.model, self.recipe.optimizer.learning_rate)
+        if learns and self.critics is not None and self.critics_optimizer is not None:
+            rate = self.recipe.adversarial.learning_rate or self.recipe.optimizer.learning_rate
+            sums["critics_gradient"] = self._move(self.critics_optimizer, self.critics, rate)
+        self.average.follow(self.step)
+        self.step += 1
+        return sums
+
+    @property
+    def _quantizes(self) -> bool:
+        return self.step >= self.recipe.quantizer.from_step
+
+    def _accumulate(self, batch: Batch, adversarial: bool, learns: bool) -> dict[str, float]:
+        """Add the gradients of one batch, and return its losses."""
+        target = batch.waveform.to(self.device, non_blocking=True)
+        passed = self._pass(target)
+        output = passed.waveform.detach().requires_grad_()  # where the losses on the waveform meet
+        terms = self.reconstruction(output, target)
+        judged = None
+        if adversarial and self.critics is not None:
+            judged = self.critics.judge(target, output)
+            terms.update(self.critics.fooling(*judged))
+        inner = self._inner_losses(passed, batch, target)
+        self._check_finite({**terms, **inner})
+        self._backward(terms, inner, output, passed.waveform)
+        figures = {name: value.item() for name, value in {**terms, **inner}.items()}
+        if learns and judged is not None and self.critics is not None:
+            figures["critics"] = self.critics.learn(*judged, share=1 / self.recipe.accumulate)
+        return figures
+
+    def _pass(self, target: Tensor) -> Any:
+        settings, batch = self.recipe.quantizer, len(target)
+        depths = plain = None
+        if self._quantizes:
+            depths = draw_depths(len(self.usage.sizes), batch, settings.full_depth, self.rank, self.world)
+            drawn = torch.rand(batch * self.world)[self.rank * batch : (self.rank + 1) * batch]
+            plain = None if settings.share >= 1 else (drawn >= settings.share).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            return self.model(target, depths, self._quantizes, plain)
+
+    def _inner_losses(self, passed: Any, batch: Batch, target: Tensor) -> dict[str, Tensor]:
+        """Losses of the quantizer and the teachers, weighed."""
+        quantized: Quantized | MultiScaleQuantized | None = passed.quantized
+        if quantized is None:
+            return {}
+        self.usage.see(quantized.codes, self.step)
+        settings = self.recipe.quantizer
+        losses = {
+            name: weight * getattr(quantized, name)
+            for name in ("commitment", "codebook", "entropy")
+            if (weight := getattr(settings, name)) and getattr(quantized, name).requires_grad
+        }
+        return losses | self.teaching(passed.taught, batch, target)
+
+    def _backward(self, terms: dict[str, Tensor], inner: dict[str, Tensor], output: Tensor, waveform: Tensor) -> None:
+        share = 1 / self.recipe.accumulate
+        roots: list[Tensor] = [loss for loss in inner.values() if loss.requires_grad]
+        grads: list[Tensor] = [torch.full_like(loss, share) for loss in roots]
+        if terms:
+            if self.balancer is not None:
+                self.balancer.backward(terms, output)
+                gradient = output.grad
+            else:
+                weights = self._weights()
+                total = torch.stack([weights[name] * loss for name, loss in terms.items()]).sum()
+                (gradient,) = torch.autograd.grad(total, output, retain_graph=True)
+            assert gradient is not None
+            roots, grads = [*roots, waveform], [*grads, share * gradient]
+        torch.autograd.backward(roots, grads)
+
+    def _move(self, optimizer: torch.optim.Optimizer, module: nn.Module, rate: float) -> float:
+        """Average gradients over machines, clip, step, and return the gradient's norm before it was clipped."""
+        machines.average_gradients(module.parameters(), self.world)
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), self.recipe.optimizer.clip or float("inf"))
+        if not torch.isfinite(norm):
+            raise TrainingError(self._explain(f"the gradient of the {type(module).__name__.lower()} is {norm.item()}"))
+        factor = learning_rate(self.recipe.optimizer, self.step, self.recipe.steps) / self.recipe.optimizer.learning_rate
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm.item()
+
+    def _check_finite(self, losses: dict[str, Tensor]) -> None:
+        wild = [name for name, loss in losses.items() if not torch.isfinite(loss).all()]
+        if wild:
+            raise TrainingError(self._explain(f"{', '.join(wild)} became {losses[wild[0]].item()}"))
+
+    def _explain(self, what: str) -> str:
+        half = " or train with precision=fp32" if self.recipe.precision == "bf16" else ""
+        return (
+            f"{what} at step {self.step}, and nothing was learned from it: lower optimizer.learning_rate or optimizer.clip{half}, "
+            "and go on from the last state with --resume"
+        )
+
+    def _start_codebooks(self) -> None:
+        """Set the codebooks by k-means on latents of as many batches as it takes."""
+        self.started = True
+        wanted = rows_wanted(self.model.quantizer)
+        if not (wanted and self.recipe.quantizer.kmeans):
+            return
+        rows: list[Tensor] = []
+        position = self.batches.position
+        while sum(map(len, rows)) < wanted:
+            latents = self.model.encode(self.batches.next().waveform.to(self.device)).detach()
+            rows.append(latents.float().transpose(1, 2).flatten(0, 1))
+        self.batches.seek(position)
+        start_codebooks(self.model.quantizer, torch.cat(rows).T[None])
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self, resume: bool = False) -> int:
+        """Train to the recipe's last step, or until SIGTERM; return the step reached.
+
+        Raises:
+            TrainingError: if the run cannot go on.
+            DataError: if there is no audio to go on with.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(self.folder, self.recipe.steps, 0, quiet=self.rank > 0)
+        if resume:
+            self.say(f"resumed from {load_state(self, self.folder / 'states')} at step {self.step}")
+        elif self.rank == 0:
+            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+        try:
+            with self._signals():
+                self._loop()
+        finally:
+            self.batches.close()
+            self.journal.close()
+            machines.leave()
+        return self.step
+
+    def _loop(self) -> None:
+        saving, journal, saved = self.recipe.saving, self.journal, self.step
+        assert journal is not None
+        while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
+            journal.add(self.take_step())
+            journal.tick(self.step)
+            if self.step % saving.log == 0:
+                self._log()
+            if saving.audio and self.step % saving.audio == 0:
+                self._show()
+            if self.step % saving.every == 0:
+                self.save()
+                saved = self.step
+        if saved < self.step:
+            self.save()
+        if self.step < self.recipe.steps:
+            self.say(f"stopped at step {self.step}, and saved: go on with --resume")
+
+    def _log(self) -> None:
+        assert self.journal is not None
+        watch, step = self.recipe.watch, self.step - 1
+        figures = machines.mean_of(self.journal.means(), self.world, self.device)
+        shares = self.usage.shares(step)
+        self.journal.write(self.step, figures, shares)
+        if step >= max(watch.from_step, self.recipe.quantizer.from_step + watch.window):
+            self.usage.check(step, watch.least_usage)
+
+    @torch.no_grad()
+    def _show(self) -> None:
+        """Examples through the codec as it would be saved; the same items every time."""
+        if self.journal is None or self.rank:
+            return
+        waveforms = [item.waveform for n in range(EXAMPLES) if (item := self.items[n]).waveform is not None]
+        if waveforms:
+            codec = self.codec().to(self.device)
+            target = torch.stack(waveforms).to(self.device)
+            self.journal.show(self.step, codec.spec.sample_rate, target, codec(target))
+
+    def codec(self) -> Any:
+        """Return the codec with averaged weights, as it is saved."""
+        return save_codec(self.model, self.average.state_dict())
+
+    def save(self) -> None:
+        """Write the states and the codec."""
+        if self.rank == 0:
+            save_state(self, self.folder / "states")
+            self.codec().save(self.folder / "codec")
+
+    def say(self, line: str) -> None:
+        """Print a line, on the first machine."""
+        if self.rank == 0:
+            if getattr(self, "journal", None) is not None:
+                self.journal.say(line)  # type: ignore[union-attr]
+            else:
+                print(line, flush=True)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let SIGTERM, and the first Ctrl-C, end the run after the step that they interrupt."""
+
+        def stop(number: int, frame: Any) -> None:
+            self.stopping = True
+            signal.signal(number, before[number])
+
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _settle(model: Trainee) -> None:
+    """Give codebooks that come without statistics those of a batch that uses all codes alike."""
+    with torch.no_grad():
+        for book in moving_codebooks(model).values():
+            book.counts.fill_(1)
+            book.sums.copy_(book.codebooks)

@@ -1,0 +1,64 @@
+"""`codec train`: a recipe and a folder of audio to a codec."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toneme.cli import options
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Return the shipped recipes whose names begin so."""
+    from toneme.recipes.recipe import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A .yaml file, or the name of a shipped recipe.",
+        show_default=False,
+        autocompletion=complete_recipe,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the recipe, as data.train=FOLDER.", show_default=False),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run.", show_default="runs/RECIPE")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last state in the folder of the run.")]
+
+
+def train(
+    recipe: Recipe,
+    settings: Settings = None,
+    output: Output = None,
+    resume: Resume = False,
+    device: options.Device = "auto",
+) -> None:
+    """Train a codec from a recipe and a folder of audio; the codec is DIR/codec.
+
+    On several GPUs: torchrun --nproc-per-node N --no-python codec train ...
+    """
+    from toneme.codecs.registry import pick_device
+    from toneme.recipes.errors import RecipeError
+    from toneme.recipes.recipe import read_recipe
+
+    name = Path(recipe).stem
+    folder = output or Path("runs") / name
+    if folder.exists() and not folder.is_dir():
+        raise RecipeError(f"{folder} is a file, and a run is a folder: name another with -o")
+    if not resume and any((folder / "states").glob("*.pt")):
+        raise RecipeError(f"{folder} holds a run already: go on with --resume, or name another folder with -o")
+    read = read_recipe(recipe, settings or [])
+    from toneme.recipes.trainer import Trainer
+
+    trainer = Trainer(read, folder, name, pick_device(device))
+    step = trainer.run(resume)
+    if trainer.rank == 0:
+        print(f"{folder / 'codec'}: {trainer.model.codec.name} after {step} steps")
