@@ -6,7 +6,9 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from .errors import CodecNotFoundError
+from .licences import agree, licence_of
 
+ABOUT = ["config.json", "README.md"]  # what states the licence
 FILES = ["config.json", "model.safetensors"]
 
 
@@ -18,19 +20,25 @@ def fetch(name: str) -> Path:
 
     Raises:
         CodecNotFoundError: if the name is malformed, or the repository or revision cannot be had.
+        CheckpointError: if the licence of the weights forbids commercial use and was not accepted.
     """
     repository, revision = parse(name)
-    try:
-        folder = huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=FILES)
-    except Exception as error:  # the hub's client lets its HTTP library's errors through, and those changed with its versions
-        raise CodecNotFoundError(_explain(error, repository, revision)) from error
-    missing = [file for file in FILES if not (Path(folder) / file).is_file()]
+    agree(repository, licence_of(_download(repository, revision, ABOUT)))
+    folder = _download(repository, revision, FILES)
+    missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
         raise CodecNotFoundError(
             f"{repository} holds no {' and no '.join(missing)}: it is not a saved codec; "
             "convert its checkpoint with `codec convert` and pass the folder"
         )
-    return Path(folder)
+    return folder
+
+
+def _download(repository: str, revision: str | None, files: list[str]) -> Path:
+    try:
+        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=files))
+    except Exception as error:  # the hub's client lets its HTTP library's errors through, and those changed with its versions
+        raise CodecNotFoundError(_explain(error, repository, revision)) from error
 
 
 def parse(name: str) -> tuple[str, str | None]:

@@ -1,11 +1,13 @@
 """Hub names: what is asked of huggingface_hub, and one clear sentence for every way in which it fails."""
 
+import io
+
 import huggingface_hub
 import pytest
 from huggingface_hub import errors as hub_errors
 
 from toneme.codecs import hub
-from toneme.codecs.errors import CodecNotFoundError
+from toneme.codecs.errors import CheckpointError, CodecNotFoundError
 
 
 def make(kind, text="detail\nmore"):
@@ -40,10 +42,24 @@ def saved(folder, files=("config.json", "model.safetensors")):
     return folder
 
 
-def test_only_config_and_weights_are_fetched(answer, tmp_path):
+def test_what_states_the_licence_is_fetched_before_the_weights(answer, tmp_path):
     calls = answer(saved(tmp_path))
     assert hub.fetch("hf://org/name") == tmp_path
-    assert calls == [(("org/name",), {"revision": None, "allow_patterns": ["config.json", "model.safetensors"]})]
+    fetched = [["config.json", "README.md"], ["config.json", "model.safetensors"]]
+    assert calls == [(("org/name",), {"revision": None, "allow_patterns": files}) for files in fetched]
+
+
+def test_weights_are_not_fetched_under_a_licence_that_is_refused(answer, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TONEME_ACCEPT_LICENCE", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal
+    (saved(tmp_path) / "config.json").write_text('{"config": {"licence": "CC-BY-NC-4.0"}}')
+    calls = answer(tmp_path)
+    with pytest.raises(CheckpointError, match="org/name have the licence CC-BY-NC-4.0.*set TONEME_ACCEPT_LICENCE="):
+        hub.fetch("hf://org/name")
+    assert [call[1]["allow_patterns"] for call in calls] == [["config.json", "README.md"]]
+    monkeypatch.setenv("TONEME_ACCEPT_LICENCE", "CC-BY-NC-4.0")
+    assert hub.fetch("hf://org/name") == tmp_path
 
 
 def test_revision_is_passed_on(answer, tmp_path):
