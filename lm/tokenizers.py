@@ -34,9 +34,9 @@ def apply(vocab: "Vocab", tokenizer: Any, model: Any = None) -> "Vocab":
 def _offset(bank: Any, known: dict[str, int]) -> int:
     first = known[bank.string(0)]
     for code in range(bank.size):
-        if known[bank.string(code)] != first + code:
+        if (found := known[bank.string(code)]) != first + code:
             raise ShapeError(
-                f"the tokenizer has {bank.string(code)} as id {known[bank.string(code)]}, and after {bank.string(0)} it should be "
-                f"{first + code}: use a tokenizer without these tokens, or with all of them in order"
+                f"the tokenizer has {bank.string(code)} as id {found}, and after {bank.string(0)} it should be {first + code}: "
+                "use a tokenizer without these tokens, or with all of them in order"
             )
     return first

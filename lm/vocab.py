@@ -103,7 +103,7 @@ class Vocab:
         return PRESETS[name]()
 
     def apply_to(self, tokenizer: Any, model: Any = None) -> "Vocab":
-        """Add the tokens to a Hugging Face tokenizer, resize a model's embeddings, and return the vocabulary with its ids there.
+        """Add the tokens to a Hugging Face tokenizer, resize a model's embeddings, and return the vocabulary with their ids.
 
         Tokens that the tokenizer has already keep their ids. Embeddings are never made fewer.
 

@@ -204,7 +204,7 @@ def test_speechgpt_is_as_published_and_writes_repeated_units_once():
 def test_wavtokenizer_is_as_published():
     vocab = Vocab.preset("wavtokenizer")
     assert vocab.text(torch.tensor([[[257, 740]]])) == "<|code_start|><|257|><|740|><|code_end|>"
-    words = "<|audio_start|>\nthe<|t_0.08|><|code_start|><|257|><|740|><|code_end|>\noverall<|t_0.36|><|code_start|><|127|><|code_end|>"
+    words = "<|audio_start|>\nthe<|t_0.08|><|code_start|><|257|><|740|><|code_end|>\noverall<|t_0.36|><|code_start|><|127|>"
     assert vocab.strings(vocab.parse(words)) == re_found(words)
 
 

@@ -1,0 +1,49 @@
+"""Text and audio in turns."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toneme.codecs.errors import ShapeError
+from toneme.lm.pattern import Pattern
+
+
+def test_as_it_is_drawn():
+    pattern = Pattern.interleaved((10, 10), text=2, frames=1)
+    codes, text = torch.tensor([[[0, 1, 2], [3, 4, 5]]]), torch.tensor([[7, 8, 9]])
+    assert pattern.apply(codes, text, 100).tolist() == [[7, 8, 100, 113, 9, 101, 114, 102, 115]]
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 12), st.integers(0, 12), st.integers(1, 3), st.integers(1, 2))
+def test_it_comes_back_and_only_what_is_written_is_allowed(text, frames, n_text, n_frames, width, batch):
+    sizes = (5, 7, 9)[:width]
+    pattern = Pattern.interleaved(sizes, text, frames)
+    codes = (torch.rand(batch, width, n_frames) * torch.tensor(sizes)[:, None]).long()
+    words = torch.randint(0, 50, (batch, n_text))
+    sequence = pattern.apply(codes, words, 50)
+    back = pattern.revert(sequence, 50)
+    assert torch.equal(back[0], codes)
+    assert torch.equal(back[1], words)
+    mask = pattern.loss_mask(n_text, n_frames, text=False)
+    assert torch.equal(mask.expand_as(sequence), sequence >= 50)
+    turns = -(-n_text // text)
+    if n_frames >= turns * frames:  # audio does not end before the text
+        assert all(int(sequence[0, i]) in pattern.allowed_ids(i, 50, n_text) for i in range(sequence.shape[1]))
+
+
+def test_refusals():
+    pattern = Pattern.interleaved((4, 4), 1, 1)
+    codes, text = torch.zeros(1, 2, 2).long(), torch.zeros(1, 2).long()
+    sequence = pattern.apply(codes, text, 10)
+    for call, message in [
+        (lambda: pattern.apply(codes[:, :1], text, 10), r"takes codes \[batch, 2, frames\]"),
+        (lambda: pattern.apply(codes + 4, text, 10), "within the codebooks' sizes"),
+        (lambda: pattern.apply(codes, text + 10, 10), "ids of text must be from 0 to 9"),
+        (lambda: pattern.revert(sequence[:, :-1], 10), "does not take turns"),
+        (lambda: pattern.revert(sequence[:, [0, 2, 1, 3, 4, 5]], 10), "out of step"),
+        (lambda: pattern.revert(sequence[:, [1, 2, 0, 3, 4, 5]], 10), "does not take turns"),
+        (lambda: Pattern.interleaved(2, 1, 1), "and sizes of the codebooks"),
+    ]:
+        with pytest.raises(ShapeError, match=message):
+            call()
