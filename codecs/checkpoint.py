@@ -55,9 +55,12 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
     problems = compare_keys({k: tuple(v.shape) for k, v in expected.items()}, {k: tuple(v.shape) for k, v in weights.items()})
     if problems:
         raise CheckpointError(f"{source} does not fit {type(module).__name__}: {problems}")
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(weights[name])
+    if any(tensor.is_meta for tensor in expected.values()):  # a module made without memory takes the tensors themselves
+        module.load_state_dict({name: weights[name].to(tensor.dtype) for name, tensor in expected.items()}, assign=True)
+    else:
+        with torch.no_grad():
+            for name, tensor in expected.items():
+                tensor.copy_(weights[name])
     for part in module.modules():
         part.__dict__.pop("weights_hash", None)
 
