@@ -7,16 +7,19 @@ All of this is in 64 bits, which costs little at so few dimensions and leaves th
 Stages: Kumar et al., "High-Fidelity Audio Compression with Improved RVQGAN" (DAC), 2023, section 3.2.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .chunked import Workspace, chunk_rows
+from .chunked import chunk_rows
 from .errors import ShapeError
 from .nearest import TIE, nearest_code
 from .rescan import error_factors, exact_products
 from .workers import share
+from .workspace import Books, Workspace
 
 PROJECT_BYTES = 1 << 19  # of rows in 64 bits at a time
 
@@ -115,27 +118,25 @@ def _encode_chunks(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor
     """Codes [N, Q] by 32-bit search, and which rows [N] a stage of it leaves in doubt."""
     (N, D), (Q, K, d) = x.shape, codebooks.shape
     codes, doubtful = torch.empty((Q, N), dtype=torch.int64), torch.empty(N, dtype=torch.bool)
-    exact_codes, bias = codebooks.double(), codebooks.new_zeros(K)
+    exact_codes, books = codebooks.double(), Books(folded.unit, folded.unit.new_zeros(Q, K))
     slope, _ = error_factors(folded.unit, folded.unit.new_zeros(Q, K))
 
-    def encode_rows(first: int, last: int, workers: int) -> None:
-        rows = chunk_rows(N, K, Q * d, workers)
+    def encode_rows(parts: Iterator[slice]) -> None:
         work = None
-        for start in range(first, last, rows):
-            part = slice(start, min(last, start + rows))
-            if work is None or work.rows != part.stop - start:
-                work = Workspace(part.stop - start, Q, K, d, x)
+        for part in parts:
+            if work is None or work.rows != part.stop - part.start:
+                work = Workspace(part.stop - part.start, Q, K, d, x)
             inside = _project(x[part], folded)
             for q in range(Q):
                 z = inside[:, q * d : (q + 1) * d].float()
                 torch.linalg.vector_norm(z, dim=1, out=work.norm[q])
-                work.search(z, folded.unit[q], bias, q, codes[q, part])
+                work.search(z, books, q, codes[q, part])
                 if q + 1 < Q:
                     inside.addmm_(exact_codes[q].index_select(0, codes[q, part]), folded.cross[q], alpha=-1)
             torch.logical_not((work.best - work.second > slope * work.norm).all(0), out=doubtful[part])
 
     with exact_products(x):
-        share(encode_rows, N, work=2 * N * Q * (K + D) * d)
+        share(encode_rows, N, partial(chunk_rows, N, K, Q * d), work=2 * N * Q * (K + D) * d)
     return codes.T.contiguous(), doubtful
 
 

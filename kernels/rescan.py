@@ -46,19 +46,43 @@ def rescan(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, doub
         half_norms: [Q, K], |c|^2 / 2 to within 32-bit rounding; zero for a cosine search.
     """
     rows = doubtful.nonzero()[:, 0]
-    if not len(rows):
-        return codes
-    slope, offset = error_factors(codebooks, half_norms)
-    with exact_products(x):
-        for part in rows.split(max(1, BATCH_BYTES // (4 * codebooks.shape[1]))):
-            residual = x[part]
-            for stage, codebook in enumerate(codebooks.unbind(0)):
-                scores = torch.addmm(half_norms[stage], residual, codebook.T, beta=-1)
-                floor = scores.amax(1) - residual.norm(dim=1) * slope[stage] - offset[stage]
-                code = rescore(residual, codebook, half_norms[stage], (scores < floor[:, None]).logical_not_())
-                codes[part, stage] = code
-                residual = residual - codebook[code]
+    if len(rows):
+        _recode_rows(x, codebooks, half_norms, codes, rows, rows.new_ones((len(rows), codebooks.shape[0]), dtype=torch.bool))
     return codes
+
+
+def recode(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, rows: Tensor, stages: Tensor) -> Tensor:
+    """As `rescan`, where row rows[i] is in doubt at stage stages[i] alone; where its code there changes, from there on."""
+    if len(rows):
+        rows, at = rows.unique(return_inverse=True)
+        unsure = rows.new_zeros((len(rows), codebooks.shape[0]), dtype=torch.bool)
+        unsure[at, stages] = True
+        _recode_rows(x, codebooks, half_norms, codes, rows, unsure)
+    return codes
+
+
+def _recode_rows(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, rows: Tensor, unsure: Tensor) -> None:
+    """Settle the codes of `rows` [n] wherever they are unsure [n, Q]."""
+    factors = error_factors(codebooks, half_norms)
+    size = max(1, BATCH_BYTES // (4 * codebooks.shape[1]))
+    with exact_products(x):
+        for part, open_stages in zip(rows.split(size), unsure.split(size), strict=True):
+            residual, settled = x[part], codes[part]
+            for stage, codebook in enumerate(codebooks.unbind(0)):
+                code, again = settled[:, stage], open_stages[:, stage].nonzero()[:, 0]
+                if len(again):
+                    right = _search_again(residual[again], codebook, half_norms[stage], *(f[stage] for f in factors))
+                    open_stages[again[right != code[again]], stage:] = True
+                    code[again] = right
+                residual = residual - codebook[code]
+            codes[part] = settled
+
+
+def _search_again(x: Tensor, codebook: Tensor, half_norms: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """Codes [n] of 64 bits: those within the error of the best 32-bit score are candidates."""
+    scores = torch.addmm(half_norms, x, codebook.T, beta=-1)
+    floor = scores.amax(1) - x.norm(dim=1) * slope - offset
+    return rescore(x, codebook, half_norms, (scores < floor[:, None]).logical_not_())
 
 
 def rescore(x: Tensor, codebook: Tensor, half_norms: Tensor, candidates: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Rows shared between threads: many short calls on small chunks do not gain from threads inside each call."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock
 
@@ -14,24 +14,34 @@ _pools: dict[tuple[int, int, int], ThreadPoolExecutor] = {}
 _lock = Lock()
 
 
-def share(work_on: Callable[[int, int, int], None], rows: int, work: int) -> None:
-    """Call `work_on(first, last, workers)` over row ranges that cover `rows`, in as many threads as PyTorch may use.
+def share(work_on: Callable[[Iterator[slice]], None], rows: int, size: Callable[[int], int], work: int) -> None:
+    """Cut `rows` into parts, and call `work_on(parts)` in as many threads as PyTorch may use; each takes the next free part.
 
     Args:
-        work_on: touches only its own rows.
-        rows: number of rows.
+        work_on: touches only the rows of its parts.
+        rows: number of rows, at least one.
+        size: rows of a part, of the number of threads.
         work: floating-point operations in all.
     """
     threads = torch.get_num_threads()
     workers = min(threads, MAX_WORKERS, rows) if work >= MIN_WORK and "OpenMP" in torch.__config__.parallel_info() else 1
-    if workers < 2:
-        work_on(0, rows, 1)
-        return
-    bounds = [rows * i // workers for i in range(workers + 1)]
+    starts, lock = iter(range(0, rows, step := size(workers))), Lock()
 
-    def run(i: int) -> None:
+    def parts() -> Iterator[slice]:
+        while True:
+            with lock:
+                start = next(starts, None)
+            if start is None:
+                return
+            yield slice(start, min(rows, start + step))
+
+    if workers < 2:
+        work_on(parts())
+        return
+
+    def run(_: int) -> None:
         with torch.inference_mode():
-            work_on(bounds[i], bounds[i + 1], workers)
+            work_on(parts())
 
     list(_pool(workers, threads).map(run, range(workers)))
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from toneme.kernels import rvq_encode_reference
-from toneme.kernels.chunked import MEMORY_SHARE, block_size, chunk_rows, encode
+from toneme.kernels.chunked import MEMORY_SHARE, chunk_rows, encode
 from toneme.kernels.nearest import half_norms
+from toneme.kernels.workspace import block_size
 
 
 @pytest.mark.parametrize("K", [1, 2, 15, 16, 17, 64, 100, 1023, 1025])

@@ -16,28 +16,33 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 101])
-def test_every_row_is_covered_once(two_threads, rows):
-    counts = torch.zeros(rows)
+@pytest.mark.parametrize(("rows", "size"), [(1, 1), (2, 1), (101, 7), (5, 9)])
+def test_every_row_is_covered_once(two_threads, rows, size):
+    counts, seen = torch.zeros(rows), []
 
-    def work_on(first, last, workers):
-        assert workers <= 2
-        counts[first:last] += 1
+    def work_on(parts):
+        for part in parts:
+            counts[part] += 1
 
-    share(work_on, rows, MIN_WORK)
+    def size_of(workers):
+        seen.append(workers)
+        return size
+
+    share(work_on, rows, size_of, MIN_WORK)
     assert torch.equal(counts, torch.ones(rows))
+    assert seen == [min(2, rows)]
     assert torch.get_num_threads() == 2
 
 
 def test_small_work_stays_in_the_calling_thread(two_threads):
     seen = []
-    share(lambda first, last, workers: seen.append((first, last, workers, threading.current_thread())), 50, MIN_WORK - 1)
-    assert seen == [(0, 50, 1, threading.current_thread())]
+    share(lambda parts: seen.append((list(parts), threading.current_thread())), 50, lambda workers: 30, MIN_WORK - 1)
+    assert seen == [([slice(0, 30), slice(30, 50)], threading.current_thread())]
 
 
 def test_an_error_in_a_worker_reaches_the_caller(two_threads):
-    def fail(first, last, workers):
+    def fail(parts):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        share(fail, 50, MIN_WORK)
+        share(fail, 50, lambda workers: 25, MIN_WORK)
