@@ -171,7 +171,7 @@ class ChunkedDecoder(StreamDecoder):
         pairs = list(zip(held, plan.ratios, strict=True))
         streams = tuple(codes if units is None else codes[..., : units * ratio] for codes, ratio in pairs)
         n_samples = self.codec.max_samples(tuple(codes.shape[-1] for codes in streams))
-        audio = self.codec._decode(streams, {}, n_samples)
+        audio = self._piece(streams, n_samples)
         stop = None if end is None else (end - self.first) * plan.unit
         audio = audio[..., (self.done - self.first) * plan.unit : stop]
         if end is not None:
@@ -180,6 +180,21 @@ class ChunkedDecoder(StreamDecoder):
             self.first, self.done = first, end
         return audio
 
+    def _piece(self, streams: tuple[Tensor, ...], n_samples: int) -> Tensor:
+        """Return the audio of the codes of a chunk and its context."""
+        return self.codec._decode(streams, {}, n_samples)
+
     def _silence(self) -> Tensor:
         codec = self.codec
         return torch.zeros(self.batch, codec.spec.channels, 0, device=codec.device, dtype=codec.dtype)
+
+
+class WindowDecoder(ChunkedDecoder):
+    """Sounds long audio in chunks with a codec that sees everything; `decode_piece(streams)` of the codec sounds one."""
+
+    def decode(self, streams: tuple[Tensor, ...]) -> Tensor:
+        """Return the audio of whole codes, that of their pieces joined."""
+        return torch.cat([self._push(streams, {}), self._flush()], dim=-1)
+
+    def _piece(self, streams: tuple[Tensor, ...], n_samples: int) -> Tensor:
+        return self.codec.decode_piece(streams)

@@ -1,4 +1,4 @@
-"""Licences of weights that come over the network: those that forbid commercial use are asked about once, before the download."""
+"""Licences of weights that come over the network: those that forbid commercial use are asked about once, before they do."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def _named_in_environment(licence: str) -> bool:
 
 def _ask(name: str, licence: str) -> bool:
     while True:
-        print(f"The weights of {name} have the licence {licence}: no commercial use. Fetch them? [y/n] ", end="", file=sys.stderr)
+        sys.stderr.write(f"The weights of {name} have the licence {licence}: no commercial use. Fetch them? [y/n] ")
         sys.stderr.flush()
         line = sys.stdin.readline()
         answer = line.strip().lower()

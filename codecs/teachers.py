@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 
 from .audio_resampling import resample
 from .errors import CheckpointError, MissingDependencyError, ShapeError
+from .layers.fbank import kaldi_fbank
 
 SAMPLE_RATE = 16000  # Hz, of all of them
 HOP = 320  # samples per frame, of all of them
@@ -58,7 +59,7 @@ class TeacherConfig:
 class Teacher(nn.Module):
     """A frozen speech model: audio [batch, samples] to features [batch, frames, dimension].
 
-    The audio gets half a frame of zeros on either side, so that n samples give about n / 320 frames, `n_frames` of them.
+    The audio gets half a frame of zeros on either side, so that n samples give about n / 320 frames: `n_frames`.
 
     Args:
         model: of transformers.
@@ -70,6 +71,8 @@ class Teacher(nn.Module):
         self.model = model.eval().requires_grad_(False)
         self.layer = layer
         _fold_positions(model)
+        if layer is not None and layer >= 0:  # what comes after that layer is never heard of
+            model.encoder.layers = model.encoder.layers[: layer + 1]  # type: ignore[union-attr, index]
 
     @classmethod
     def from_config(cls, config: TeacherConfig) -> Self:
@@ -82,7 +85,7 @@ class Teacher(nn.Module):
         package, (settings, model) = _transformers(), KINDS[config.kind]
         known = getattr(package, settings)()
         if unknown := [name for name, _ in config.settings if not hasattr(known, name)]:
-            raise CheckpointError(f"unknown settings {unknown} of a {config.kind} teacher: {settings} of transformers lists them")
+            raise CheckpointError(f"unknown settings {unknown} of a {config.kind} teacher: see {settings} of transformers")
         unmasked = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # of training; its embedding would be among the weights
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in config.settings}
         return cls(getattr(package, model)(getattr(package, settings)(**{**unmasked, **values})), config.layer)
@@ -104,7 +107,12 @@ class Teacher(nn.Module):
 
     def n_frames(self, n_samples: int) -> int:
         """Return the frames of audio of `n_samples` at 16 kHz."""
-        return max(0, (n_samples + HOP - 80) // HOP)
+        return max(0, (n_samples + HOP - self.least) // HOP)
+
+    @property
+    def least(self) -> int:
+        """Samples of a frame that must be there for it to count."""
+        return HOP - 80 if self.hears_spectra else 80
 
     def train(self, mode: bool = True) -> Self:
         """Stay as it is: a teacher does not learn."""
@@ -121,17 +129,22 @@ class Teacher(nn.Module):
             raise ShapeError(f"a teacher takes audio [batch, samples]; got {list(waveform.shape)}")
         waveform = resample(waveform, sample_rate, SAMPLE_RATE)
         if not self.n_frames(waveform.shape[-1]):
-            raise ShapeError(f"a teacher needs at least 80 samples at 16 kHz; got {waveform.shape[-1]}: pad the audio")
+            raise ShapeError(f"a teacher needs {self.least} samples at 16 kHz or more; got {waveform.shape[-1]}: pad the audio")
         weight = next(self.model.parameters())
         heard = pad(waveform, (HOP // 2, HOP // 2)).to(weight)
-        found = self.model(self._spectra(heard) if self.hears_spectra else heard, output_hidden_states=True).hidden_states
+        found = self.model(mel_spectra(heard) if self.hears_spectra else heard, output_hidden_states=True).hidden_states
         return torch.stack(found).mean(0) if self.layer is None else found[self.layer]
 
-    def _spectra(self, waveform: Tensor) -> Tensor:
-        """Return the normalised mel spectra [batch, frames, 160] that w2v-BERT takes, two of 10 ms side by side."""
-        extract = _transformers().SeamlessM4TFeatureExtractor()
-        items = [item.float().cpu().numpy() for item in waveform]
-        return extract(items, sampling_rate=SAMPLE_RATE, return_tensors="pt")["input_features"].to(waveform)
+
+def mel_spectra(waveform: Tensor) -> Tensor:
+    """Return the spectra [batch, frames, 160] of audio [batch, samples] that w2v-BERT takes, two of 10 ms side by side.
+
+    Each of the 80 bands has mean 0 and variance 1 over the audio.
+    """
+    bands = kaldi_fbank(waveform * 2.0**15)
+    variance = bands.var(dim=1, keepdim=True) if bands.shape[1] > 1 else torch.zeros_like(bands)
+    bands = (bands - bands.mean(dim=1, keepdim=True)) / (variance + 1e-7).sqrt()
+    return bands[:, : bands.shape[1] // 2 * 2].unflatten(1, (-1, 2)).flatten(2).to(waveform)
 
 
 def load_teacher(name_or_path: str | Path, layer: int | None = MEAN, device: str = "cpu") -> Teacher:
@@ -152,8 +165,8 @@ def load_teacher(name_or_path: str | Path, layer: int | None = MEAN, device: str
         model = package.AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"the teacher {name} cannot be had ({str(error).strip().splitlines()[0][:200]}): connect once to fetch it, or pass the "
-            "folder of a copy"
+            f"the teacher {name} cannot be had ({str(error).strip().splitlines()[0][:200]}): connect once to fetch it, "
+            "or pass the folder of a copy"
         ) from None
     if model.config.model_type not in KINDS:
         raise CheckpointError(f"{name} is a {model.config.model_type}, and a teacher is one of {', '.join(KINDS)}")

@@ -243,18 +243,19 @@ def transformers_names(codec: XCodec) -> dict[str, str | tuple[str, ...]]:
     names = _shared_names(codec, HUGGING_FACE, "quantizer.quantizers.{}.codebook.embed")
     for part in ("encoder", "decoder"):
         for ours in (f"{part}.{key}" for key in getattr(codec, part).state_dict()):
-            names[ours] = "acoustic_" + _replaced(ours, TRANSFORMERS)
+            names[ours] = "acoustic_" + replaced(ours, TRANSFORMERS)
     return names
 
 
 def _shared_names(codec: XCodec, patterns: tuple[tuple[str, str], ...], codebook: str) -> dict[str, str | tuple[str, ...]]:
     others = [name for name in codec.state_dict() if not name.startswith(("encoder.", "decoder.", "quantizer."))]
-    names: dict[str, str | tuple[str, ...]] = {ours: _replaced(ours, patterns) for ours in others}
+    names: dict[str, str | tuple[str, ...]] = {ours: replaced(ours, patterns) for ours in others}
     names["quantizer.codebooks"] = tuple(codebook.format(n) for n in range(codec.config.codebooks))
     return names
 
 
-def _replaced(name: str, patterns: tuple) -> str:
+def replaced(name: str, patterns: tuple) -> str:
+    """Return a name with each (pattern, replacement) applied in turn."""
     for ours, theirs in patterns:
         name = re.sub(ours, theirs, name)
     return name

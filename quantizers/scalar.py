@@ -23,14 +23,18 @@ class FSQ(Quantizer):
         levels: number of levels of each dimension, for example (8, 5, 5, 5).
         dim: of the latents; where it is not len(levels), linear projections lead in and out.
         symmetric: levels at equal distance from -1 to 1 for even numbers too, so that -z has the code of -z's levels.
+        double_bound: bound what was bounded once more before rounding, as vector-quantize-pytorch 1.17's residual FSQ does.
     """
 
     levels: Tensor
     basis: Tensor
 
-    def __init__(self, levels: Sequence[int], dim: int | None = None, symmetric: bool = False) -> None:
+    def __init__(
+        self, levels: Sequence[int], dim: int | None = None, symmetric: bool = False, double_bound: bool = False
+    ) -> None:
         super().__init__()
         self.dim, self.symmetric, self._size = dim or len(levels), symmetric, math.prod(levels)
+        self.double_bound = double_bound
         projected = self.dim != len(levels)
         self.enter = nn.Linear(self.dim, len(levels)) if projected else nn.Identity()
         self.leave = nn.Linear(len(levels), self.dim) if projected else nn.Identity()
@@ -43,6 +47,10 @@ class FSQ(Quantizer):
 
     def bound(self, z: Tensor) -> Tensor:
         """Rows [N, len(levels)] on the scale of level numbers 0 to levels - 1, before rounding."""
+        once = self._bound_once(z)
+        return self._bound_once(once - self.levels // 2) if self.double_bound else once
+
+    def _bound_once(self, z: Tensor) -> Tensor:
         top = (self.levels - 1).to(z.dtype)
         if self.symmetric:
             return (z.tanh() + 1) / 2 * top

@@ -1,5 +1,6 @@
 """Chunks of a codec that is not causal: the same codes and audio as the whole, at bounded memory."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import pytest
@@ -7,10 +8,18 @@ import torch
 from torch import Tensor
 
 from toneme.codecs.base import Codec, Encoded
+from toneme.codecs.bigcodec import BigCodec, BigCodecConfig
 from toneme.codecs.chunking import ChunkedDecoder, ChunkedEncoder
+from toneme.codecs.dac import DacCodec, DacConfig
 from toneme.codecs.errors import ShapeError
+from toneme.codecs.formats import read_tokens
+from toneme.codecs.layers.dac_blocks import DacBlocksConfig
 from toneme.codecs.layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
+from toneme.codecs.layers.vocos import VocosConfig
 from toneme.codecs.spec import CodecSpec, StreamSpec
+from toneme.codecs.speechtokenizer import SpeechTokenizerCodec, SpeechTokenizerConfig
+from toneme.codecs.tokenfile import TokenWriter
+from toneme.codecs.wavtokenizer import WavTokenizerCodec, WavTokenizerConfig
 from toneme.quantizers.residual import ResidualVQ
 
 SEANET = SEANetConfig(filters=4, dimension=8, ratios=(3, 2), causal=False, lstm=0)
@@ -109,3 +118,45 @@ def test_a_codec_that_sees_everything_needs_a_context(codec: SeeingCodec, monkey
     monkeypatch.setattr(SeeingCodec, "spec", CodecSpec(600, 1, (StreamSpec(6, (64,)),), causal=False))
     with pytest.raises(ShapeError, match="context"):
         ChunkedEncoder(codec)
+
+
+# -- the window of codecs that see everything ---------------------------------------------------------------------
+
+
+def seeing_everything() -> dict[str, Codec]:
+    seanet = SEANetConfig(filters=4, dimension=16, ratios=(4, 2), causal=False, bidirectional=True, lstm=1)
+    vocos = VocosConfig(inputs=16, width=16, hidden=32, layers=1, groups=4, window=32, hop=8)
+    blocks = DacBlocksConfig(4, (2, 5), 16, 16, activation="alias_free_snake_beta", lstm=1)
+    one_way = dataclasses.replace(seanet, bidirectional=False)
+    return {
+        "speechtokenizer": SpeechTokenizerCodec(SpeechTokenizerConfig(8000, seanet, codebook_size=32, taught=12, window=160)),
+        "wavtokenizer": WavTokenizerCodec(WavTokenizerConfig(8000, one_way, 32, vocos, chunk=0.1, window=160)),
+        "bigcodec": BigCodec(BigCodecConfig(8000, blocks, 32, 4)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "stream"),
+    [
+        ("speechtokenizer", "whole", "chunk=80000 context=160"),
+        ("wavtokenizer", "whole", "chunk=800 context=160"),
+        ("bigcodec", "whole", "whole"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".tok", ".npz", ".safetensors"])
+def test_tokens_and_their_files_say_how_much_audio_a_frame_heard(name, whole, stream, suffix, tmp_path):
+    codec = seeing_everything()[name].eval()
+    audio = torch.randn(1, 1, 1600) * 0.3
+    codec.encode(audio).save(tmp_path / f"whole{suffix}")
+    assert read_tokens(tmp_path / f"whole{suffix}").metadata == {"window": whole}
+    encoder = codec.stream_encoder()
+    with TokenWriter(tmp_path / "stream.tok") as writer:
+        for piece in (*map(encoder.push_tokens, audio.split(700, dim=-1)), encoder.flush_tokens()):
+            writer.write(piece)
+    assert read_tokens(tmp_path / "stream.tok").metadata == {"window": stream}
+
+
+def test_tokens_of_a_bounded_receptive_field_say_nothing_of_windows():
+    codec = DacCodec(DacConfig(8000, DacBlocksConfig(4, (2, 4), 16, 16), 2, 16, 4)).eval()
+    assert codec.encode(torch.zeros(1, 1, 800)).metadata == {}
+    assert codec.stream_encoder().flush_tokens().metadata == {}

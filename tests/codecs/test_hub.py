@@ -55,7 +55,7 @@ def test_weights_are_not_fetched_under_a_licence_that_is_refused(answer, tmp_pat
     monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal
     (saved(tmp_path) / "config.json").write_text('{"config": {"licence": "CC-BY-NC-4.0"}}')
     calls = answer(tmp_path)
-    with pytest.raises(CheckpointError, match="org/name have the licence CC-BY-NC-4.0.*set TONEME_ACCEPT_LICENCE="):
+    with pytest.raises(CheckpointError, match=r"org/name have the licence CC-BY-NC-4\.0.*set TONEME_ACCEPT_LICENCE="):
         hub.fetch("hf://org/name")
     assert [call[1]["allow_patterns"] for call in calls] == [["config.json", "README.md"]]
     monkeypatch.setenv("TONEME_ACCEPT_LICENCE", "CC-BY-NC-4.0")

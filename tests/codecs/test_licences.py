@@ -46,7 +46,9 @@ def test_licences_that_allow_commercial_use_are_not_asked_about(licence, typed):
     assert not shown.getvalue()
 
 
-@pytest.mark.parametrize("licence", [NC, "cc-by-nc-sa-4.0", "CC-BY-NC-ND-4.0", "other-noncommercial", "Research-Only", "x-non-commercial"])
+@pytest.mark.parametrize(
+    "licence", [NC, "cc-by-nc-sa-4.0", "CC-BY-NC-ND-4.0", "other-noncommercial", "Research-Only", "x-non-commercial"]
+)
 def test_a_script_is_refused_in_one_sentence(licence, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(CheckpointError) as error:
@@ -98,7 +100,9 @@ def test_another_licence_or_another_name_is_another_question(typed):
             agree(name, licence)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"org/name": 1}', '{"org/name": {"licence": "CC-BY-NC-4.0", "accepted": 1}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"org/name": 1}', '{"org/name": {"licence": "CC-BY-NC-4.0", "accepted": 1}}']
+)
 def test_a_damaged_file_of_answers_is_no_consent(content, monkeypatch):
     answers_file().parent.mkdir(parents=True)
     answers_file().write_text(content)

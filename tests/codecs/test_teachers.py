@@ -1,0 +1,140 @@
+"""Teachers: features of transformers' own models, frames for every length, and one sentence where something is missing."""
+
+import importlib
+import json
+
+import pytest
+import torch
+
+from toneme.codecs import teachers
+from toneme.codecs.errors import CheckpointError, MissingDependencyError, ShapeError
+from toneme.codecs.teachers import Teacher, TeacherConfig, load_teacher, mel_spectra, teacher_weights
+
+from .small_teachers import SETTINGS, SPECTRAL
+
+transformers = pytest.importorskip("transformers", reason="teachers need transformers: pip install toneme[train]")
+KINDS = {"hubert": SETTINGS, "wavlm": SETTINGS, "wav2vec2-bert": SPECTRAL}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def teacher(request: pytest.FixtureRequest) -> Teacher:
+    torch.manual_seed(1)
+    return Teacher.from_config(TeacherConfig(request.param, None, tuple(KINDS[request.param].items())))
+
+
+def noise(samples: int, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, samples, generator=torch.Generator().manual_seed(0)) * 0.3
+
+
+def test_features_are_the_mean_of_the_hidden_states(teacher: Teacher):
+    audio = noise(3200)
+    padded = torch.nn.functional.pad(audio, (160, 160))
+    with torch.no_grad():
+        heard = mel_spectra(padded) if teacher.hears_spectra else padded
+        states = teacher.model(heard, output_hidden_states=True).hidden_states
+    features = teacher(audio)
+    assert (features.shape, len(states)) == ((2, 10, teacher.dimension), 3)
+    torch.testing.assert_close(features, sum(states) / 3)
+    assert teacher.frame_rate == 50
+
+
+@pytest.mark.parametrize("samples", [79, 80, 239, 240, 320, 399, 400, 560, 1919])
+def test_frames_are_counted_for_every_length(teacher: Teacher, samples: int):
+    if teacher.n_frames(samples):
+        assert teacher(noise(samples)).shape[1] == teacher.n_frames(samples)
+    else:
+        with pytest.raises(ShapeError, match=f"needs {teacher.least} samples"):
+            teacher(noise(samples))
+
+
+def test_other_rates_are_resampled(teacher: Teacher):
+    assert teacher(noise(4800), 24000).shape == (2, 10, teacher.dimension)
+    with pytest.raises(ShapeError, match=r"\[batch, samples\]"):
+        teacher(noise(4800)[:, None])
+
+
+def test_a_teacher_stays_frozen(teacher: Teacher):
+    teacher.train()
+    audio = noise(3200).requires_grad_()
+    assert not any(module.training for module in teacher.modules())
+    assert not any(weight.requires_grad for weight in teacher.parameters())
+    assert not teacher(audio).requires_grad
+    assert torch.equal(teacher(audio), teacher(audio))
+
+
+def test_a_layer_is_as_in_the_whole_model_and_what_follows_is_cut_off(tmp_path, teacher: Teacher):
+    teacher.model.save_pretrained(tmp_path)
+    whole = transformers.AutoModel.from_pretrained(tmp_path).eval()
+    cut = load_teacher(tmp_path, layer=0)
+    audio = noise(3200)
+    padded = torch.nn.functional.pad(audio, (160, 160))
+    with torch.no_grad():
+        heard = mel_spectra(padded) if cut.hears_spectra else padded
+        states = whole(heard, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(cut(audio), states[0])
+    torch.testing.assert_close(load_teacher(tmp_path, layer=1)(audio), states[1])
+    torch.testing.assert_close(load_teacher(tmp_path, layer=-1)(audio), states[2])
+    assert len(cut.model.encoder.layers) == 1
+
+
+def test_spectra_are_those_of_transformers():
+    audio = noise(16160, batch=1)
+    extract = transformers.SeamlessM4TFeatureExtractor()
+    expected = extract([audio[0].numpy()], sampling_rate=16000, return_tensors="pt")["input_features"]
+    spectra = mel_spectra(audio)
+    assert spectra.shape == (1, 49, 160)
+    torch.testing.assert_close(spectra, expected[:, :49], atol=5e-3, rtol=0)  # logarithms of float32 powers
+
+
+@pytest.mark.parametrize("spelling", ["parametrizations.weight.original{}", "weight_{}"])
+def test_weight_norm_of_the_positions_is_multiplied_out(spelling: str):
+    made = transformers.HubertModel(transformers.HubertConfig(**SETTINGS))
+    weights, stem = {f"there.{k}": v for k, v in made.state_dict().items()}, "there.encoder.pos_conv_embed.conv."
+    for i, end in enumerate("gv"):
+        tensor = weights.pop(f"{stem}parametrizations.weight.original{i}")
+        weights[stem + spelling.format(end if spelling.startswith("weight") else i)] = tensor
+    own = teacher_weights({**weights, "elsewhere": torch.zeros(1)}, "there.")
+    torch.testing.assert_close(own["encoder.pos_conv_embed.conv.weight"], made.encoder.pos_conv_embed.conv.weight.detach())
+    teacher = Teacher.from_config(TeacherConfig(settings=tuple(SETTINGS.items())))
+    assert own.keys() == teacher.model.state_dict().keys()
+
+
+def test_names_that_cannot_be_had_and_models_that_are_none(tmp_path, monkeypatch):
+    with pytest.raises(CheckpointError, match=r"cannot be had .* pass the folder of a copy"):
+        load_teacher(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert"}))
+    made = type("Made", (), {"config": type("Config", (), {"model_type": "bert"})})
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", lambda name: made)
+    with pytest.raises(CheckpointError, match="is a bert, and a teacher is one of hubert, wavlm"):
+        load_teacher("some/bert")
+
+
+def test_short_names_are_the_hubs(monkeypatch):
+    asked = []
+
+    def from_pretrained(name):
+        asked.append(name)
+        raise OSError("no connection")
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", from_pretrained)
+    for name in ("hubert", "wavlm", "w2v-bert", "org/other"):
+        with pytest.raises(CheckpointError, match="no connection"):
+            load_teacher(name)
+    assert asked == ["facebook/hubert-base-ls960", "microsoft/wavlm-base-plus", "facebook/w2v-bert-2.0", "org/other"]
+
+
+def test_what_is_wrong_with_a_configuration_is_said():
+    with pytest.raises(CheckpointError, match="one of hubert, wavlm, wav2vec2-bert; got 'whisper'"):
+        TeacherConfig("whisper")
+    with pytest.raises(CheckpointError, match=r"unknown settings \['hiden_size'\]"):
+        Teacher.from_config(TeacherConfig(settings=(("hiden_size", 3),)))
+
+
+def test_a_missing_package_is_one_sentence(monkeypatch):
+    def missing(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(MissingDependencyError, match=r"needs the package transformers .*: pip install toneme\[train\]"):
+        load_teacher("hubert")
+    assert teachers.NAMES["hubert"]
