@@ -1,18 +1,23 @@
 """Means with bootstrap intervals."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and 95 % bootstrap interval of a metric over clips, and how many clips failed."""
+    """Mean and 95 % bootstrap interval of a metric over clips, and how many clips failed.
+
+    `mean` is the value itself where the metric is one of the whole set; `median` is then None.
+    """
 
     mean: float
     low: float
     high: float
-    median: float
+    median: float | None
     clips: int
     failures: int
 
@@ -32,7 +37,42 @@ def summarise(values: list[float], failures: int = 0, resamples: int = 2000, see
     if not values:
         raise ValueError(f"no clip has a value ({failures} failed): there is nothing to summarise")
     array = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = array[rng.integers(len(array), size=(resamples, len(array)))].mean(1)
+    means = _draws(len(array), resamples, seed) @ array / len(array)
     low, high = np.percentile(means, [2.5, 97.5])
     return Summary(float(array.mean()), float(low), float(high), float(np.median(array)), len(array), failures)
+
+
+def summarise_set(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    distance: Callable[[np.ndarray, np.ndarray], float],
+    failures: int = 0,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Summary:
+    """Return a distance of sets with its interval, clips drawn anew with their estimate and target together.
+
+    The distance of a drawn set is biased upwards, since some clips are in it twice: the interval is moved by the mean bias.
+
+    Args:
+        pairs: embeddings [n, dimensions] of estimate and target of every clip.
+        distance: of all embeddings of the estimates and of the targets.
+        failures: clips that have none.
+        resamples: how often clips are drawn.
+        seed: of the draws.
+    """
+    value = distance(*_joined(pairs))
+    rng = np.random.default_rng(seed)
+    drawn = [distance(*_joined([pairs[i] for i in rng.integers(len(pairs), size=len(pairs))])) for _ in range(resamples)]
+    low, high = np.percentile(drawn, [2.5, 97.5]) - (np.mean(drawn) - value)
+    return Summary(value, float(low), float(high), None, len(pairs), failures)
+
+
+def _joined(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
+
+
+@lru_cache(maxsize=4)
+def _draws(clips: int, resamples: int, seed: int) -> np.ndarray:
+    """Return how often each clip is drawn, float32 [resamples, clips]: the same draws serve every metric."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(clips, np.full(clips, 1 / clips), size=resamples).astype(np.float32)

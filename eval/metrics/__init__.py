@@ -54,7 +54,7 @@ class Measure:
     sample_rate: int | None = None
     domains: str = ALL
     packages: tuple[str, ...] = ()
-    ready: Callable[[], None] | None = None
+    ready: Callable[[], object] | None = None
 
     @property
     def full_version(self) -> str:

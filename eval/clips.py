@@ -1,0 +1,96 @@
+"""The clips of an evaluation: which files, of which domain, and what they sound like."""
+
+import hashlib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..codecs.audio import read_audio
+from ..codecs.errors import AudioError
+
+DOMAINS = ("speech", "music", "environment", "sound", "noise")  # folders of these names say what their files are
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One file.
+
+    Attributes:
+        path: of the file.
+        name: path below the data folder, with slashes.
+        domain: one of DOMAINS, or "" where it is not known.
+        digest: of the file's bytes.
+        seconds: to take of it from its start; None for all.
+    """
+
+    path: Path
+    name: str
+    domain: str
+    digest: str
+    seconds: float | None = None
+
+    def read(self) -> tuple[Tensor, int]:
+        """Return the clip [time], channels mixed to one, and its rate in Hz.
+
+        Raises:
+            AudioError: if it cannot be read or holds no samples.
+        """
+        waveform, rate = read_audio(self.path)
+        mono = waveform.mean(0)[: None if self.seconds is None else round(self.seconds * rate)]
+        if not len(mono):
+            raise AudioError(f"{self.path} holds no samples: record or fetch it again")
+        return mono, rate
+
+
+def find_clips(data: Path, suffixes: Collection[str], limit: int | None = None, seconds: float | None = None) -> list[Clip]:
+    """Return the clips in a folder and below it, or the one that a file is.
+
+    Args:
+        data: a folder, whose subfolders may say the domain (speech, music, environment), or a file.
+        suffixes: of audio files, in lower case.
+        limit: take so many, evenly spread over each domain.
+        seconds: take so much of each from its start.
+
+    Raises:
+        AudioError: if there is none.
+    """
+    files = [data] if data.is_file() else sorted(_walk(data, suffixes))
+    if not files:
+        raise AudioError(f"{data} holds no audio: looked for {', '.join(sorted(suffixes))} in it and below")
+    named = [(file, file.name if file == data else file.relative_to(data).as_posix()) for file in files]
+    found = [(file, name, _domain(data, name)) for file, name in named]
+    kept = found if limit is None else _spread(found, limit)
+    return [Clip(file, name, domain, _digest(file), seconds) for file, name, domain in kept]
+
+
+def _walk(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    if not folder.is_dir():
+        raise AudioError(f"{folder} does not exist: name a folder of audio")
+    found = []
+    for here, below, names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(here, name) for name in names if Path(name).suffix.lower() in suffixes and not name.startswith(".")]
+    return found
+
+
+def _domain(data: Path, name: str) -> str:
+    first = name.split("/")[0] if "/" in name else data.resolve().name
+    return first.lower() if first.lower() in DOMAINS else ""
+
+
+def _spread(found: list[tuple[Path, str, str]], limit: int) -> list[tuple[Path, str, str]]:
+    """Keep `limit` clips, each domain in proportion to its size, one at least, evenly spread over its files."""
+    kept = []
+    for domain in dict.fromkeys(domain for _, _, domain in found):
+        members = [item for item in found if item[2] == domain]
+        count = min(len(members), max(1, round(limit * len(members) / len(found))))
+        kept += [members[i * len(members) // count] for i in range(count)]
+    return kept
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]

@@ -1,0 +1,150 @@
+"""Work in pieces whose results are kept: cached by keys, spread over processes and devices, resumed where they stopped."""
+
+import contextlib
+import json
+import multiprocessing
+import signal
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..codecs.errors import TonemeError
+
+Results = dict[str, Any]
+
+
+class Job(ABC):
+    """A piece of work that can be sent to another process.
+
+    Attributes:
+        keys: of the results that it gives: each names everything that has an influence on its result.
+        alone: run it in a fresh process while nothing else runs, as measurements of speed and memory need.
+    """
+
+    keys: tuple[str, ...]
+    alone: bool = False
+
+    @abstractmethod
+    def run(self, wanted: frozenset[str], device: str) -> Results:
+        """Return the results of the wanted keys, plain JSON types; a result {"error": ...} is not kept for another run."""
+
+
+class Cache:
+    """Results by key, in an SQLite file; every write is kept at once."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._database = sqlite3.connect(path)
+            self._database.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        except sqlite3.DatabaseError as error:
+            raise TonemeError(f"{path} is no cache of results ({error}): remove it, or name another folder with -o") from None
+
+    def get(self, keys: Iterable[str]) -> Results:
+        """Return what is known of these keys."""
+        wanted, found = list(keys), {}
+        for i in range(0, len(wanted), 500):
+            part = wanted[i : i + 500]
+            marks = ",".join("?" * len(part))
+            rows = self._database.execute(f"SELECT key, value FROM results WHERE key IN ({marks})", part)
+            found |= {key: json.loads(value) for key, value in rows}
+        return found
+
+    def put(self, results: Results) -> None:
+        """Keep results; those that are errors are left out, so that the next run tries again."""
+        rows = [
+            (key, json.dumps(value)) for key, value in results.items() if not (isinstance(value, dict) and "error" in value)
+        ]
+        with self._database:
+            self._database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    cache: Cache,
+    workers: int = 1,
+    devices: Sequence[str] = ("cpu",),
+    advance: Callable[[float], None] = lambda done: None,
+) -> Results:
+    """Return the results of all jobs, from the cache where they are known.
+
+    Args:
+        jobs: those of one codec should stand together, since a worker keeps the last codec.
+        cache: every result is put there as soon as it is there.
+        workers: processes; with one, jobs run in this process, save those that must run alone.
+        devices: that workers take in turn.
+        advance: is called with 1 for each job that is done or was known.
+    """
+    results = cache.get(dict.fromkeys(key for job in jobs for key in job.keys))
+    missing = [(job, frozenset(job.keys) - results.keys()) for job in jobs]
+    todo = [(job, wanted) for job, wanted in missing if wanted]
+    advance(len(jobs) - len(todo))
+    alone, others = [item for item in todo if item[0].alone], [item for item in todo if not item[0].alone]
+    for done in _run_all(alone, others, workers, devices):
+        cache.put(done)
+        results |= done
+        advance(1)
+    return results
+
+
+def _run_all(alone: list, others: list, workers: int, devices: Sequence[str]) -> Iterator[Results]:
+    for job, wanted in alone:
+        with _pool(1, devices[:1]) as pool:
+            yield pool.submit(_run, job, wanted).result()
+    if workers == 1 or len(others) < 2:
+        for job, wanted in others:
+            yield job.run(wanted, devices[0])
+        return
+    with _pool(min(workers, len(others)), devices) as pool:
+        yield from _as_they_come(pool, others, 4 * workers)
+
+
+def _as_they_come(pool: ProcessPoolExecutor, items: list, ahead: int) -> Iterator[Results]:
+    """Submit a few jobs ahead, in order, so that an interrupt leaves little undone and no worker waits."""
+    waiting: set[Future[Results]] = set()
+    for job, wanted in items:
+        waiting.add(pool.submit(_run, job, wanted))
+        if len(waiting) >= ahead:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
+
+
+@contextmanager
+def _pool(workers: int, devices: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    for i in range(workers):
+        queue.put(devices[i % len(devices)])
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(queue,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_device = "cpu"  # of this worker
+
+
+def _start_worker(devices: Any) -> None:
+    global _device
+    _device = devices.get()
+    torch.set_num_threads(1)
+    with contextlib.suppress(ValueError):  # where it is not the main thread's business
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to answer
+
+
+def _run(job: Job, wanted: frozenset[str]) -> Results:
+    return job.run(wanted, _device)

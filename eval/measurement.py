@@ -1,0 +1,98 @@
+"""How fast a system is and how much memory it takes, measured in a process of its own."""
+
+import platform
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..codecs.errors import TonemeError
+from .clips import Clip
+from .commands import CommandSystem
+from .jobs import Job, Results
+from .systems import System
+
+SECONDS, ROUNDS = 10.0, 2
+STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class MeasureJob(Job):
+    """Speed and peak memory of the systems of one codec, on ten seconds made of a clip, repeated where it is shorter."""
+
+    systems: tuple[System, ...]
+    clip: Clip
+    alone: bool = True
+
+    @property
+    def keys(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """One per system, on this machine."""
+        return tuple(_key(system) for system in self.systems)
+
+    def run(self, wanted: frozenset[str], device: str) -> Results:
+        """Code the ten seconds twice by each system; the faster counts."""
+        waveform, rate = self.clip.read()
+        audio = waveform.repeat(int(SECONDS * rate) // len(waveform) + 1)[: int(SECONDS * rate)]
+        found = {_key(system): self._measure(system, audio, rate, device) for system in self.systems if _key(system) in wanted}
+        for system in self.systems:
+            if _key(system) in found and "error" not in found[_key(system)]:
+                found[_key(system)]["peak_mb"] = _peak(system, audio, rate)
+        return found
+
+    def _measure(self, system: System, audio: Tensor, rate: int, device: str) -> dict[str, Any]:
+        try:
+            runs = [system.rebuild(audio, rate, device) for _ in range(ROUNDS)]
+        except TonemeError as error:
+            return {"error": str(error)}
+        best = min(runs, key=lambda run: run.seconds)
+        return {
+            "encode_realtime": _times(best.encode_seconds), "decode_realtime": _times(best.decode_seconds),
+            "realtime_factor": _times(best.seconds),
+        }  # fmt: skip
+
+
+def facts_of(system: System, results: Results) -> dict[str, Any]:
+    """Return all that is known of a system: what it says of itself and what was measured."""
+    measured = results.get(_key(system), {})
+    names = ("encode_realtime", "decode_realtime", "realtime_factor", "peak_mb")
+    return {"codec": system.name} | system.about.to_dict() | {name: measured.get(name) for name in names}
+
+
+def _key(system: System) -> str:
+    return f"measured|{system.identity}|{platform.node()} {platform.machine()}"
+
+
+def _times(seconds: float | None) -> float | None:
+    return round(SECONDS / seconds, 2) if seconds else None
+
+
+def _peak(system: System, audio: Tensor, rate: int) -> float | None:
+    if isinstance(system, CommandSystem):
+        return _command_peak(system, audio, rate)
+    if STATUS.exists():  # getrusage would also count the memory of the parent, from before this process was itself
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return round(int(line.split()[1]) / 1024, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+WATCH = "import resource, subprocess, sys; subprocess.run(sys.argv[1], shell=True); \
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+
+
+def _command_peak(system: CommandSystem, audio: Tensor, rate: int) -> float | None:
+    """Return the peak of a command's processes, watched by a small process, below whose own 10 MB nothing can be told."""
+    import tempfile
+
+    from ..codecs.audio import write_audio
+
+    with tempfile.TemporaryDirectory(prefix="codec-eval-") as folder:
+        places = [Path(folder) / name for name in ("in.wav", "coded", "decoded.wav")]
+        write_audio(places[0], audio[None], rate)
+        command = [sys.executable, "-I", "-S", "-c", WATCH, system.fill(*places)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return round(int(done.stdout.split()[-1]) / (2**20 if sys.platform == "darwin" else 2**10), 1)

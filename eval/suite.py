@@ -1,0 +1,136 @@
+"""What a suite is: jobs, and what is told of their results. Suites by name; each is imported when it is asked for.
+
+A new suite is a class in a file of its own and a line in SUITES.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..codecs.errors import ShapeError
+from .clips import Clip
+from .jobs import Job, Results
+from .summary import Summary
+from .systems import System
+
+SUITES = {
+    "reconstruction": (".reconstruction", "Reconstruction"),
+    "tokens": (".token_statistics", "TokenStatistics"),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is evaluated on what.
+
+    Attributes:
+        systems: codecs at their depths, and commands.
+        clips: audio.
+        sample_rate: Hz, at which estimates and targets are compared.
+        metrics: names, None for all.
+        examples: how many clips of each domain the report plays.
+    """
+
+    systems: tuple[System, ...]
+    clips: tuple[Clip, ...]
+    sample_rate: int = 24000
+    metrics: tuple[str, ...] | None = None
+    examples: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one system: a line of results.csv.
+
+    Attributes:
+        suite, system, domain: where it belongs; the domain is "all" for all clips.
+        metric, label, unit, better, version: of the metric.
+        summary: None where there is no value; the note says why.
+        facts: of the system: kbps, tokens_per_second, frame_rate, latency_ms, realtime_factor, peak_mb, parameters and more.
+        note: why there is no value, or what else must be said.
+    """
+
+    suite: str
+    system: str
+    domain: str
+    metric: str
+    label: str
+    unit: str
+    better: str
+    version: str
+    summary: Summary | None
+    facts: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it flat, plain JSON types."""
+        flat = {key: value for key, value in vars(self).items() if key not in ("summary", "facts")}
+        numbers = asdict(self.summary) if self.summary else dict.fromkeys(Summary.__dataclass_fields__)
+        return flat | numbers | self.facts
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report: text cells, the first column names the line; numbers are set right."""
+
+    head: list[str]
+    lines: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: a title, words, tables, and ready HTML that follows them."""
+
+    title: str
+    text: str = ""
+    tables: tuple[Table, ...] = ()
+    html: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a suite found.
+
+    Attributes:
+        rows: for results.csv and results.json.
+        sections: for report.html.
+        details: more for results.json, by name (values of every clip, failures).
+    """
+
+    rows: list[Row]
+    sections: list[Section]
+    details: dict[str, Any]
+
+
+class Suite(ABC):
+    """One kind of evaluation."""
+
+    name: str
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+
+    @abstractmethod
+    def jobs(self) -> list[Job]:
+        """Return the work to be done."""
+
+    def more_jobs(self, results: Results) -> list[Job]:
+        """Return work that depends on the results of the first."""
+        return []
+
+    @abstractmethod
+    def find(self, results: Results) -> Findings:
+        """Return what the results of all jobs say."""
+
+
+def make_suite(name: str, setup: Setup) -> Suite:
+    """Return a suite by its name.
+
+    Raises:
+        ShapeError: if there is none of this name.
+    """
+    if name not in SUITES:
+        raise ShapeError(f"no suite is called {name!r}: the known ones are {', '.join(SUITES)}")
+    module, kind = SUITES[name]
+    return getattr(importlib.import_module(module, __package__), kind)(setup)

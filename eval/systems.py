@@ -1,0 +1,157 @@
+"""What is evaluated: a codec at one depth, or a shell command at one rate; audio in, audio and a bit count out."""
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..codecs.base import Codec
+from ..codecs.registry import load
+from ..codecs.spec import CodecSpec
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What came back.
+
+    Attributes:
+        audio: float [time], mono.
+        sample_rate: Hz.
+        bits: of the code, None where they are not known.
+        encode_seconds, decode_seconds: of processor time (wall time on a GPU); None where they were not apart.
+        seconds: of both together.
+    """
+
+    audio: Tensor
+    sample_rate: int
+    bits: float | None
+    seconds: float
+    encode_seconds: float | None = None
+    decode_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What tables say of a system besides its scores; None is what is not known."""
+
+    parameters: int | None = None
+    sample_rate: int | None = None
+    codebooks: int | None = None
+    nominal_kbps: float | None = None
+    tokens_per_second: float | None = None
+    frame_rate: float | None = None
+    latency_ms: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON types."""
+        return asdict(self)
+
+
+class System(ABC):
+    """One line of the tables.
+
+    Attributes:
+        name: of the codec or command, without its rate.
+        label: as tables name the line.
+        identity: whatever has an influence on the audio, for the cache.
+        about: figures that need no measurement.
+    """
+
+    name: str
+    label: str
+    identity: str
+    about: About
+
+    @abstractmethod
+    def rebuild(self, waveform: Tensor, sample_rate: int, device: str) -> Rebuilt:
+        """Code and decode a clip [time].
+
+        Raises:
+            TonemeError: if that fails.
+        """
+
+
+@dataclass(frozen=True)
+class CodecSystem(System):
+    """A codec with its first `codebooks` codebooks; `source` is what `load` takes."""
+
+    source: str
+    name: str
+    label: str
+    identity: str
+    about: About
+    codebooks: int
+
+    def rebuild(self, waveform: Tensor, sample_rate: int, device: str) -> Rebuilt:
+        """Code and decode a clip [time]; several channels are mixed to one."""
+        codec = load_once(self.source, device)
+        start = clock(device)
+        tokens = codec.encode(waveform, sample_rate, codebooks=self.codebooks)
+        between = clock(device)
+        audio = codec.decode(tokens)[0].mean(0).float().cpu()
+        end = clock(device)
+        bits = sum(
+            length * torch.tensor(sizes).double().log2().sum().item()
+            for length, sizes in zip(tokens.lengths[0].tolist(), tokens.codebook_sizes, strict=True)
+        )
+        return Rebuilt(audio, codec.spec.sample_rate, bits, end - start, between - start, end - between)
+
+
+@lru_cache(maxsize=1)
+def load_once(source: str, device: str) -> Codec:
+    """Return a codec; the last one asked for is kept."""
+    return load(source, device)
+
+
+def clock(device: str) -> float:
+    """Return seconds: of this thread's processor on a CPU, of the wall once the GPU is done."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+    return time.process_time()
+
+
+def codec_systems(source: str, depths: list[int] | None = None, kbps: list[float] | None = None) -> list[CodecSystem]:
+    """Return a codec at several depths.
+
+    Args:
+        source: a name, a folder or hf://org/name.
+        depths: numbers of codebooks; those that the codec lacks are left out.
+        kbps: highest nominal rates, as another way to say depths; rates below the codec's lowest are left out.
+            Without either: powers of two, and all.
+
+    Raises:
+        TonemeError: if the codec cannot be loaded.
+    """
+    codec = load_once(source, "cpu")
+    spec = codec.spec
+    parameters = sum(weight.numel() for weight in codec.parameters())
+    weights = f"{codec.name} {codec.weights_hash}"
+    return [
+        CodecSystem(
+            source=source, name=codec.name, label=f"{codec.name} x{depth}", identity=f"{weights} x{depth}",
+            about=_about(spec, depth, parameters), codebooks=depth,
+        )
+        for depth in pick_depths(spec, depths, kbps)
+    ]  # fmt: skip
+
+
+def pick_depths(spec: CodecSpec, depths: list[int] | None, kbps: list[float] | None) -> list[int]:
+    """Return the depths that `codec_systems` describes, ascending."""
+    if kbps is not None:
+        return sorted({spec.codebooks_for(rate) for rate in kbps if rate >= spec.bitrate(1)})
+    if depths is not None:
+        return sorted({depth for depth in depths if 1 <= depth <= spec.codebooks})
+    return [2**i for i in range(spec.codebooks.bit_length()) if 2**i < spec.codebooks] + [spec.codebooks]
+
+
+def _about(spec: CodecSpec, depth: int, parameters: int) -> About:
+    rates = [rate for rate, stream in zip(spec.frame_rates, spec.streams, strict=True) for _ in stream.codebook_sizes]
+    return About(
+        parameters, spec.sample_rate, depth, round(spec.bitrate(depth), 4), round(sum(rates[:depth]), 4),
+        round(spec.frame_rate, 4), round(1000 * spec.latency / spec.sample_rate, 3),
+    )  # fmt: skip
