@@ -1,0 +1,109 @@
+"""An exported codec behind the interface of every other: `Tokens`, whole files, streams, the command line."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..codecs.base import Codec, Encoded
+from ..codecs.spec import CodecSpec, StreamSpec
+from ..codecs.streaming import StreamDecoder, StreamEncoder
+from .manifest import Manifest
+from .runtime import StreamingCodec
+from .runtime_streams import Array
+
+
+class ExportedCodec(Codec):
+    """A folder of `codec export` as a codec: its graphs run in ONNX Runtime on the CPU.
+
+    Raises:
+        CheckpointError: if the folder holds no exported codec.
+        MissingDependencyError: if onnxruntime is not installed.
+    """
+
+    family = "exported"
+
+    def __init__(self, folder: str | Path, threads: int = 1) -> None:
+        self.runtime = StreamingCodec(folder, threads)
+        super().__init__(None, self.manifest.codec)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What `codec.json` says."""
+        return self.runtime.manifest
+
+    @property
+    def spec(self) -> CodecSpec:
+        about = self.manifest
+        streams = tuple(StreamSpec(s.hop, s.codebook_sizes, s.roles) for s in about.streams)
+        causal = about.encoder.mode == "steps"
+        lookahead = about.encoder.delay + about.decoder.delay
+        return CodecSpec(about.sample_rate, about.channels, streams, causal, lookahead, licence=about.licence)
+
+    @property
+    def weights_hash(self) -> str:  # type: ignore[override]
+        """Hash of the weights that the graphs were made of."""
+        return self.manifest.weights_hash
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the graphs take and give."""
+        return torch.float32
+
+    def n_frames(self, n_samples: int) -> tuple[int, ...]:
+        """Return the frames of each stream for audio of `n_samples`, whole units of them."""
+        unit = self.manifest.encoder.unit
+        return tuple(-(-n_samples // unit) * (unit // stream.hop) for stream in self.manifest.streams)
+
+    def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
+        codes = self.runtime.encode(waveform.numpy(), codebooks)
+        return tensors(codes), {}
+
+    def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
+        return torch.from_numpy(self.runtime.decode(tuple(codes.numpy() for codes in streams)))
+
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> "ExportedEncoder":
+        return ExportedEncoder(self, batch, codebooks)
+
+    def stream_decoder(self, batch: int = 1) -> "ExportedDecoder":
+        return ExportedDecoder(self, batch)
+
+
+class ExportedEncoder(StreamEncoder):
+    """A stream of the runtime."""
+
+    codec: ExportedCodec
+
+    def _reset(self) -> None:
+        self.stream = self.codec.runtime.encoder(self.batch, self.codebooks)
+
+    def _push(self, waveform: Tensor) -> Encoded:
+        return tensors(self.stream.push(waveform.numpy())), {}
+
+    def _flush(self) -> Encoded:
+        return tensors(self.stream.flush()), {}
+
+
+class ExportedDecoder(StreamDecoder):
+    """A stream of the runtime."""
+
+    codec: ExportedCodec
+
+    def _reset(self) -> None:
+        self.stream = self.codec.runtime.decoder(self.batch)
+
+    def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
+        return torch.from_numpy(self.stream.push(tuple(codes.numpy() for codes in streams)))
+
+    def _flush(self) -> Tensor:
+        return torch.from_numpy(self.stream.flush())
+
+
+def tensors(streams: "Array | tuple[Array, ...]") -> tuple[Tensor, ...]:
+    """Return arrays of codes as tensors."""
+    return tuple(torch.from_numpy(codes.copy()) for codes in (streams if isinstance(streams, tuple) else (streams,)))

@@ -1,0 +1,124 @@
+"""The folder of an exported codec: `encoder.onnx`, `decoder.onnx`, `codec.json`, `golden.npz`."""
+
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..codecs.base import Codec
+from ..codecs.errors import CheckpointError, MissingDependencyError
+from .golden import Check, check, write_golden
+from .graph import Direction, build, require_exporter, state_list
+from .manifest import FILE, Manifest, Side, Stream
+from .precision import adopt_int8, store_half
+
+FAMILIES = {  # family -> module with `directions(codec, codebooks)`
+    "dac": ".dac",
+    "encodec": ".encodec",
+    "mimi": ".mimi",
+    "snac": ".snac",
+    "toneme": ".toneme24k",
+    "wavtokenizer": ".wavtokenizer",
+}
+LEAST_EQUAL = 0.995  # share of the golden codes under which a graph is wrong rather than rounded
+MOST_ERROR, MOST_HALF_ERROR = 1e-3, 0.1  # of a sample, beyond which it is not rounding either
+
+
+def export_codec(
+    codec: Codec, folder: str | Path, codebooks: int | None = None, half: bool = False, int8: bool = False
+) -> Check:
+    """Write an exported codec into a folder, which is made if need be; nothing is left there unless all went well.
+
+    Args:
+        codec: of a family that can be exported.
+        folder: to write to; files of the same names are replaced.
+        codebooks: that the encoder gives, all by default: fewer take less time, since a search costs the same for each. The
+            runtime gives any fewer of them.
+        half: store the decoder's weights in 16 bits though that rounds them.
+        int8: take graphs with products in 8 bits in place of those that they are faster than, if they stay near enough.
+
+    Returns:
+        How near the graphs come to PyTorch on `golden.npz`.
+
+    Raises:
+        CheckpointError: if the family cannot be exported, or the graphs do not do what the codec does.
+        MissingDependencyError: if onnx, onnxscript or onnxruntime is not installed.
+        ShapeError: if there are fewer codebooks.
+    """
+    require_exporter()
+    require_runtime()
+    codebooks = codec.spec.check_codebooks(codebooks)
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        _write(codec.eval(), codebooks, half, partial)
+        found = check(partial)
+        if found.equal < LEAST_EQUAL or found.error > (MOST_HALF_ERROR if half else MOST_ERROR):
+            raise CheckpointError(
+                f"the graphs of {codec.name} do not do what the codec does ({found.equal:.2%} of codes equal, samples off by "
+                f"{found.error:.1e}): this is a bug of the export, please report it with the versions of torch and onnx"
+            )
+        if int8:
+            found = adopt_int8(partial, found)
+        folder.mkdir(exist_ok=True)
+        for file in sorted(partial.iterdir(), key=lambda path: path.name == FILE):  # what makes it a codec comes last
+            os.replace(file, folder / file.name)
+        return found
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def directions_of(codec: Codec, codebooks: int) -> tuple[Direction, Direction]:
+    """Return how a codec is exported.
+
+    Raises:
+        CheckpointError: if its family cannot be.
+    """
+    if codec.family not in FAMILIES:
+        raise CheckpointError(
+            f"codecs of the family {codec.family} cannot be exported; those of {', '.join(sorted(FAMILIES))} can"
+        )
+    return importlib.import_module(FAMILIES[codec.family], __package__).directions(codec, codebooks)
+
+
+def require_runtime() -> None:
+    """Raise MissingDependencyError where onnxruntime is not installed."""
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError('to export, install onnxruntime: pip install "toneme[export]"') from None
+
+
+def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
+    sides: dict[str, Side] = {}
+    for name, direction in zip(("encoder", "decoder"), directions_of(codec, codebooks), strict=True):
+        model = build(direction.network.eval(), direction.sizes)
+        sides[name] = replace(direction.side, states=state_list(direction.network))
+        store_half(model, rounding=half and name == "decoder")
+        _label(model, {"codec": codec.name, "weights_hash": codec.weights_hash})
+        (folder / direction.side.file).write_bytes(model.SerializeToString())
+    manifest_of(codec, codebooks, sides).write(folder)
+    write_golden(codec, codebooks, folder)
+
+
+def manifest_of(codec: Codec, codebooks: int, sides: Mapping[str, Side]) -> Manifest:
+    """Return what `codec.json` says of a codec whose encoder gives so many codebooks."""
+    spec, left, streams = codec.spec, codebooks, []
+    for stream in spec.streams:
+        kept = min(left, len(stream.codebook_sizes))
+        left -= kept
+        roles = (stream.roles or ("acoustic",) * len(stream.codebook_sizes))[:kept]
+        streams.append(Stream(stream.hop, stream.codebook_sizes[:kept], roles))
+    return Manifest(
+        codec.name, codec.family, codec.weights_hash, spec.licence, spec.sample_rate, spec.channels, tuple(streams), **sides
+    )
+
+
+def _label(model: Any, labels: Mapping[str, str]) -> None:
+    for key, value in labels.items():
+        model.metadata_props.add(key=f"toneme.{key}", value=value)

@@ -1,0 +1,141 @@
+"""`codec.json`: what an exported codec is and how its two graphs are fed. Needs neither torch nor numpy.
+
+A graph of mode "steps" takes whole units and its states, and gives one frame per unit; a graph of mode "chunks" has no state,
+and is run on stretches of audio that overlap by `context`. A unit is the least stretch of samples that is whole frames of every
+stream. States begin as zeros.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..kernels.errors import CheckpointError
+
+FORMAT = 1
+FILE = "codec.json"
+MODES = ("steps", "chunks")
+
+
+@dataclass(frozen=True)
+class State:
+    """One state: the graph's `state.NAME` in, `next.NAME` out. `shape` has one axis that is called "batch"."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    type: str = "float32"
+
+    def sized(self, batch: int) -> tuple[int, ...]:
+        """Return the shape for so many streams."""
+        return tuple(batch if axis == "batch" else int(axis) for axis in self.shape)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One direction.
+
+    Attributes:
+        file: of the graph, beside `codec.json`.
+        mode: "steps" or "chunks".
+        unit: samples per unit.
+        skip: what comes out first and is dropped: frames of the encoder, samples of the decoder.
+        tail: what is fed after the end to get the rest out: zero samples to the encoder, frames of silent codes to the decoder.
+        start: units that the first call must hold, unless the end comes before.
+        most: units of one call at most, so that memory does not grow with what is pushed at once.
+        length: the graph also takes `length` int64 [1]: how many samples of the padded units are audio.
+        chunk: units that a chunk of a stream gives out.
+        bulk: units that a chunk gives out where the whole audio is there at once, 0 for as many as in a stream.
+        context: units that a chunk sees on either side of those.
+        delay: samples by which the output lags the input, beyond the unit itself.
+        states: of mode "steps".
+    """
+
+    file: str
+    mode: str
+    unit: int
+    skip: int = 0
+    tail: int = 0
+    start: int = 1
+    most: int = 64
+    length: bool = False
+    chunk: int = 0
+    bulk: int = 0
+    context: int = 0
+    delay: int = 0
+    states: tuple[State, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Codes at one rate: `codebook_sizes` of those in the graph, every frame standing for `hop` samples."""
+
+    hop: int
+    codebook_sizes: tuple[int, ...]
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `codec.json`."""
+
+    codec: str
+    family: str
+    weights_hash: str
+    licence: str
+    sample_rate: int
+    channels: int
+    streams: tuple[Stream, ...]
+    encoder: Side
+    decoder: Side
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def codebooks(self) -> int:
+        """How many codebooks there are, streams joined."""
+        return sum(len(stream.codebook_sizes) for stream in self.streams)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content as plain JSON types, rates that follow from it included."""
+        content = {"format": FORMAT, **asdict(self), "codebooks": self.codebooks}
+        for stream in content["streams"]:
+            stream["frame_rate"] = self.sample_rate / stream["hop"]
+        return content
+
+    def write(self, folder: Path) -> None:
+        """Write `codec.json` into a folder."""
+        (folder / FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Read a folder's `codec.json`.
+
+    Raises:
+        CheckpointError: if it is missing, of a newer format, or not an exported codec's.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no {FILE}: make it with `codec export CODEC -o {folder}`")
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] > FORMAT:
+            raise CheckpointError(
+                f"{path} has format {content['format']}, and this version reads {FORMAT}: install a newer toneme"
+            )
+        streams = tuple(Stream(s["hop"], tuple(s["codebook_sizes"]), tuple(s["roles"])) for s in content["streams"])
+        sides = {name: _side(content[name]) for name in ("encoder", "decoder")}
+        plain = {name: content[name] for name in PLAIN}
+        return Manifest(**plain, streams=streams, **sides, options=content.get("options", {}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not an exported codec's ({error!r}): export it again") from None
+
+
+PLAIN = ("codec", "family", "weights_hash", "licence", "sample_rate", "channels")
+
+
+def _side(content: dict[str, Any]) -> Side:
+    states = tuple(State(s["name"], tuple(s["shape"]), s["type"]) for s in content["states"])
+    side = Side(**{**content, "states": states})
+    if side.mode not in MODES:
+        raise ValueError(f"mode {side.mode!r}")
+    return side

@@ -1,0 +1,109 @@
+"""Exported codecs without torch: streams of audio to codes and back on numpy and ONNX Runtime alone.
+
+    codec = StreamingCodec("toneme-24k-onnx")
+    encoder, decoder = codec.encoder(), codec.decoder()
+    for pcm in microphone:                       # float32 at codec.sample_rate, any number of samples
+        speaker.write(decoder.push(encoder.push(pcm)))
+    speaker.write(decoder.push(encoder.flush())), speaker.write(decoder.flush())
+
+The pieces joined equal the codes and the audio of the whole, wherever it was cut. One `StreamingCodec` serves any number of
+streams in any number of threads; a stream belongs to one conversation, and calls to it wait for each other.
+"""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..kernels.errors import CheckpointError, MissingDependencyError, ShapeError
+from .manifest import read_manifest
+from .runtime_chunks import ChunkDecoder, ChunkEncoder
+from .runtime_steps import StepDecoder, StepEncoder
+from .runtime_streams import Array, Decoder, Encoder, as_batch, only
+
+
+class StreamingCodec:
+    """An exported codec.
+
+    Args:
+        folder: what `codec export` made.
+        threads: that one call may use; streams in several threads gain more from 1.
+        providers: of ONNX Runtime, the CPU's by default.
+
+    Attributes:
+        manifest: what `codec.json` says.
+        sample_rate: Hz.
+        channels: of the audio.
+        codebooks: how many there are, streams joined.
+
+    Raises:
+        CheckpointError: if the folder holds no exported codec.
+        MissingDependencyError: if onnxruntime is not installed.
+    """
+
+    def __init__(self, folder: str | Path, threads: int = 1, providers: list[str] | None = None) -> None:
+        self.folder = Path(folder)
+        self.manifest = read_manifest(folder)
+        self.sample_rate, self.channels = self.manifest.sample_rate, self.manifest.channels
+        self.codebooks = self.manifest.codebooks
+        self._threads, self._providers = threads, providers or ["CPUExecutionProvider"]
+        self._sessions: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def encoder(self, batch: int = 1, codebooks: int | None = None) -> Encoder:
+        """Return a new stream of audio to codes; `batch` streams run in step where more than one is asked for.
+
+        Raises:
+            ShapeError: if there are fewer codebooks.
+        """
+        return self._encoder(batch, codebooks, whole=False)
+
+    def decoder(self, batch: int = 1) -> Decoder:
+        """Return a new stream of codes to audio."""
+        return self._decoder(batch, whole=False)
+
+    def _encoder(self, batch: int, codebooks: int | None, whole: bool) -> Encoder:
+        if codebooks is not None and not 1 <= codebooks <= self.codebooks:
+            raise ShapeError(f"codebooks must be from 1 to {self.codebooks}; got {codebooks}")
+        kind = StepEncoder if self.manifest.encoder.mode == "steps" else ChunkEncoder
+        return kind(self, self.manifest.encoder, batch, codebooks or self.codebooks, whole)
+
+    def _decoder(self, batch: int, whole: bool) -> Decoder:
+        kind = StepDecoder if self.manifest.decoder.mode == "steps" else ChunkDecoder
+        return kind(self, self.manifest.decoder, batch, whole)
+
+    def encode(self, pcm: Array, codebooks: int | None = None) -> "Array | tuple[Array, ...]":
+        """Return the codes of whole audio [batch, channels, samples] (or [samples])."""
+        pcm = as_batch(pcm, self.channels, None)
+        encoder = self._encoder(len(pcm), codebooks, whole=True)
+        pieces = encoder._take(pcm), encoder._finish()
+        return only(tuple(np.concatenate(pair, axis=-1) for pair in zip(*pieces, strict=True)))
+
+    def decode(self, codes: "Array | tuple[Array, ...]", n_samples: int | None = None) -> Array:
+        """Return the audio [batch, channels, samples] of whole codes; `n_samples` long where that is given."""
+        first = codes[0] if isinstance(codes, tuple) else codes
+        decoder = self._decoder(1 if first.ndim == 2 else len(first), whole=True)
+        return np.concatenate([decoder.push(codes, n_samples), decoder.flush(n_samples)], axis=-1)
+
+    def session(self, file: str) -> Any:
+        """Return the loaded graph of a file, each loaded once."""
+        with self._lock:
+            if file not in self._sessions:
+                self._sessions[file] = self._load(self.folder / file)
+            return self._sessions[file]
+
+    def _load(self, path: Path) -> Any:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingDependencyError("to run an exported codec, install onnxruntime: pip install onnxruntime") from None
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing: export the codec again")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(str(path), options, providers=self._providers)
+        except Exception as error:  # onnxruntime's own types are not exported everywhere
+            raise CheckpointError(f"{path} cannot be loaded ({str(error)[:200]}): export the codec again") from None

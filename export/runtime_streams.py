@@ -1,0 +1,268 @@
+"""Streams of an exported codec: what both modes share. Needs numpy alone.
+
+What is documented in `runtime` is here: `push`, `flush`, `reset`, `save` and `restore`.
+"""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..kernels.errors import AudioError, ShapeError
+from .manifest import Side
+
+if TYPE_CHECKING:
+    from .runtime import StreamingCodec
+
+Array = np.ndarray
+SILENT = -1  # the code that stands for no vector
+
+
+class Stream(ABC):
+    """What both directions share: states, a lock, saving and restoring."""
+
+    def __init__(self, codec: "StreamingCodec", side: Side, batch: int, whole: bool) -> None:
+        if batch < 1:
+            raise ShapeError(f"a stream has at least one item; got batch {batch}")
+        self.codec, self.side, self.batch = codec, side, batch
+        self.chunk = (whole and side.bulk) or side.chunk
+        self.ratios = tuple(side.unit // stream.hop for stream in codec.manifest.streams)
+        self._session = codec.session(side.file)
+        self._outputs = [value.name for value in self._session.get_outputs()]
+        self._lock = threading.RLock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next push starts a new piece of audio."""
+        with self._lock:
+            self._states = {f"state.{s.name}": np.zeros(s.sized(self.batch), s.type) for s in self.side.states}
+            self._counts = {"samples": 0, "units": 0, "skipped": 0, "first": 0, "finished": 0}
+            self._reset()
+
+    def save(self) -> dict[str, Array]:
+        """Return everything that the stream remembers, as arrays by name: what `restore` and `numpy.savez` take."""
+        with self._lock:
+            counts = {f"count.{name}": np.array(value) for name, value in self._counts.items()}
+            return {name: value.copy() for name, value in {**self._states, **counts, **self._waiting()}.items()}
+
+    def restore(self, saved: Mapping[str, Array]) -> None:
+        """Take up where another stream of the same codec and batch saved.
+
+        Raises:
+            ShapeError: if the arrays are not those of such a stream.
+        """
+        with self._lock:
+            if set(saved) != set(self.save()) or any(saved[k].shape != v.shape for k, v in self._states.items()):
+                raise ShapeError(
+                    "these are not the states of a stream of this codec, direction and batch: restore what save gave"
+                )
+            self._states = {name: np.array(saved[name]) for name in self._states}
+            self._counts = {name: int(saved[f"count.{name}"]) for name in self._counts}
+            self._keep({name: np.array(saved[name]) for name in self._waiting()})
+
+    def _run(self, **inputs: Array) -> list[Array]:
+        """Run the graph once; return its outputs and keep the states after it."""
+        values = self._session.run(self._outputs, {**inputs, **self._states})
+        count = len(values) - len(self._states)
+        self._states = dict(zip(self._states, values[count:], strict=True))
+        return values[:count]
+
+    def _check_open(self) -> None:
+        if self._counts["finished"]:
+            raise ShapeError("this stream was flushed: call reset() to start anew")
+
+    def _skip(self, values: tuple[Array, ...], count: int) -> tuple[Array, ...]:
+        """Drop what is left to drop of the first `count` frames or samples."""
+        dropped = min(count - self._counts["skipped"], values[0].shape[-1])
+        self._counts["skipped"] += dropped
+        return tuple(value[..., dropped:] for value in values)
+
+    @abstractmethod
+    def _reset(self) -> None: ...
+
+    @abstractmethod
+    def _waiting(self) -> dict[str, Array]:
+        """Return what was pushed and is still needed, by name."""
+
+    @abstractmethod
+    def _keep(self, waiting: dict[str, Array]) -> None:
+        """Take what `_waiting` returned."""
+
+
+class Encoder(Stream):
+    """Audio to codes: `push` any number of samples, get the frames that are now certain."""
+
+    def __init__(self, codec: "StreamingCodec", side: Side, batch: int, codebooks: int, whole: bool = False) -> None:
+        self.depths = _depths(codec, codebooks)
+        super().__init__(codec, side, batch, whole)
+
+    def push(self, pcm: Array) -> "Array | tuple[Array, ...]":
+        """Take the next samples and return codes int64 [batch, codebooks, frames], a tuple where streams differ in rate.
+
+        Args:
+            pcm: float [samples], [channels, samples] or [batch, channels, samples] in [-1, 1], or int16, at the codec's rate.
+
+        Raises:
+            ShapeError: if the shape does not fit, or the stream was flushed.
+            AudioError: if it holds NaN or infinity.
+        """
+        return only(self._take(as_batch(pcm, self.codec.channels, self.batch)))
+
+    def flush(self) -> "Array | tuple[Array, ...]":
+        """End the audio and return the codes that were still waiting."""
+        return only(self._finish())
+
+    def _take(self, pcm: Array) -> tuple[Array, ...]:
+        with self._lock:
+            self._check_open()
+            self._counts["samples"] += pcm.shape[-1]
+            self._held = np.concatenate([self._held, pcm], axis=-1)
+            return self._push()
+
+    def _finish(self) -> tuple[Array, ...]:
+        with self._lock:
+            self._check_open()
+            self._counts["finished"] = 1
+            return self._flush()
+
+    def _reset(self) -> None:
+        self._held = np.zeros((self.batch, self.codec.channels, 0), np.float32)
+
+    def _waiting(self) -> dict[str, Array]:
+        return {"waiting.audio": self._held}
+
+    def _keep(self, waiting: dict[str, Array]) -> None:
+        self._held = waiting["waiting.audio"]
+
+    def _none(self) -> tuple[Array, ...]:
+        return tuple(np.zeros((self.batch, depth, 0), np.int64) for depth in self.depths)
+
+    def _shallow(self, streams: list[Array]) -> tuple[Array, ...]:
+        return tuple(codes[:, :depth] for codes, depth in zip(streams, self.depths, strict=True))
+
+    @abstractmethod
+    def _push(self) -> tuple[Array, ...]: ...
+
+    @abstractmethod
+    def _flush(self) -> tuple[Array, ...]: ...
+
+
+class Decoder(Stream):
+    """Codes to audio: `push` any number of frames, get the samples that are now certain."""
+
+    def __init__(self, codec: "StreamingCodec", side: Side, batch: int, whole: bool = False) -> None:
+        super().__init__(codec, side, batch, whole)
+
+    def push(self, codes: "Array | tuple[Array, ...]", n_samples: int | None = None) -> Array:
+        """Take the next frames and return audio float32 [batch, channels, samples].
+
+        Args:
+            codes: int [codebooks, frames] or [batch, codebooks, frames], a tuple where streams differ in rate; fewer codebooks
+                than there are sound coarser.
+            n_samples: length of the whole audio, where it is known: nothing beyond it is given out.
+
+        Raises:
+            ShapeError: if codes do not fit, or the stream was flushed.
+        """
+        streams = self._checked(codes)
+        with self._lock:
+            self._check_open()
+            audio = self._push(streams)
+            return self._give(audio if n_samples is None else audio[..., : max(0, n_samples - self._counts["samples"])])
+
+    def flush(self, n_samples: int | None = None) -> Array:
+        """End the stream and return the audio that was still waiting, cut or filled so that all of it is `n_samples` long."""
+        with self._lock:
+            self._check_open()
+            self._counts["finished"] = 1
+            tail = self._flush()
+            if n_samples is not None:
+                left = max(0, n_samples - self._counts["samples"])
+                tail = np.pad(tail[..., :left], ((0, 0), (0, 0), (0, max(0, left - tail.shape[-1]))))
+            return self._give(tail)
+
+    def _give(self, audio: Array) -> Array:
+        self._counts["samples"] += audio.shape[-1]
+        return audio
+
+    def _checked(self, codes: "Array | tuple[Array, ...]") -> tuple[Array, ...]:
+        specs = self.codec.manifest.streams
+        streams = tuple(codes) if isinstance(codes, tuple | list) else (codes,)
+        streams = tuple(part[None] if part.ndim == 2 and self.batch == 1 else part for part in map(np.asarray, streams))
+        if len(streams) != len(specs):
+            raise ShapeError(f"{self.codec.manifest.codec} has {len(specs)} streams of codes; got {len(streams)}")
+        for part, spec in zip(streams, specs, strict=True):
+            most = len(spec.codebook_sizes)
+            if part.ndim != 3 or part.dtype.kind not in "iu" or len(part) != self.batch or part.shape[1] > most:
+                raise ShapeError(
+                    f"codes must be integers [{self.batch}, at most {most} codebooks, frames]; "
+                    f"got {part.dtype} {list(part.shape)}"
+                )
+            sizes = np.array(spec.codebook_sizes[: part.shape[1]])[:, None]
+            if part.size and bool(((part < 0) | (part >= sizes)).any()):
+                raise ShapeError(f"codes must be from 0 to {max(spec.codebook_sizes) - 1}; got {part.min()} to {part.max()}")
+        return tuple(part.astype(np.int64) for part in streams)
+
+    def _reset(self) -> None:
+        self._held: tuple[Array, ...] | None = None
+
+    def _waiting(self) -> dict[str, Array]:
+        held = self._held or tuple(np.zeros((self.batch, 0, 0), np.int64) for _ in self.ratios)
+        return {f"waiting.codes.{n}": codes for n, codes in enumerate(held)}
+
+    def _keep(self, waiting: dict[str, Array]) -> None:
+        held = tuple(waiting.values())
+        self._held = held if any(codes.shape[1] for codes in held) else None
+
+    def _join(self, streams: tuple[Array, ...]) -> tuple[Array, ...]:
+        if self._held is None:
+            return streams
+        if any(a.shape[1] != b.shape[1] for a, b in zip(self._held, streams, strict=True)):
+            raise ShapeError("the number of codebooks must stay the same throughout a stream: call reset() to change it")
+        return tuple(np.concatenate(pair, axis=-1) for pair in zip(self._held, streams, strict=True))
+
+    def _silence(self) -> Array:
+        return np.zeros((self.batch, self.codec.channels, 0), np.float32)
+
+    @abstractmethod
+    def _push(self, streams: tuple[Array, ...]) -> Array: ...
+
+    @abstractmethod
+    def _flush(self) -> Array: ...
+
+
+def as_batch(pcm: Array, channels: int, batch: int | None) -> Array:
+    """Return audio as float32 [batch, channels, samples]; int16 is scaled to [-1, 1).
+
+    Raises:
+        ShapeError: if the shape or type does not fit.
+        AudioError: if it holds NaN or infinity.
+    """
+    pcm = np.asarray(pcm)
+    if pcm.dtype == np.int16:
+        pcm = pcm.astype(np.float32) / 32768
+    fits = 1 <= pcm.ndim <= 3 and pcm.dtype.kind == "f"
+    shaped = pcm.reshape((1,) * (3 - pcm.ndim) + pcm.shape) if fits else pcm
+    if not fits or shaped.shape[1] != channels or (batch is not None and len(shaped) != batch):
+        raise ShapeError(
+            f"audio must be float or int16 [{batch or 'batch'}, {channels}, samples]; got {pcm.dtype} {list(pcm.shape)}"
+        )
+    if not np.isfinite(shaped).all():
+        raise AudioError("the audio holds NaN or infinite samples: repair or cut them first")
+    return shaped.astype(np.float32, copy=False)
+
+
+def only(streams: tuple[Array, ...]) -> "Array | tuple[Array, ...]":
+    """Return the one stream itself where there is only one."""
+    return streams[0] if len(streams) == 1 else streams
+
+
+def _depths(codec: "StreamingCodec", codebooks: int) -> tuple[int, ...]:
+    """Return how many codebooks of each stream the first `codebooks` of all are."""
+    depths = []
+    for stream in codec.manifest.streams:
+        depths.append(min(codebooks, len(stream.codebook_sizes)))
+        codebooks -= depths[-1]
+    return tuple(depths)

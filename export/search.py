@@ -1,0 +1,63 @@
+"""Codes in a graph: the residual search, and the table that turns codes back into latents.
+
+The search is in 32 bits: score <r, c> - |c|^2 / 2, the lowest index of the greatest. A code differs from that of
+`kernels.rvq_encode` only where the two scores are closer than the rounding error of the products.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..kernels import half_norms
+
+SILENT = -1  # a code that stands for no vector: what pushes the last samples out of a decoder
+
+
+class ResidualSearch(nn.Module):
+    """Latents [batch, frames, dim] to codes int64 [batch, codebooks, frames]; codebooks [Q, K, dim]."""
+
+    codebooks: Tensor
+    bias: Tensor
+
+    def __init__(self, codebooks: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codebooks", codebooks.detach().float().clone())
+        self.register_buffer("bias", -half_norms(self.codebooks))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the codes."""
+        batch, frames, dim = latents.shape
+        residual, codes = latents.reshape(batch * frames, dim), []
+        for codebook, bias in zip(self.codebooks.unbind(0), self.bias.unbind(0), strict=True):
+            codes.append(F.linear(residual, codebook, bias).argmax(1))
+            residual = residual - F.embedding(codes[-1], codebook)
+        return torch.stack(codes, dim=1).reshape(batch, frames, len(codes)).transpose(1, 2)
+
+
+class CodeRows(nn.Module):
+    """Codes [batch, up to Q, frames] to their vectors side by side, [batch, frames, Q * dim]; silent codes give zeros."""
+
+    table: Tensor
+
+    def __init__(self, codebooks: Tensor) -> None:
+        super().__init__()
+        dim, self.size = codebooks.shape[2], codebooks.shape[1]
+        rows = torch.cat([codebooks.new_zeros(1, dim), codebooks.reshape(-1, dim)])
+        self.register_buffer("table", rows.detach().float().clone())
+
+    def look_up(self, codes: Tensor) -> Tensor:
+        """Return the vectors [batch, up to Q, frames, dim]."""
+        offset = 1 + self.size * torch.arange(codes.shape[1], device=codes.device)[:, None]
+        return F.embedding(torch.where(codes < 0, torch.zeros_like(codes), codes + offset), self.table)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return the vectors of each frame, joined."""
+        return self.look_up(codes).transpose(1, 2).flatten(2)
+
+
+class CodeTable(CodeRows):
+    """Codes [batch, up to Q, frames] to the sums of their vectors [batch, frames, dim]; silent codes add nothing."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return the latents."""
+        return self.look_up(codes).sum(1)

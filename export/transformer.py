@@ -1,0 +1,94 @@
+"""`codecs.layers.transformer` in a graph: keys and values of the last frames as state, one position for each stream."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..codecs.layers.transformer import Transformer, TransformerLayer
+from .convolution import Pass
+
+
+class PlainTransformer(nn.Module):
+    """x [batch, frames, width] through all layers.
+
+    States: `position` int64 [batch], the frames so far; `keys.N` and `values.N` [batch, heads, context - 1, head] of layer N.
+    """
+
+    def __init__(self, transformer: Transformer) -> None:
+        super().__init__()
+        self.config = transformer.config
+        self.layers = nn.ModuleList(PlainLayer(layer, n) for n, layer in enumerate(transformer.layers))
+        pairs = self.config.head // 2
+        speed = torch.exp(torch.arange(pairs).double() * (-math.log(self.config.period) / pairs))
+        self.register_buffer("turns_per_frame", speed / (2 * math.pi))
+
+    def states(self, batch: int) -> dict[str, Tensor]:
+        """Return the states before the first frame."""
+        shape = (batch, self.config.heads, self.config.context - 1, self.config.head)
+        kept = {f"{kind}.{n}": torch.zeros(shape) for n in range(self.config.layers) for kind in ("keys", "values")}
+        return {"position": torch.zeros(batch, dtype=torch.int64), **kept}
+
+    def forward(self, x: Tensor, walk: Pass) -> Tensor:
+        """Return the output of the next frames."""
+        position = walk.before["position"]
+        places = position[:, None] + torch.arange(x.shape[1])
+        turn, mask = self._turn(places), self._mask(position, x.shape[1])
+        for layer in self.layers:
+            x = layer(x, walk, turn, mask)
+        walk.after["position"] = position + x.shape[1]
+        return x
+
+    def _turn(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and signed sine [batch, 1, frames, head]; whole turns are taken off in 64 bits, the rest needs 32."""
+        turns = places.double()[..., None] * self.get_buffer("turns_per_frame")
+        angle = ((turns - turns.to(torch.int64).double()) * (2 * math.pi)).float()[:, None]
+        cosine, sine = angle.cos(), angle.sin()
+        return torch.cat([cosine, cosine], dim=3), torch.cat([-sine, sine], dim=3)
+
+    def _mask(self, position: Tensor, frames: int) -> Tensor:
+        """What is added to the scores [batch, 1, frames, context - 1 + frames]: 0, or a great negative number."""
+        before = self.config.context - 1
+        query, key = torch.arange(frames)[:, None], torch.arange(before + frames)
+        seen = (key >= query) & (key <= query + before) & (key >= before - position[:, None, None])
+        return torch.where(seen, 0.0, -1e30)[:, None]
+
+
+class PlainLayer(nn.Module):
+    """Attention and a perceptron, each behind a norm, scaled per channel, inside a residual."""
+
+    def __init__(self, layer: TransformerLayer, number: int) -> None:
+        super().__init__()
+        self.number, self.config, self.layer = number, layer.config, layer
+        scale = layer.config.head**-0.25  # on both sides, so that no product is large
+        weight = layer.qkv.weight.detach().clone()
+        weight[: 2 * layer.config.width] *= scale
+        self.qkv = nn.Parameter(weight)
+
+    def forward(self, x: Tensor, walk: Pass, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """Return the output of the next frames."""
+        layer = self.layer
+        x = x + layer.scale1 * layer.out(self._attend(layer.norm1(x), walk, turn, mask))
+        return x + layer.scale2 * layer.narrow(F.gelu(layer.widen(layer.norm2(x))))
+
+    def _attend(self, x: Tensor, walk: Pass, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        batch, frames, width = x.shape
+        split = (batch, frames, 3, self.config.heads, self.config.head)
+        query, key, value = F.linear(x, self.qkv).reshape(split).permute(2, 0, 3, 1, 4).unbind(0)
+        keys = self._seen("keys", rotated(key, turn), walk)
+        values = self._seen("values", value, walk)
+        weights = (rotated(query, turn) @ keys.transpose(2, 3) + mask).softmax(-1)
+        return (weights @ values).transpose(1, 2).reshape(batch, frames, width)
+
+    def _seen(self, kind: str, new: Tensor, walk: Pass) -> Tensor:
+        name = f"{kind}.{self.number}"
+        seen = torch.cat([walk.before[name], new], dim=2)
+        walk.after[name] = seen[:, :, -(self.config.context - 1) :]
+        return seen
+
+
+def rotated(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate the pairs (n, n + head / 2) of x [batch, heads, frames, head] by angles given as cosine and signed sine."""
+    left, right = x.chunk(2, dim=-1)
+    return x * turn[0] + torch.cat([right, left], dim=-1) * turn[1]

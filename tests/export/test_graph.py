@@ -1,0 +1,67 @@
+"""Graphs: names, free axes, states in and out, and what the exporter needs."""
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+import toneme
+from toneme.export.graph import OPSET, Network, Port, build, state_axes, state_list
+from toneme.export.manifest import State
+
+
+class Sums(Network):
+    """Running sums of blocks of four, and how many blocks there were."""
+
+    takes = (Port("audio", ("batch", 1, "4*frames")),)
+    gives = (Port("sums", ("batch", "frames")),)
+
+    def states(self, batch: int) -> dict[str, Tensor]:
+        return {"total": torch.zeros(batch), "count": torch.zeros(1, batch, dtype=torch.int64)}
+
+    def run(self, inputs, states):
+        blocks = inputs[0].reshape(inputs[0].shape[0], -1, 4).sum(2).cumsum(1) + states["total"][:, None]
+        return (blocks,), {"count": states["count"] + blocks.shape[1], "total": blocks[:, -1]}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build(Sums().eval(), {"batch": 2, "frames": 3})
+
+
+def test_names_and_axes_are_as_declared(model):
+    def axes(values):
+        return {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+
+    assert axes(model.graph.input) == {
+        "audio": ["batch", 1, "4*frames"], "state.total": ["batch"], "state.count": [1, "batch"]
+    }  # fmt: skip
+    assert axes(model.graph.output) == {
+        "sums": ["batch", "frames"], "next.total": ["batch"], "next.count": [1, "batch"]
+    }  # fmt: skip
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [OPSET]
+
+
+def test_states_go_in_and_come_out_at_other_sizes_than_the_examples(model):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for batch, frames in ((1, 1), (3, 7)):
+        audio = torch.randn(batch, 1, 4 * frames).numpy()
+        states = {"state.total": torch.ones(batch).numpy(), "state.count": torch.full((1, batch), 5).numpy()}
+        sums, total, count = session.run(["sums", "next.total", "next.count"], {"audio": audio, **states})
+        assert sums[:, -1] == pytest.approx(total)
+        assert total == pytest.approx(audio.sum((1, 2)) + 1, abs=1e-5)
+        assert count.tolist() == [[5 + frames] * batch]
+
+
+def test_the_axis_of_the_batch_is_found():
+    assert state_axes(Sums()) == {"total": ("batch",), "count": (1, "batch")}
+    assert state_list(Sums()) == (State("total", ("batch",)), State("count", (1, "batch"), "int64"))
+    assert State("x", (2, "batch", 5)).sized(3) == (2, 3, 5)
+
+
+def test_without_the_exporters_packages_a_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(toneme.MissingDependencyError, match=r'pip install "toneme\[export\]"'):
+        build(Sums(), {"batch": 2, "frames": 3})

@@ -1,0 +1,45 @@
+"""`codec.json`: what is written is read, and nothing else."""
+
+import json
+
+import pytest
+
+import toneme
+from toneme.export.manifest import FILE, Manifest, Side, State, Stream, read_manifest
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    encoder = Side("encoder.onnx", "steps", 480, skip=1, states=(State("a.b", ("batch", 3)), State("n", ("batch",), "int64")))
+    decoder = Side("decoder.onnx", "chunks", 480, chunk=25, context=3)
+    streams = (Stream(480, (1024, 1024), ("semantic", "acoustic")), Stream(240, (64,), ("acoustic",)))
+    return Manifest("some", "toneme", "0123", "MIT", 24000, 1, streams, encoder, decoder)
+
+
+def test_comes_back(manifest, tmp_path):
+    manifest.write(tmp_path)
+    assert read_manifest(tmp_path) == manifest
+    content = json.loads((tmp_path / FILE).read_text())
+    assert content["codebooks"] == 3
+    assert [stream["frame_rate"] for stream in content["streams"]] == [50, 100]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2}, "install a newer toneme"),
+        ({"streams": 3}, "export it again"),
+        ({"encoder": {"mode": "steps"}}, "export it again"),
+        ({"encoder": {"mode": "leaps", "file": "x", "unit": 1, "states": []}}, "leaps"),
+    ],
+)
+def test_others_are_refused(manifest, tmp_path, change, words):
+    (tmp_path / FILE).write_text(json.dumps({**manifest.to_dict(), **change}))
+    with pytest.raises(toneme.CheckpointError, match=words):
+        read_manifest(tmp_path)
+
+
+def test_what_is_not_json_is_refused(tmp_path):
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(toneme.CheckpointError, match="export it again"):
+        read_manifest(tmp_path)

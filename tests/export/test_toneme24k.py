@@ -1,0 +1,79 @@
+"""The shipped codec exported: codes and audio are PyTorch's, wherever the stream is cut."""
+
+import numpy as np
+import pytest
+import torch
+
+import toneme
+from toneme.export.runtime import StreamingCodec
+
+from .agreement import AUDIO, check_codes, check_share, decode_in_pieces, encode_in_pieces, partitions
+
+HOP = 480
+CUTS = {"1": [1], "3": [3], "7": [7], "all": [10_000], "random": [1, 2, 5, 11]}  # frames
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return toneme.load("toneme-24k")
+
+
+@pytest.fixture(scope="module")
+def exported(shipped_folder) -> StreamingCodec:
+    return StreamingCodec(shipped_folder)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_codes_are_pytorchs_save_ties(shipped, exported, speech, cut):
+    audio = speech[None, :, : 2 * 24000 + 77]
+    spans = partitions(audio.shape[-1], [HOP * n for n in CUTS[cut]], seed=1 if cut == "random" else None)
+    codes = encode_in_pieces(exported.encoder(), audio.numpy(), spans)
+    check_share(codes, shipped.encode(audio).codes.numpy())
+    with torch.inference_mode():
+        latents = shipped.encoder(audio[:, 0]).transpose(1, 2)
+    check_codes(codes, latents, shipped.quantizer.codebooks)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_audio_is_pytorchs(shipped, exported, speech, cut):
+    tokens = shipped.encode(speech[:, : 2 * 24000 + 77])
+    n_samples = int(tokens.n_samples[0])
+    spans = partitions(tokens.codes.shape[-1], CUTS[cut], seed=2 if cut == "random" else None)
+    audio = decode_in_pieces(exported.decoder(), tokens.codes.numpy(), spans, n_samples)
+    np.testing.assert_allclose(audio, shipped.decode(tokens).numpy(), atol=AUDIO, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 479, 480, 481, 5000, 24000 * 6])
+def test_other_lengths_than_the_examples(shipped, exported, speech, samples):
+    audio = speech[:, :samples]
+    tokens = shipped.encode(audio)
+    codes = exported.encode(audio.numpy())
+    check_share(codes, tokens.codes.numpy(), least=0.998)
+    decoded = exported.decode(tokens.codes.numpy(), samples)
+    np.testing.assert_allclose(decoded, shipped.decode(tokens).numpy(), atol=AUDIO, rtol=0)
+
+
+@pytest.mark.parametrize("codebooks", [1, 3])
+def test_fewer_codebooks_are_a_prefix_and_sound_as_pytorchs(shipped, exported, speech, codebooks):
+    audio = speech[:, :24000]
+    codes = exported.encode(audio.numpy(), codebooks)
+    np.testing.assert_array_equal(codes, exported.encode(audio.numpy())[:, :codebooks])
+    decoded = exported.decode(codes, 24000)
+    expected = shipped.decode(shipped.tokens_from_codes(torch.from_numpy(codes), 24000))
+    np.testing.assert_allclose(decoded, expected.numpy(), atol=AUDIO, rtol=0)
+
+
+def test_streams_run_side_by_side(exported, speech):
+    audio = np.stack([speech.numpy()[:, start : start + 20000] for start in (0, 30000, 60000)])
+    together = exported.encode(audio)
+    alone = np.concatenate([exported.encode(item) for item in audio])
+    check_share(together, alone)
+    sound = exported.decode(alone)
+    for item, codes in zip(sound, alone, strict=True):
+        np.testing.assert_allclose(item[None], exported.decode(codes), atol=AUDIO, rtol=0)
+
+
+def test_delays_are_declared(shipped, exported):
+    sides = exported.manifest.encoder, exported.manifest.decoder
+    assert sum(side.delay for side in sides) == shipped.spec.lookahead
+    assert sum(side.delay + side.unit for side in sides[:1]) + sides[1].delay == shipped.spec.latency

@@ -1,0 +1,55 @@
+"""`codec export`: a codec to a folder of ONNX graphs that needs no torch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toneme.cli import options
+
+Codec = Annotated[
+    str,
+    typer.Argument(
+        metavar="CODEC",
+        help="A name, a codec's folder, or hf://org/name.",
+        autocompletion=options.complete_codec,
+        show_default=False,
+    ),
+]
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.", show_default=False)]
+Half = Annotated[bool, typer.Option("--half", help="Store the decoder's weights in 16 bits though that rounds them.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Products in 8 bits where that is faster and near enough, as measured.")]
+
+
+def export(
+    codec: Codec,
+    output: Folder,
+    codebooks: options.Codebooks = None,
+    half: Half = False,
+    int8: Int8 = False,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Export a codec to ONNX: encoder.onnx, decoder.onnx, codec.json and golden.npz."""
+    from toneme.codecs.errors import CheckpointError
+    from toneme.codecs.registry import load
+    from toneme.export.folder import export_codec
+    from toneme.export.manifest import FILE
+
+    if output.exists() and not output.is_dir():
+        raise CheckpointError(f"{output} is a file, and an exported codec is a folder: name another with -o")
+    if (output / FILE).exists() and not force:
+        raise CheckpointError(f"{output} holds an exported codec already: name another folder, or replace it with --force")
+    model = load(codec)
+    found = export_codec(model, output, codebooks, half, int8)
+    size = sum(path.stat().st_size for path in output.iterdir())
+    done = {"codec": model.name, "output": str(output), "bytes": size, "codes_equal": found.equal, "largest_error": found.error}
+    if json:
+        from json import dumps
+
+        print(dumps(done))
+        return
+    print(
+        f"{model.name} -> {output}: {size / 1e6:.1f} MB, {found.equal:.2%} of the golden codes equal, "
+        f"samples within {found.error:.1e}"
+    )
