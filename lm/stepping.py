@@ -18,7 +18,8 @@ class Stepper:
         while stepper.frames is None or stepper.step < pattern.n_columns(stepper.frames):
             frames = stepper.push(sample(model(stepper.sequence)))      # [batch, rows] -> [batch, codebooks, 0 or more]
 
-    Set `frames` as soon as it is known how many there will be: the columns after the last frame then hold special tokens.
+    Set `frames` as soon as it is known how many there will be: the columns after the last frame then hold special tokens. It is
+    set by itself where all items hold their special token in place of a code of the earliest codebook.
 
     Attributes:
         step: the column that is written next.
@@ -33,6 +34,7 @@ class Stepper:
         self._special = torch.tensor(pattern.special)
         self._columns: list[Tensor] = []
         self._stage, self._later = 1, None
+        self._earliest = min(range(pattern.codebooks), key=lambda q: pattern.shifts[q])
         for _ in range(pattern.initial):
             self._columns.append(self._special.expand(batch, -1))
 
@@ -45,6 +47,10 @@ class Stepper:
     def sequence(self) -> Tensor:
         """What is written so far, [batch, rows, columns]."""
         return torch.stack(self._columns, dim=-1) if self._columns else torch.zeros(self.batch, self.pattern.n_rows, 0).long()
+
+    def none(self) -> Tensor:
+        """Return no frames, [batch, codebooks, 0]."""
+        return torch.zeros(self.batch, self.pattern.codebooks, 0, dtype=torch.int64)
 
     def fixed(self) -> Tensor:
         """Return the next column [rows] where it holds special tokens, -1 where the model chooses."""
@@ -62,6 +68,8 @@ class Stepper:
         column = column.to("cpu", torch.int64)
         if tuple(column.shape) != (self.batch, self.pattern.n_rows):
             raise ShapeError(f"a column is [{self.batch}, {self.pattern.n_rows}]; got {list(column.shape)}")
+        if self.frames is None and self._ends(column):
+            self.frames = (self.step - self.pattern._column(self._earliest, 0, 0)) // self.pattern.period
         chosen = self._chosen()
         for row, q in enumerate(chosen):
             size = self.pattern.sizes[q]
@@ -97,13 +105,19 @@ class Stepper:
         at = self.pattern.codebooks_at(self.step, self.frames)
         return [q if q >= 0 and not self.pattern.stages[q] else -1 for q in at]
 
+    def _ends(self, column: Tensor) -> bool:
+        row, size = self.pattern.rows[self._earliest], self.pattern.sizes[self._earliest]
+        special = self.pattern.special[row]
+        expected = self._chosen()[row] == self._earliest
+        return expected and not 0 <= special < size and bool((column[:, row] == special).all())
+
     def _complete(self) -> Tensor:
         pattern = self.pattern
         last = max(pattern._column(q, 0, self.frames or 0) for q in range(pattern.codebooks))
         ready = max(self.given, (self.step - 1 - last) // pattern.period + 1)
         ready = ready if self.frames is None else min(ready, self.frames)
         if any(pattern.stages) or ready == self.given:
-            return torch.zeros(self.batch, pattern.codebooks, 0, dtype=torch.int64)
+            return self.none()
         codes = self._gather(self.given, ready)
         self.given = ready
         return codes

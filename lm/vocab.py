@@ -1,7 +1,7 @@
 """`Vocab`: codes of a codec as ids and strings of a language model, and back."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -320,7 +320,13 @@ class Vocab:
 
     def parse(self, text: str) -> Tensor:
         """Return the ids [n] of every token of the vocabulary that stands in a text; what is around them is left out."""
-        return torch.tensor([i for match in self._pattern.finditer(text) if (i := self._id(match)) >= 0], dtype=torch.int64)
+        return torch.tensor([i for i, _ in self.matches(text)], dtype=torch.int64)
+
+    def matches(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the id of every token that stands in a text, and where it ends."""
+        for match in self._pattern.finditer(text):
+            if (i := self._id(match)) >= 0:
+                yield i, match.end()
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

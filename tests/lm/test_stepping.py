@@ -25,10 +25,19 @@ def test_an_end_that_is_found_on_the_way():
     assert stepper.push(torch.tensor([[7, 4]])).shape[-1] == 0
 
 
+def test_special_tokens_in_place_of_the_earliest_codes_end_the_audio():
+    pattern = Pattern.delay((8, 8, 8))
+    codes = torch.randint(0, 8, (2, 3, 5))
+    stepper = pattern.generator(2)
+    pieces = [stepper.push(column) for column in pattern.apply(codes)[..., 1:].unbind(-1)]
+    assert stepper.frames == 5
+    assert torch.equal(torch.cat(pieces, -1), codes)
+
+
 def test_codes_out_of_range_never_pass():
     stepper = Pattern.delay((8, 4)).generator()
-    with pytest.raises(ShapeError, match=r"codebook 0 must be from 0 to 7; got \[8\] at step 1: limit"):
-        stepper.push(torch.tensor([[8, 0]]))
+    with pytest.raises(ShapeError, match=r"codebook 0 must be from 0 to 7; got \[9\] at step 1: limit"):
+        stepper.push(torch.tensor([[9, 0]]))
     with pytest.raises(ShapeError, match=r"a column is \[1, 2\]; got \[1, 3\]"):
         stepper.push(torch.zeros(1, 3))
     with pytest.raises(ShapeError, match=r"stage 1 takes codes \[1, 0, 0\]"):
