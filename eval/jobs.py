@@ -8,6 +8,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,9 @@ def run_jobs(
         workers: processes; with one, jobs run in this process, save those that must run alone.
         devices: that workers take in turn.
         advance: is called with 1 for each job that is done or was known.
+
+    Raises:
+        TonemeError: if a worker dies.
     """
     results = cache.get(dict.fromkeys(key for job in jobs for key in job.keys))
     missing = [(job, frozenset(job.keys) - results.keys()) for job in jobs]
@@ -131,6 +135,11 @@ def _pool(workers: int, devices: Sequence[str]) -> Iterator[ProcessPoolExecutor]
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(queue,))
     try:
         yield pool
+    except BrokenProcessPool:
+        raise TonemeError(
+            "a worker process was ended from outside, most often for want of memory: run the same again, which goes on where it "
+            "was, with fewer --workers"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

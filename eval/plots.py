@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from .suite import Row
+from .summary import Summary
 
 WIDTH, HEIGHT = 330, 230
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 26, 34
@@ -36,11 +37,12 @@ def _plot(rows: Sequence[Row], colours: dict[str, str]) -> str:
     if not points:
         return ""
     x_axis = _Axis([kbps for _, kbps, _ in points], LEFT, WIDTH - RIGHT, logarithmic=True)
-    values = [value for _, _, s in points for value in (s.mean, s.low, s.high)]
+    values = [value for _, _, s in points for value in (s.mean, s.low, s.high) if value is not None]
     y_axis = _Axis(values, HEIGHT - BOTTOM, TOP, logarithmic=False)
     marks = [_grid(x_axis, y_axis)]
     for name, colour in colours.items():
-        mine = sorted((kbps, s, row.system) for row, kbps, s in points if row.facts["codec"] == name)
+        mine = [(kbps, s, row.system) for row, kbps, s in points if row.facts["codec"] == name]
+        mine.sort(key=lambda point: point[0])
         path = " ".join(f"{x_axis(kbps):.1f},{y_axis(s.mean):.1f}" for kbps, s, _ in mine)
         marks.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>")
         marks += [_mark(x_axis(kbps), y_axis, s, colour, f"{label}: {s}") for kbps, s, label in mine]
@@ -54,10 +56,11 @@ def _plot(rows: Sequence[Row], colours: dict[str, str]) -> str:
     )
 
 
-def _mark(x: float, y_axis: "_Axis", summary, colour: str, label: str) -> str:
+def _mark(x: float, y_axis: "_Axis", summary: Summary, colour: str, label: str) -> str:
+    low, high = (y_axis(summary.mean if end is None else end) for end in (summary.low, summary.high))
     return (
         f"<g><title>{html.escape(label)}</title>"
-        f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{y_axis(summary.low):.1f}' y2='{y_axis(summary.high):.1f}' stroke='{colour}'/>"
+        f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{low:.1f}' y2='{high:.1f}' stroke='{colour}'/>"
         f"<circle cx='{x:.1f}' cy='{y_axis(summary.mean):.1f}' r='3.5' fill='{colour}'/></g>"
     )
 

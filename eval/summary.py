@@ -11,19 +11,25 @@ import numpy as np
 class Summary:
     """Mean and 95 % bootstrap interval of a metric over clips, and how many clips failed.
 
-    `mean` is the value itself where the metric is one of the whole set; `median` is then None.
+    `mean` is the value itself where the metric is one of the whole set; `median` is then None. Where no interval was
+    taken, `low` and `high` are None.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     median: float | None
     clips: int
     failures: int
 
     def __str__(self) -> str:
-        text = f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-        return f"{text} ({self.failures} failed)" if self.failures else text
+        return f"{self.short()} ({self.failures} failed)" if self.failures else self.short()
+
+    def short(self) -> str:
+        """Return mean and interval alone."""
+        if self.low is None or self.high is None:
+            return f"{self.mean:.3f}"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def summarise(values: list[float], failures: int = 0, resamples: int = 2000, seed: int = 0) -> Summary:
