@@ -81,7 +81,7 @@ class Usage:
     def __init__(self, sizes: tuple[int, ...], window: int) -> None:
         self.sizes, self.window = sizes, window
         self.last = [
-            torch.full((size,), -window - 1, dtype=torch.int64) for size in sizes
+            torch.full((size,), -window - 1, dtype=torch.int32) for size in sizes
         ]  # step at which a code was chosen last
         self.rows = torch.zeros(len(sizes), dtype=torch.int64)
 
@@ -108,8 +108,8 @@ class Usage:
             if rows >= ROWS_PER_CODE * size and float(share) < least:
                 raise TrainingError(
                     f"codebook {number} has collapsed: {100 * float(share):.2g} % of its {size} codes were used in the last "
-                    f"{self.window} steps at step {step}; start it later (quantizer.from_step), raise quantizer.options.revive_below "
-                    "or lower optimizer.learning_rate, and resume from the last state"
+                    f"{self.window} steps at step {step}; start it later (quantizer.from_step), raise "
+                    "quantizer.options.revive_below or lower optimizer.learning_rate, and resume from the last state"
                 )
 
     def state(self) -> dict[str, Any]:

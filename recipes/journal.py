@@ -54,7 +54,7 @@ class Journal:
         now = time.monotonic()
         pace = (step - self.step_before) / max(1e-9, now - self.began)
         self.began, self.step_before = now, step
-        row = {"step": step, **figures, "usage": float(usage.min()), "steps_per_second": pace}
+        row = {"step": step, **figures, **({"usage": float(usage.min())} if len(usage) else {}), "steps_per_second": pace}
         row = {name: value if isinstance(value, int) else float(f"{value:.5g}") for name, value in row.items()}
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")

@@ -243,7 +243,8 @@ def _published(name: str) -> str:
         return hf_hub_download(*PUBLISHED[key])
     except Exception as error:  # the hub's client lets its HTTP library's errors through
         raise RecipeError(
-            f"the official file of {name} cannot be fetched ({type(error).__name__}): download it and write init={name}:CHECKPOINT"
+            f"the official file of {name} cannot be fetched ({type(error).__name__}): "
+            f"download it and write init={name}:CHECKPOINT"
         ) from error
 
 

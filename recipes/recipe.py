@@ -1,7 +1,7 @@
 """Recipes: YAML with differences only, settings from the command line, and one sentence about whatever is not understood.
 
-A recipe names its `base`, another recipe whose tables it changes: tables are merged, all else is replaced, and `null` removes an
-entry of a free table (a loss, a discriminator, an augmentation).
+A recipe names its `base`, another recipe whose tables it changes: tables are merged, all else is replaced, and `null` removes
+an entry of a free table (a loss, a discriminator, an augmentation).
 """
 
 import dataclasses

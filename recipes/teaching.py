@@ -28,7 +28,8 @@ class Lesson:
     """One entry of a recipe's table `distil`.
 
     Attributes:
-        teacher: a speech model as `load_teacher` takes it, "own" for the one inside the codec, "text:NAME" for a language model.
+        teacher: a speech model as `load_teacher` takes it, "own" for the one inside the codec, "text:NAME" for a language
+            model.
         layer: hidden state that is the feature, none for the mean of all.
         subject: "first" codebook, or "all".
         loss: its name, and `settings`.

@@ -1,7 +1,7 @@
 """The trainer: one step, and the loop around it.
 
-A step passes a batch through the codec, takes the gradient of all losses on the waveform at the waveform (weighed, or balanced),
-sends it back through the codec together with what the quantizer and the teachers say, and moves the weights.
+A step passes a batch through the codec, takes the gradient of all losses on the waveform at the waveform (weighed, or
+balanced), sends it back through the codec together with what the quantizer and the teachers say, and moves the weights.
 """
 
 import signal
@@ -212,8 +212,8 @@ class Trainer:
     def _explain(self, what: str) -> str:
         half = " or train with precision=fp32" if self.recipe.precision == "bf16" else ""
         return (
-            f"{what} at step {self.step}, and nothing was learned from it: lower optimizer.learning_rate or optimizer.clip{half}, "
-            "and go on from the last state with --resume"
+            f"{what} at step {self.step}, and nothing was learned from it: lower optimizer.learning_rate or "
+            f"optimizer.clip{half}, and go on from the last state with --resume"
         )
 
     def _start_codebooks(self) -> None:
@@ -276,7 +276,7 @@ class Trainer:
         assert self.journal is not None
         watch, step = self.recipe.watch, self.step - 1
         figures = machines.mean_of(self.journal.means(), self.world, self.device)
-        shares = self.usage.shares(step)
+        shares = self.usage.shares(step) if step >= self.recipe.quantizer.from_step else torch.zeros(0)
         self.journal.write(self.step, figures, shares)
         if step >= max(watch.from_step, self.recipe.quantizer.from_step + watch.window):
             self.usage.check(step, watch.least_usage)

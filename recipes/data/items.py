@@ -152,7 +152,8 @@ def make_items(
         lengths = np.array([part.seconds for part in found])
     if failures:
         say(
-            f"{len(failures)} of {len(found) + len(failures)} recordings cannot be read; the first: {next(iter(failures.values()))}"
+            f"{len(failures)} of {len(found) + len(failures)} recordings cannot be read, the first because "
+            f"{next(iter(failures.values()))}"
         )
     if not found:
         raise DataError(f"none of {len(failures)} recordings can be read: {next(iter(failures.values()))}")

@@ -24,8 +24,8 @@ def list_recordings(train: Any, split: str = "train") -> list[Recording]:
     """Return the recordings that a recipe's `data.train` names.
 
     Args:
-        train: a folder (its `manifest.csv` counts where it has one), a manifest, tar shards ("shard-{000..009}.tar", wildcards),
-            a list of these, or a table of domain -> any of these.
+        train: a folder (its `manifest.csv` counts where it has one), a manifest, tar shards ("shard-{000..009}.tar",
+            wildcards), a list of these, or a table of domain -> any of these.
         split: rows of manifests with a column `split` that are used.
 
     Raises:
