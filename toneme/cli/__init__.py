@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from toneme.cli import convert, decode, encode, evaluate, export_, info, listing, play, roundtrip, stream, train
+from toneme.cli import convert, decode, encode, evaluate, export_, info, listing, play, roundtrip, stream, tokenize_, train
 from toneme.cli.failures import close_pipe, complain, end_on_signals, report
 
 # Typer carries its own copy of click in some versions, so the root of its usage errors is found through one that it exports.
@@ -77,6 +77,7 @@ app.command("stream")(stream.stream)
 app.command("export")(export_.export)
 app.command("eval")(evaluate.eval_)
 app.command("train")(train.train)
+app.command("tokenize")(tokenize_.tokenize_)
 
 
 def run(argv: list[str] | None = None) -> int:

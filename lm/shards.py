@@ -1,0 +1,138 @@
+"""Reading shards of tokens: all of them as a list or a PyTorch dataset, or as an endless shuffled stream over many workers."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch.distributed
+from torch.utils.data import IterableDataset, get_worker_info
+
+from ..codecs.errors import CheckpointError, TokenFileError
+from ..codecs.tokens import Tokens
+from .shard_formats import read_shard
+from .shard_item import Item
+from .shard_plan import ShardFolder
+
+if TYPE_CHECKING:
+    from ..codecs.base import Codec
+
+
+def read_shards(folder: str | Path, codec: "Codec | str | None" = None, partial: bool = False) -> "TokenShards":
+    """Open a folder of shards that `codec tokenize` wrote.
+
+    Args:
+        folder: of the shards.
+        codec: that the tokens must be of: by name, or as loaded with its very weights.
+        partial: take the shards that are done though others are missing.
+
+    Raises:
+        CheckpointError: if another codec, or other weights, made the tokens.
+        TokenFileError: if it is no folder of shards, or shards are missing.
+    """
+    shards = ShardFolder.open(folder)
+    if codec is not None:
+        shards.about.check(codec, str(folder))
+    missing = shards.missing()
+    if missing and not partial:
+        raise TokenFileError(
+            f"{folder} lacks {len(missing)} of {len(shards.shards)} shards, which `codec tokenize` did not finish: "
+            "run it again, or pass partial=True"
+        )
+    return TokenShards(shards, [number for number in range(len(shards.shards)) if number not in set(missing)])
+
+
+class TokenShards:
+    """Shards as a list of tokens, one item each; a map-style dataset for `torch.utils.data.DataLoader`.
+
+    The tokens' metadata has the recording's `path` and `sha256`. One shard is kept in memory, so go through them in order, or
+    shuffle with `TokenStream`.
+
+    Attributes:
+        about: what the tokens are.
+        failures: [path, why] of recordings that could not be tokenised.
+    """
+
+    def __init__(self, folder: ShardFolder, numbers: list[int]) -> None:
+        self.folder, self.about, self.numbers = folder, folder.about, numbers
+        told = [done for number in numbers if (done := folder.done(number)) is not None]
+        self.failures = [failure for done in told for failure in done.failures]
+        self.seconds = sum(done.seconds for done in told)
+        self._counts = [done.items for done in told]
+        self._kept: tuple[int, list[Item]] = (-1, [])
+
+    def __len__(self) -> int:
+        return sum(self._counts)
+
+    def __getitem__(self, index: int) -> Tokens:
+        """Return one recording's tokens."""
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        for number, count in zip(self.numbers, self._counts, strict=True):
+            if place < count:
+                return self.items(number)[place].tokens(self.about)
+            place -= count
+        raise IndexError(f"item {index} of {len(self)}")
+
+    def __iter__(self) -> Iterator[Tokens]:
+        for number in self.numbers:
+            for item in self.items(number):
+                yield item.tokens(self.about)
+
+    def items(self, number: int) -> list[Item]:
+        """Return the items of one shard.
+
+        Raises:
+            CheckpointError: if the shard's tokens are not what the folder says.
+            TokenFileError: if it is damaged.
+        """
+        if self._kept[0] != number:
+            self._kept = (number, self._read(number))
+        return self._kept[1]
+
+    def _read(self, number: int) -> list[Item]:
+        path = self.folder.path(number)
+        about, items = read_shard(path)
+        if about != self.about:
+            raise CheckpointError(
+                f"{path} holds {about.codebooks} codebooks of {about.codec} with weights {about.weights_hash}, and the folder's "
+                f"shards {self.about.codebooks} of {self.about.codec} with {self.about.weights_hash}: take it out and run again"
+            )
+        return items
+
+    def stream(self, seed: int = 0, epochs: int | None = None) -> "TokenStream":
+        """Return the items shuffled, again and again or for so many epochs, shared out to workers and ranks."""
+        return TokenStream(self, seed, epochs)
+
+
+class TokenStream(IterableDataset):
+    """Items of shards in random order: shards are shuffled, and items within each.
+
+    Every worker of a `DataLoader`, and every rank where `torch.distributed` is up, gets shards of its own.
+    """
+
+    def __init__(self, shards: TokenShards, seed: int = 0, epochs: int | None = None) -> None:
+        super().__init__()
+        self.shards, self.seed, self.epochs = shards, seed, epochs
+
+    def __iter__(self) -> Iterator[Tokens]:
+        part, parts = self._part()
+        epoch = 0
+        while self.shards.numbers and (self.epochs is None or epoch < self.epochs):
+            order = random.Random(f"{self.seed} {epoch}")
+            numbers = list(self.shards.numbers)
+            order.shuffle(numbers)
+            for number in numbers[part::parts]:
+                items = list(self.shards.items(number))
+                order.shuffle(items)
+                for item in items:
+                    yield item.tokens(self.shards.about)
+            epoch += 1
+
+    def _part(self) -> tuple[int, int]:
+        info, rank, ranks = get_worker_info(), 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        workers = 1 if info is None else info.num_workers
+        return rank * workers + (0 if info is None else info.id), ranks * workers

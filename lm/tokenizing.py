@@ -1,0 +1,136 @@
+"""`tokenize`: a folder of recordings to shards of tokens, on all cores, GPUs or machines, going on where it was stopped."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..codecs.errors import TonemeError
+from ..codecs.registry import load, pick_device
+from .shard_formats import SUFFIXES
+from .shard_item import About
+from .shard_plan import Done, ShardFolder
+from .shard_work import Settings, Worker, cores
+
+GPU_BATCH_SECONDS = 240.0
+Watch = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+
+
+def tokenize(
+    files: Sequence[Path],
+    folder: str | Path,
+    codec: str = "default",
+    codebooks: int | None = None,
+    format: str = "parquet",  # noqa: A002
+    workers: int | None = None,
+    device: str = "auto",
+    cluster: bool = False,
+    batch_seconds: float | None = None,
+    files_per_shard: int | None = None,
+    salvage: bool = False,
+    bitrate: float | None = None,
+    watch: Watch = lambda files: nullcontext(lambda done: None),
+) -> dict[str, Any]:
+    """Turn recordings into shards of tokens and return figures; a run that was stopped goes on when called again.
+
+    Args:
+        files: the recordings; paths in the shards are those below their common folder.
+        folder: of the shards, made if need be.
+        codec: name or folder, as `toneme.load` takes it.
+        codebooks: how many, all by default.
+        format: "parquet", "webdataset" or "npz".
+        workers: processes for each device; by default one for each core of a CPU, one for a GPU. 0 works in this process.
+        device: "auto" (all GPUs, else the CPU), "cpu", "cuda", or several as "cuda:0,cuda:1".
+        cluster: work on a Ray cluster, `workers` actors in all.
+        batch_seconds: audio that is coded at once; 20 on a CPU and 240 on a GPU by default.
+        files_per_shard: at most 1000, for at least 16 shards, by default.
+        salvage: take what is there of recordings that end before their header says.
+        bitrate: highest nominal rate in kbps, instead of `codebooks`.
+        watch: takes how many recordings are to be done, and gives a context whose value takes how many more are.
+
+    Returns:
+        codec, weights_hash, codebooks, shards, items, seconds (of audio), bytes, failures (path and error of each), and of this
+        run: files, elapsed, files_per_second and realtime_factor.
+
+    Raises:
+        TonemeError: if nothing can be read, or the folder holds shards of something else.
+    """
+    if format not in SUFFIXES:
+        raise TonemeError(f"shards are written as {', '.join(SUFFIXES)}; got {format!r}")
+    devices = _devices(device)
+    root, names = _below(files)
+    model = load(codec, "cpu" if workers != 0 else devices[0])
+    depth = model.spec.check_codebooks(codebooks) if bitrate is None else model.spec.codebooks_for(bitrate)
+    about = About.of(model, depth)
+    shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], names, files_per_shard)
+    on_gpu = devices[0].startswith("cuda")
+    settings = Settings(root, batch_seconds or (GPU_BATCH_SECONDS if on_gpu else 20.0), 4 if on_gpu else 2, salvage)
+    count = (1 if on_gpu else cores()) if workers is None else workers
+    with shards.locked(), watch(sum(len(shards.shards[number]) for number in shards.missing())) as advance:
+        missing, tally = shards.missing(), _Tally(advance)
+        if cluster:
+            _on_cluster(shards, codec, max(1, count), devices[0], settings, tally)
+        elif not missing or count == 0 or (count == 1 and devices == ["cpu"]):
+            worker = Worker(model, shards, settings)
+            for number in missing:
+                worker.make(number, tally)
+        else:
+            del model
+            _on_this_machine(shards, codec, devices * max(1, count), settings, tally)
+    return {
+        "codec": about.codec, "weights_hash": about.weights_hash, "codebooks": about.codebooks, **shards.summary(),
+        **tally.figures(),
+    }  # fmt: skip
+
+
+class _Tally:
+    """Counts what was done, and how fast."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self.advance, self.files, self.audio, self.start = advance, 0, 0.0, time.perf_counter()
+
+    def __call__(self, files: int, seconds: float) -> None:
+        self.files, self.audio = self.files + files, self.audio + seconds
+        self.advance(files)
+
+    def figures(self) -> dict[str, Any]:
+        elapsed = max(time.perf_counter() - self.start, 1e-9)
+        return {
+            "files": self.files, "elapsed": round(elapsed, 3), "files_per_second": round(self.files / elapsed, 3),
+            "realtime_factor": round(self.audio / elapsed, 2),
+        }  # fmt: skip
+
+
+def _on_this_machine(shards: ShardFolder, codec: str, devices: list[str], settings: Settings, tally: _Tally) -> None:
+    from .shard_workers import make_with_processes
+
+    make_with_processes(shards, codec, devices, max(1, cores() // len(devices)), settings, tally)
+
+
+def _on_cluster(shards: ShardFolder, codec: str, workers: int, device: str, settings: Settings, tally: _Tally) -> None:
+    from .cluster import make_on_cluster
+
+    def done(told: Done) -> None:
+        tally(told.items + len(told.failures), told.seconds)
+
+    make_on_cluster(shards, codec, workers, device.partition(":")[0], 1, settings, done)
+
+
+def _devices(device: str) -> list[str]:
+    chosen = [pick_device(name.strip()) for name in device.split(",")]
+    if device == "auto" and chosen == ["cuda"]:
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return chosen
+
+
+def _below(files: Sequence[Path]) -> tuple[Path, list[str]]:
+    """Return the folder that all files are below, and their paths there."""
+    if not files:
+        raise TonemeError("there is no recording to tokenise: name files or a folder that holds some")
+    whole = [Path(os.path.abspath(file)) for file in files]
+    root = Path(os.path.commonpath([file.parent for file in whole]))
+    return root, [file.relative_to(root).as_posix() for file in whole]
