@@ -1,0 +1,235 @@
+"""Recordings to shards: codes as one by one, nothing lost or doubled whatever happens, on processes and a cluster."""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from toneme.codecs.audio import read_audio
+from toneme.codecs.errors import CheckpointError, TonemeError
+from toneme.codecs.registry import load
+from toneme.lm import shard_work
+from toneme.lm.shard_plan import ShardFolder
+from toneme.lm.shards import read_shards
+from toneme.lm.tokenizing import tokenize
+
+from .made import contents, make_codec, make_recordings
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory):
+    return make_codec(tmp_path_factory.mktemp("codec") / "tiny")
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    return make_recordings(tmp_path / "data", 14)
+
+
+def test_codes_in_batches_equal_those_one_by_one(tmp_path, codec, recordings):
+    done = tokenize(recordings, tmp_path / "out", str(codec), workers=0, files_per_shard=5, batch_seconds=2.0)
+    shards, model = read_shards(tmp_path / "out", load(codec)), load(codec)
+    assert (done["items"], done["shards"], done["failures"], done["files"]) == (14, 3, [], 14)
+    assert [tokens.metadata["path"] for tokens in shards] == [p.relative_to(tmp_path / "data").as_posix() for p in recordings]
+    for tokens, path in zip(shards, recordings, strict=True):
+        alone = model.encode(read_audio(path, 24000, 1)[0])
+        assert torch.equal(tokens.codes, alone.codes)
+        assert torch.equal(tokens.n_samples, alone.n_samples)
+        assert tokens.metadata["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert torch.equal(model.decode(tokens), model.decode(alone))
+
+
+def test_long_recordings_are_coded_as_they_are_read(tmp_path, codec, recordings, monkeypatch):
+    monkeypatch.setattr(shard_work, "LONG_SECONDS", 0.3)
+    tokenize(recordings, tmp_path / "long", str(codec), workers=0, batch_seconds=0.3, codebooks=2)
+    monkeypatch.undo()
+    tokenize(recordings, tmp_path / "short", str(codec), workers=0, codebooks=2)
+    for ours, theirs in zip(read_shards(tmp_path / "long"), read_shards(tmp_path / "short"), strict=True):
+        assert torch.equal(ours.codes, theirs.codes)
+        assert ours.codes.shape[1] == 2
+        assert ours.metadata == theirs.metadata
+        assert torch.equal(ours.n_samples, theirs.n_samples)
+
+
+def test_files_that_cannot_be_read_are_listed_and_left_out(tmp_path, codec, recordings):
+    bad = {"cut.wav": recordings[0].read_bytes()[:-100], "text.wav": b"no audio", "empty.flac": b""}
+    for name, data in bad.items():
+        (tmp_path / "data" / name).write_bytes(data)
+    soundfile.write(tmp_path / "data" / "none.wav", [], 16000)
+    files = [*recordings, *(tmp_path / "data" / name for name in (*bad, "none.wav", "gone.wav"))]
+    done = tokenize(files, tmp_path / "out", str(codec), workers=0, format="npz")
+    assert done["items"] == 14
+    told = {failure["path"]: failure["error"] for failure in done["failures"]}
+    assert set(told) == {*bad, "none.wav", "gone.wav"}
+    assert "ends before its header says" in told["cut.wav"]
+    assert "holds no samples" in told["none.wav"]
+    assert "cannot be read (No such file" in told["gone.wav"]
+    assert [failure[0] for failure in read_shards(tmp_path / "out").failures] == [f.name for f in files[14:]]
+    salvaged = tokenize(files[14:15], tmp_path / "salvaged", str(codec), workers=0, salvage=True)
+    assert salvaged["items"] == 1
+
+
+def test_a_second_run_does_nothing_and_new_files_are_added(tmp_path, codec, recordings):
+    tokenize(recordings[:9], tmp_path / "out", str(codec), workers=0, files_per_shard=4, format="npz")
+    first = contents(tmp_path / "out")
+    assert tokenize(recordings[:9], tmp_path / "out", str(codec), workers=0, format="npz")["files"] == 0
+    assert contents(tmp_path / "out") == first
+    done = tokenize(recordings, tmp_path / "out", str(codec), workers=0, files_per_shard=4, format="npz")
+    assert (done["files"], done["items"]) == (5, 14)
+    paths = [tokens.metadata["path"] for tokens in read_shards(tmp_path / "out")]
+    assert sorted(paths) == sorted(p.relative_to(tmp_path / "data").as_posix() for p in recordings)
+
+
+def test_what_does_not_fit_the_folder_is_refused(tmp_path, codec, recordings):
+    out = tmp_path / "out"
+    tokenize(recordings[:2], out, str(codec), workers=0)
+    other = make_codec(tmp_path / "other", seed=1)
+    for options in ({"codec": str(other)}, {"codec": str(codec), "codebooks": 2}, {"codec": str(codec), "format": "npz"}):
+        with pytest.raises(CheckpointError, match=r"holds shards of 8 codebooks of tiny .* name another folder"):
+            tokenize(recordings, out, workers=0, **options)
+    for call, message in [
+        (lambda: tokenize([], out, str(codec)), "there is no recording"),
+        (lambda: tokenize(recordings, out, str(codec), format="csv"), "written as parquet, webdataset, npz; got 'csv'"),
+    ]:
+        with pytest.raises(TonemeError, match=message):
+            call()
+    with ShardFolder.open(out).locked(), pytest.raises(TonemeError, match="another run writes to"):
+        tokenize(recordings, out, str(codec), workers=0)
+
+
+KILLED = """
+import os, random, signal, sys, time
+sys.path.insert(0, {here!r})
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from toneme.lm.tokenizing import tokenize
+
+def attempt():
+    files = sorted(Path({data!r}).rglob("*.wav"))
+    tokenize(files, {out!r}, {codec!r}, workers=0, files_per_shard=3, batch_seconds=1.0, format="{format}")
+
+chance, kills = random.Random({seed}), 0
+while kills < 12:  # a fork before any arithmetic begins saves importing torch anew
+    child = os.fork()
+    if not child:
+        attempt()
+        os._exit(0)
+    time.sleep(chance.uniform(0, {seconds}))
+    os.kill(child, signal.SIGKILL)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        break
+    kills += 1
+    print(len(list(Path({out!r}).glob("shard-*.json"))), flush=True)
+attempt()
+"""
+
+
+@pytest.mark.parametrize("format", ["parquet", "npz"])
+def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path, codec, format):
+    recordings = make_recordings(tmp_path / "data", 24, longest=0.4)
+    began = time.perf_counter()
+    options = {"workers": 0, "files_per_shard": 3, "batch_seconds": 1.0, "format": format}
+    tokenize(sorted(recordings), tmp_path / "whole", str(codec), **options)
+    values = {
+        "here": str(HERE.parents[1]), "data": str(tmp_path / "data"), "out": str(tmp_path / "out"), "codec": str(codec),
+        "format": format, "seed": random.randrange(1 << 30), "seconds": time.perf_counter() - began,
+    }  # fmt: skip
+    script = KILLED.format(**values).replace("sys.path.insert(0, " + repr(values["here"]) + ")\n", "")
+    ran = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole"), (values["seed"], ran.stdout)
+
+
+# -- processes and a cluster ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_replaced(tmp_path, codec, recordings):
+    options = {"files_per_shard": 2, "format": "npz"}
+    tokenize(recordings, tmp_path / "whole", str(codec), workers=0, **options)
+    killed = []
+
+    class Watch:
+        def __init__(self, files):
+            assert files == 14
+
+        def __enter__(self):
+            return self.advance
+
+        def __exit__(self, *_):
+            return None
+
+        def advance(self, files):
+            if not killed:
+                killed.append(multiprocessing.active_children()[0])
+                killed[0].kill()
+
+    done = tokenize(recordings, tmp_path / "out", str(codec), workers=2, watch=Watch, **options)
+    assert killed
+    assert done["items"] == 14
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_cluster_with_a_worker_killed_gives_the_same(tmp_path, codec):
+    ray = pytest.importorskip("ray", reason="the cluster needs Ray: pip install toneme[cluster]")
+    recordings = make_recordings(tmp_path / "data", 24)
+    options = {"files_per_shard": 2, "format": "npz"}
+    tokenize(recordings, tmp_path / "whole", str(codec), workers=0, **options)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
+    killed = []
+
+    class Watch:
+        def __init__(self, files):
+            self.files = files
+
+        def __enter__(self):
+            return self.advance
+
+        def __exit__(self, *_):
+            return None
+
+        def advance(self, files):
+            if not killed and (actors := ray_workers()):
+                killed.append(actors[0])
+                os.kill(actors[0], 9)
+
+    try:
+        done = tokenize(recordings, tmp_path / "out", str(codec), workers=2, cluster=True, watch=Watch, **options)
+    finally:
+        ray.shutdown()
+    assert killed
+    assert done["items"] == 24
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def ray_workers() -> list[int]:
+    """Return the processes of Ray's actors that this process's own Ray started."""
+    parents, names = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                names[int(entry.name)] = (entry / "cmdline").read_bytes()
+            except OSError:  # it ended meanwhile
+                continue
+
+    def ours(process: int) -> bool:
+        while process > 1:
+            process = parents.get(process, 0)
+            if process == os.getpid():
+                return True
+        return False
+
+    return [process for process, name in names.items() if b"ray::" in name and b"MapWorker" in name and ours(process)]
