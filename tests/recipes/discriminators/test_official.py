@@ -1,0 +1,57 @@
+"""Every discriminator beside the official one: scores, feature maps, losses, and the gradients of waveform and weights."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toneme.recipes.discriminators import build_discriminator
+from toneme.recipes.losses import discriminator_loss, feature_matching, generator_loss
+
+_SPEC = importlib.util.spec_from_file_location("recipes_official", Path(__file__).parents[1] / "official.py")
+_OFFICIAL = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_OFFICIAL)
+made, golden, check_close = _OFFICIAL.made, _OFFICIAL.golden, _OFFICIAL.check_close
+
+DAC_PERIODS = {"name": "multi_period", "periods": [3], "always_pad": True, "leveled": True, "score_map": False}
+VOCOS_PERIODS = {"name": "multi_period", "periods": [5], "first_map": False}
+VOCOS_BANDS = {"name": "multi_band", "windows": [512], "centered": True, "first_map": False, "score_map": True}
+BIGCODEC_PERIODS = {
+    "name": "multi_period", "periods": [3], "widths": [16, 64, 256, 512, 512], "last_kernel": 2, "score_map": False,
+}  # fmt: skip
+# golden -> (discriminators, adversarial loss, reduction, feature matching, its factor)
+CASES = {
+    "hifigan_period": ([{"name": "multi_period", "periods": [3, 7]}], "least_squares", "sum", "plain", 2),
+    "hifigan_scale": (["multi_scale"], "least_squares", "sum", "plain", 2),
+    "encodec": ([{"name": "multi_scale_stft", "windows": [1024, 2048, 512]}], "hinge", "mean", "mean", 1),
+    "dac": ([DAC_PERIODS, {"name": "multi_band", "windows": [1024, 512]}], "least_squares", "sum", "plain", 1),
+    "vocos010": ([VOCOS_PERIODS, VOCOS_BANDS], "hinge", "sum", "plain", 1),
+    "vocos003": ([VOCOS_PERIODS, {"name": "multi_resolution", "windows": [512]}], "hinge", "sum", "plain", 1),
+    "xcodec": ([{"name": "multi_frequency", "hops": [32, 256], "widths": [64, 512]}], "least_squares", "mean", "mean", 1),
+    "bigcodec": (
+        [BIGCODEC_PERIODS, {"name": "multi_spectrogram", "windows": [78, 512], "hops": [39, 128]}],
+        "least_squares", "sum", "plain", 1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_equals_the_official_code(name):
+    entries, kind, reduce, matching, factor = CASES[name]
+    expected = golden(f"discriminator_{name}")
+    discriminator = made.set_weights(build_discriminator(entries, sample_rate=16000))
+    real, fake = made.waveforms(int(expected["samples"]))
+    fake.requires_grad_()
+    theirs, ours = discriminator(real), discriminator(fake)
+    for index, (score, maps) in enumerate(ours):
+        check_close(score.detach().flatten(), expected[f"score_{index}"])
+        check_close(np.stack([made.fingerprint(m) for m in maps]), expected[f"maps_{index}"])
+    losses = [generator_loss(ours, kind, reduce), discriminator_loss(theirs, ours, kind, reduce)]
+    losses.append(factor * feature_matching(theirs, ours, matching))
+    check_close([loss.item() for loss in losses], expected["losses"])
+    (gradient,) = torch.autograd.grad(losses[0] + 2 * losses[2], fake, retain_graph=True)
+    check_close(gradient, expected["gradient"], 1e-3)
+    gradients = torch.autograd.grad(losses[1], list(discriminator.parameters()))
+    check_close(np.stack([made.fingerprint(g) for g in gradients]), expected["weights"], 1e-3)
