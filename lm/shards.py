@@ -95,10 +95,8 @@ class TokenShards:
         path = self.folder.path(number)
         about, items = read_shard(path)
         if about != self.about:
-            raise CheckpointError(
-                f"{path} holds {about.codebooks} codebooks of {about.codec} with weights {about.weights_hash}, and the folder's "
-                f"shards {self.about.codebooks} of {self.about.codec} with {self.about.weights_hash}: take it out and run again"
-            )
+            theirs, ours = (f"{a.codebooks} codebooks of {a.codec} with weights {a.weights_hash}" for a in (about, self.about))
+            raise CheckpointError(f"{path} holds {theirs}, and the folder's shards {ours}: take it out and run again")
         return items
 
     def stream(self, seed: int = 0, epochs: int | None = None) -> "TokenStream":

@@ -199,7 +199,7 @@ def test_other_folders_are_refused(tmp_path, text):
         read_shards(tmp_path / "none")
     (tmp_path / "shards.json").write_text(text)
     (tmp_path / "plan.jsonl").write_text("[]\n")
-    with pytest.raises(TokenFileError, match="no folder of shards|does not say what its tokens are|another version of shards"):
+    with pytest.raises(TokenFileError, match=r"no folder of shards|does not say what its tokens are|another version of shards"):
         read_shards(tmp_path)
 
 
