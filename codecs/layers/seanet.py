@@ -204,26 +204,40 @@ class _SEANet(nn.Module):
             step, out: values of x, and of the result, per frame.
         """
         frames, block = -(-x.shape[-1] // step), max(self.config.block, self.start_frames)
-        count, span = frames // block, _span(layers, 0, out - 1)
+        threads, count, span = torch.get_num_threads(), frames // block, _span(layers, 0, out - 1)
+        count = count // threads * threads or count
         if walk.before is None or span is None or count < 2 or not rows.usable(x):
             return run(x, walk)
-        seen, begin = -(span[0] // step), [next(walk.before) for layer in layers if _has_state(layer)]
+        seen, bounds = -(span[0] // step), [frames * n // count for n in range(count + 1)]
+        begin = [next(walk.before) for layer in layers if _has_state(layer)]
         fresh = [layer.initial_state(x.shape[0]) for layer in layers if _has_state(layer)]  # type: ignore[operator]
-        pieces, after = [x] * count, fresh
+        pieces, after = [x] * count, begin
 
-        def work_on(first: int, last: int, _: int) -> None:
+        def work_on(parts: Iterator[slice]) -> None:
             nonlocal after
-            state, lead = (fresh, min(seen, first * block)) if first else (begin, 0)
-            for number in range(first, last):
-                stop = frames if number == count - 1 else (number + 1) * block
-                part = Walk(state, walk.final and stop == frames)
-                y = run(x[..., (number * block - lead) * step : stop * step], part)
-                pieces[number], state, lead = y[..., lead * out :], part.after, 0
-            after = state if last == count else after
+            for part in parts:
+                lead = min(seen, bounds[part.start])
+                state = fresh if lead < bounds[part.start] else begin
+                for n in range(part.start, part.stop):
+                    block_walk = Walk(state, walk.final and n == count - 1)
+                    y = run(x[..., (bounds[n] - lead) * step : bounds[n + 1] * step], block_walk)
+                    pieces[n], state, lead = y[..., lead * out :], block_walk.after, 0
+                after = state if part.stop == count else after
 
-        share(work_on, count, 2 * frames * sum(p.numel() for p in self.parameters()))
-        walk.after += [part.clone() for part in after]
+        share(work_on, count, lambda workers: -(-count // workers), 2 * frames * sum(p.numel() for p in self.parameters()))
+        walk.after += [state.clone() for state in after]
         return join_time(pieces)
+
+    def _each(self, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Return `run` of every item of a batch by itself, shared between threads."""
+        items, results = x.split(1), [x] * x.shape[0]
+
+        def work_on(parts: Iterator[slice]) -> None:
+            for part in parts:
+                results[part] = [run(item) for item in items[part]]
+
+        share(work_on, len(items), lambda workers: 1, 2 * x.shape[-1] * sum(p.numel() for p in self.parameters()))
+        return torch.cat(results)
 
 
 class SEANetEncoder(_SEANet):
@@ -272,7 +286,7 @@ class SEANetEncoder(_SEANet):
         if self.config.causal:
             return self.step(x, self.initial_state(x.shape[0]), final=True)[0]
         if rows.usable(x) and x.shape[0] > 1:  # one item at a time through the wide layers, all through the LSTM
-            frames = torch.cat([self._long_front(item) for item in x.split(1)])
+            frames = self._each(self._long_front, x)
         else:
             frames = self._long_front(x)
         return self._back(frames, Walk())
@@ -355,7 +369,7 @@ class SEANetDecoder(_SEANet):
             return self.step(x, self.initial_state(x.shape[0]), final=True)[0]
         x = self._front(x, Walk())
         if rows.usable(x) and x.shape[0] > 1:
-            return torch.cat([self._long_back(item) for item in x.split(1)])
+            return self._each(self._long_back, x)
         return self._long_back(x)
 
     def _long_back(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from toneme.codecs.errors import CheckpointError
 from toneme.codecs.layers import seanet
 from toneme.codecs.layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from toneme.codecs.layers.seanet_names import decoder_names, encoder_names
+from toneme.kernels import workers
 
 SMALL = {"filters": 4, "dimension": 8, "ratios": (4, 3, 2)}
 VARIANTS = {
@@ -48,8 +49,11 @@ def test_lengths_and_both_paths(config: SEANetConfig, samples: int):
 
 @pytest.mark.parametrize("name", ["encodec", "mimi", "deep"])
 @pytest.mark.parametrize("block", [2, 64])
-def test_steps_equal_the_whole(name: str, block: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_steps_equal_the_whole(name: str, block: int, threads: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(seanet, "BLOCK_FRAMES", block)
+    monkeypatch.setattr(workers, "MIN_WORK", 1 if threads > 1 else 10**12)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     encoder, decoder = build(VARIANTS[name])
     x = noise(1, 24 * 30 + 7)
     with torch.inference_mode():
