@@ -28,6 +28,7 @@ FAMILIES = {
     "toneme": (".toneme24k", "TonemeCodec"),
     "wavtokenizer": (".wavtokenizer", "WavTokenizerCodec"),
     "xcodec": (".xcodec", "XCodec"),
+    "xcodec2": (".xcodec2", "XCodec2"),
 }
 ALIASES = {"default": "toneme-24k"}
 WEIGHTS = Path(__file__).parent / "weights"
