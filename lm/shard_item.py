@@ -106,7 +106,8 @@ class Item:
         own = tokens[index]
         streams = tuple(codes[0].cpu().numpy().astype(dtype) for codes in own.streams)
         side = {name: value[0].float().cpu().numpy() for name, value in own.side.items()}
-        return cls(path, sha256, int(own.n_samples[0]), streams, side)
+        text = path.encode("utf-8", "backslashreplace").decode()  # file names may be no text, which parquet refuses
+        return cls(text, sha256, int(own.n_samples[0]), streams, side)
 
     def tokens(self, about: About) -> Tokens:
         """Return the item as tokens; metadata has its `path` and `sha256`."""

@@ -111,7 +111,7 @@ class ShardFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out; what a killed one left half-written is removed.
+        """Keep other runs out; what killed ones left half-written is removed.
 
         Raises:
             TonemeError: if another run works on the folder.
@@ -125,6 +125,12 @@ class ShardFolder:
                 pass
             except OSError:
                 raise TonemeError(f"another run writes to {self.folder}: wait for its end, or name another folder") from None
-            for left in self.folder.glob(".*.part*"):
-                left.unlink(missing_ok=True)
-            yield
+            self._sweep()
+            try:
+                yield
+            finally:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        for left in self.folder.glob(".*.part*"):
+            left.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Worker processes on one machine: each loads the codec once and makes one shard after another; a dead one is replaced."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -117,6 +118,7 @@ def _start(folder: Path, codec: str, device: str, threads: int, settings: Settin
 
 def _work(pipe: Connection, folder: Path, codec: str, device: str, threads: int, settings: Settings) -> None:
     """Make the shards that the parent names until it names none, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to heed: it ends its workers
     try:
         import torch
 

@@ -37,6 +37,8 @@ def tokenize(
 ) -> dict[str, Any]:
     """Turn recordings into shards of tokens and return figures; a run that was stopped goes on when called again.
 
+    With worker processes, a script that calls this must do so below `if __name__ == "__main__":`.
+
     Args:
         files: the recordings; paths in the shards are those below their common folder.
         folder: of the shards, made if need be.
