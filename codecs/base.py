@@ -32,6 +32,7 @@ class Codec(nn.Module):
     Config: ClassVar[type]
     family: ClassVar[str]
     pads_exactly: ClassVar[bool] = False
+    large: ClassVar[bool] = False  # its weights are never in memory twice, nor to read the specification alone
 
     def __init__(self, config: Any, name: str = "") -> None:
         super().__init__()

@@ -42,11 +42,11 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     Raises:
         CheckpointError: if the file or its keys do not fit.
     """
-    load_exactly(module, read_weights(path), str(path))
+    load_exactly(module, read_weights(path), str(path), take=getattr(module, "large", False))
 
 
-def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load tensors under the module's own names.
+def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str, take: bool = False) -> None:
+    """Load tensors under the module's own names; `take` those given, which then must be nobody else's, instead of copies.
 
     Raises:
         CheckpointError: one error that lists missing, unexpected and misshapen keys.
@@ -55,7 +55,7 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
     problems = compare_keys({k: tuple(v.shape) for k, v in expected.items()}, {k: tuple(v.shape) for k, v in weights.items()})
     if problems:
         raise CheckpointError(f"{source} does not fit {type(module).__name__}: {problems}")
-    if any(tensor.is_meta for tensor in expected.values()):  # a module made without memory takes the tensors themselves
+    if take or any(tensor.is_meta for tensor in expected.values()):  # a module made without memory has no room for copies
         module.load_state_dict({name: weights[name].to(tensor.dtype) for name, tensor in expected.items()}, assign=True)
     else:
         with torch.no_grad():

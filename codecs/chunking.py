@@ -98,7 +98,7 @@ class ChunkedEncoder(StreamEncoder):
         """Code the first `units` held (all for None), keep the frames up to unit `end`, and let go of what no chunk needs."""
         plan = self.plan
         samples = self.held if units is None else self.held[..., : units * plan.unit]
-        streams = self._piece(samples)
+        streams = self._piece(samples, end is None)
         skip, stop = self.done - self.first, None if end is None else end - self.first
         kept = tuple(
             codes[..., skip * ratio : None if stop is None else stop * ratio]
@@ -109,8 +109,8 @@ class ChunkedEncoder(StreamEncoder):
             self.held, self.first, self.done = self.held[..., (first - self.first) * plan.unit :].clone(), first, end
         return kept
 
-    def _piece(self, samples: Tensor) -> tuple[Tensor, ...]:
-        """Return the codes of the samples of a chunk and its context."""
+    def _piece(self, samples: Tensor, last: bool) -> tuple[Tensor, ...]:
+        """Return the codes of the samples of a chunk and its context; nothing comes after the last."""
         return self.codec._encode(samples, self.codebooks)[0]
 
     def _joined(self, pieces: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
@@ -118,7 +118,7 @@ class ChunkedEncoder(StreamEncoder):
 
 
 class WindowEncoder(ChunkedEncoder):
-    """Codes long audio in chunks with a codec that sees everything, and says so: whole audio in memory goes the same way.
+    """Codes long audio in chunks with a codec that sees everything; whole audio in memory goes the same way.
 
     The codec's `encode_piece(samples, codebooks, alone)` returns the codes of a chunk and its context; `alone` says that there
     is nothing else.
@@ -129,9 +129,8 @@ class WindowEncoder(ChunkedEncoder):
         (start, _), (end, _) = self._push(waveform), self._flush()
         return self._joined([start, end]), {}
 
-    def _piece(self, samples: Tensor) -> tuple[Tensor, ...]:
-        alone = self.done == 0 and samples.shape[-1] == self.held.shape[-1]
-        return self.codec.encode_piece(samples, self.codebooks, alone)
+    def _piece(self, samples: Tensor, last: bool) -> tuple[Tensor, ...]:
+        return self.codec.encode_piece(samples, self.codebooks, last and not self.done)
 
 
 class ChunkedDecoder(StreamDecoder):

@@ -8,7 +8,7 @@ Streaming Speech Translation", 2023 (w2v-BERT 2.0).
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from .layers.fbank import kaldi_fbank
 
 SAMPLE_RATE = 16000  # Hz, of all of them
 HOP = 320  # samples per frame, of all of them
+BLOCK_FRAMES = 64  # of the first convolutions' output, worked on at once
 MEAN = None  # the layer that stands for the mean of all hidden states
 KINDS = {  # model_type of transformers -> its classes
     "hubert": ("HubertConfig", "HubertModel"),
@@ -66,13 +67,17 @@ class Teacher(nn.Module):
         layer: see `TeacherConfig`.
     """
 
+    model: Any
+
     def __init__(self, model: nn.Module, layer: int | None = MEAN) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.layer = layer
         _fold_positions(model)
+        if (extract := getattr(model, "feature_extractor", None)) is not None:
+            self.model.feature_extractor = BlockedFeatures(extract.conv_layers)
         if layer is not None and layer >= 0:  # what comes after that layer is never heard of
-            model.encoder.layers = model.encoder.layers[: layer + 1]  # type: ignore[union-attr, index]
+            self.model.encoder.layers = self.model.encoder.layers[: layer + 1]
 
     @classmethod
     def from_config(cls, config: TeacherConfig) -> Self:
@@ -93,7 +98,7 @@ class Teacher(nn.Module):
     @property
     def dimension(self) -> int:
         """Channels of a feature."""
-        return self.model.config.hidden_size  # type: ignore[union-attr, return-value]
+        return self.model.config.hidden_size
 
     @property
     def frame_rate(self) -> float:
@@ -103,7 +108,7 @@ class Teacher(nn.Module):
     @property
     def hears_spectra(self) -> bool:
         """Whether the model takes mel spectra, not samples."""
-        return self.model.config.model_type == "wav2vec2-bert"  # type: ignore[union-attr]
+        return self.model.config.model_type == "wav2vec2-bert"
 
     def n_frames(self, n_samples: int) -> int:
         """Return the frames of audio of `n_samples` at 16 kHz."""
@@ -130,10 +135,70 @@ class Teacher(nn.Module):
         waveform = resample(waveform, sample_rate, SAMPLE_RATE)
         if not self.n_frames(waveform.shape[-1]):
             raise ShapeError(f"a teacher needs {self.least} samples at 16 kHz or more; got {waveform.shape[-1]}: pad the audio")
-        weight = next(self.model.parameters())
-        heard = pad(waveform, (HOP // 2, HOP // 2)).to(weight)
-        found = self.model(mel_spectra(heard) if self.hears_spectra else heard, output_hidden_states=True).hidden_states
+        heard = pad(waveform, (HOP // 2, HOP // 2))
+        heard = (mel_spectra(heard) if self.hears_spectra else heard).to(next(self.model.parameters()))
+        found = self.model(heard, output_hidden_states=True).hidden_states
         return torch.stack(found).mean(0) if self.layer is None else found[self.layer]
+
+
+class BlockedFeatures(nn.Module):
+    """The convolutions that HuBERT and WavLM begin with, one block of frames after another.
+
+    Their activations take 7 MB a second each, and several are alive at once. Only the norm of the first layer sees more than
+    a block, where it is one over time: its moments are taken first.
+    """
+
+    def __init__(self, conv_layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.conv_layers = conv_layers
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return the features [batch, channels, frames] of a waveform [batch, samples]."""
+        first, *rest = self.conv_layers
+        begin = _NormedOverTime(first, waveform) if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm) else first
+        hop, reach = _hop_and_reach(self.conv_layers)
+        pieces = []
+        for piece in _overlapping(waveform, hop, reach, BLOCK_FRAMES):
+            x = begin(piece[:, None])
+            for layer in rest:
+                x = layer(x)
+            pieces.append(x)
+        return torch.cat(pieces, dim=-1)
+
+
+class _NormedOverTime:
+    """The first layer with the moments of a whole waveform."""
+
+    def __init__(self, layer: Any, waveform: Tensor) -> None:
+        self.layer, norm = layer, layer.layer_norm
+        hop, reach = _hop_and_reach([layer])
+        count, mean, square = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        for piece in _overlapping(waveform, hop, reach, BLOCK_FRAMES * HOP // hop):
+            variance, centre = torch.var_mean(layer.conv(piece[:, None]).float(), dim=-1, correction=0, keepdim=True)
+            n = (piece.shape[-1] - reach) // hop + 1
+            count, mean = count + n, mean + n * centre.double()
+            square = square + n * (variance.double() + centre.double().square())
+        mean = mean / count
+        scale = norm.weight[:, None] / (square / count - mean.square() + norm.eps).sqrt()
+        self.scale, self.shift = scale.to(waveform), (norm.bias[:, None] - mean * scale).to(waveform)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.layer.activation(torch.addcmul(self.shift, self.layer.conv(x), self.scale))
+
+
+def _hop_and_reach(layers: Iterable[Any]) -> tuple[int, int]:
+    """Return how far apart the outputs of convolutions begin, and how many samples one sees."""
+    hop, reach = 1, 1
+    for layer in reversed(list(layers)):
+        kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
+        hop, reach = hop * stride, (reach - 1) * stride + kernel
+    return hop, reach
+
+
+def _overlapping(waveform: Tensor, hop: int, reach: int, frames: int) -> Iterator[Tensor]:
+    """Yield the samples of `frames` frames after another."""
+    for start in range(0, waveform.shape[-1] - reach + 1, frames * hop):
+        yield waveform[:, start : start + (frames - 1) * hop + reach]
 
 
 def mel_spectra(waveform: Tensor) -> Tensor:

@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import elu, pad
 
 from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded, config_from_dict
 from .checkpoint import load_official
 from .chunking import ChunkedDecoder, Plan, WindowEncoder
 from .dac import TRANSFORMERS
-from .layers.activation import ELU
-from .layers.conv import Conv1d
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .long_audio import decode_long
 from .spec import CodecSpec, StreamSpec
@@ -57,8 +55,8 @@ class XCodecConfig:
     codebooks: int = 8
     codebook_size: int = 1024
     moves_acoustic: bool = True
-    chunk: float = 10.0
-    window: int = 32000
+    chunk: float = 5.0
+    window: int = 24000
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -72,6 +70,7 @@ class XCodec(Codec):
 
     Config = XCodecConfig
     family = "xcodec"
+    large = True
     config: XCodecConfig
 
     def __init__(self, config: XCodecConfig, name: str = "") -> None:
@@ -161,13 +160,12 @@ class Unit(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = Conv1d(width, width, 3, bias=False, pad_mode="constant")
-        self.conv2 = Conv1d(width, width, 1, bias=False)
-        self.act = ELU()
+        self.conv1 = nn.Conv1d(width, width, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv1d(width, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output for x [batch, width, frames]."""
-        return self.conv2(self.act(self.conv1(self.act(x))), onto=x)
+        return x + self.conv2(elu(self.conv1(elu(x))))
 
 
 class SemanticEncoder(nn.Module):
@@ -175,9 +173,9 @@ class SemanticEncoder(nn.Module):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
-        self.first = Conv1d(width, width, 3, bias=False, pad_mode="constant")
+        self.first = nn.Conv1d(width, width, 3, padding=1, bias=False)
         self.blocks = nn.ModuleList(
-            nn.Sequential(Unit(width), Unit(width), Conv1d(width, width, 3, pad_mode="constant")) for _ in range(depth)
+            nn.Sequential(Unit(width), Unit(width), nn.Conv1d(width, width, 3, padding=1)) for _ in range(depth)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -193,11 +191,11 @@ class SemanticDecoder(nn.Module):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
-        self.first = Conv1d(width, width, 3, bias=False, pad_mode="constant")
+        self.first = nn.Conv1d(width, width, 3, padding=1, bias=False)
         self.blocks = nn.ModuleList(
-            nn.Sequential(Conv1d(width, width, 3, pad_mode="constant"), Unit(width), Unit(width)) for _ in range(depth)
+            nn.Sequential(nn.Conv1d(width, width, 3, padding=1), Unit(width), Unit(width)) for _ in range(depth)
         )
-        self.last = Conv1d(width, width, 3, bias=False, pad_mode="constant")
+        self.last = nn.Conv1d(width, width, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output for x [batch, width, frames]."""

@@ -84,6 +84,7 @@ class XCodec2(Codec):
 
     Config = XCodec2Config
     family = "xcodec2"
+    large = True
     config: XCodec2Config
 
     def __init__(self, config: XCodec2Config, name: str = "") -> None:
@@ -205,7 +206,7 @@ def convert_xcodec2(weights: Mapping[str, Tensor], config: XCodec2Config | None 
     Raises:
         CheckpointError: if keys are missing, unexpected or of another shape.
     """
-    config = config or XCodec2Config()
+    config = config or XCodec2Config(licence="CC-BY-NC-4.0")
     weights, teacher = prepared(weights)
     if teacher and config.teacher is None:
         config = replace(config, teacher=TeacherConfig("wav2vec2-bert", -1, (("num_hidden_layers", LAYER),)))

@@ -140,7 +140,7 @@ class FourierHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the audio of all frames."""
-        magnitude, phase = self.out(features).chunk(2, dim=-1)
+        magnitude, phase = self.out(features).float().chunk(2, dim=-1)  # there are no complex numbers of half precision
         spectrum = torch.polar(magnitude.exp().clamp(max=LOUDEST), phase)
         sound = self._lay(torch.fft.irfft(spectrum, n=self.window) * self.taper)
         weight = self._lay(self.taper.square().expand(1, features.shape[1], -1))

@@ -62,9 +62,11 @@ def test_a_teacher_stays_frozen(teacher: Teacher):
     assert torch.equal(teacher(audio), teacher(audio))
 
 
-def test_a_layer_is_as_in_the_whole_model_and_what_follows_is_cut_off(tmp_path, teacher: Teacher):
-    teacher.model.save_pretrained(tmp_path)
-    whole = transformers.AutoModel.from_pretrained(tmp_path).eval()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_is_as_in_the_whole_model_and_what_follows_is_cut_off(tmp_path, kind: str):
+    settings, model = teachers.KINDS[kind]
+    whole = getattr(transformers, model)(getattr(transformers, settings)(**KINDS[kind])).eval()
+    whole.save_pretrained(tmp_path)
     cut = load_teacher(tmp_path, layer=0)
     audio = noise(3200)
     padded = torch.nn.functional.pad(audio, (160, 160))
@@ -75,6 +77,19 @@ def test_a_layer_is_as_in_the_whole_model_and_what_follows_is_cut_off(tmp_path, 
     torch.testing.assert_close(load_teacher(tmp_path, layer=1)(audio), states[1])
     torch.testing.assert_close(load_teacher(tmp_path, layer=-1)(audio), states[2])
     assert len(cut.model.encoder.layers) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"feat_extract_norm": "layer", "do_stable_layer_norm": True}])
+@pytest.mark.parametrize("frames", [1, 4, 5, 23])
+def test_convolutions_in_blocks_equal_the_whole(settings: dict, frames: int, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    model = transformers.HubertModel(transformers.HubertConfig(**SETTINGS, **settings)).eval()
+    audio = noise(frames * 320 + 150) + 0.1
+    monkeypatch.setattr(teachers, "BLOCK_FRAMES", 5)
+    with torch.no_grad():
+        expected = model.feature_extractor(audio)
+        found = Teacher(model).model.feature_extractor(audio)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_spectra_are_those_of_transformers():

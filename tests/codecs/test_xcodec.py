@@ -1,5 +1,6 @@
 """X-Codec: official goldens at full size, transformers' XcodecModel with the same weights, and the promises of a codec."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from toneme.codecs import xcodec
 from toneme.codecs.errors import CheckpointError, ShapeError
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig
-from toneme.codecs.registry import from_official
+from toneme.codecs.registry import describe, from_official
 from toneme.codecs.teachers import TeacherConfig
 from toneme.codecs.xcodec import CONFIGS, XCodec, XCodecConfig
 
@@ -147,8 +148,11 @@ def test_every_published_model_has_its_name():
 # -- promises, at a small size ----------------------------------------------------------------------------------
 
 
-def test_a_saved_codec_codes_alike(codec: XCodec, tmp_path):
+def test_a_saved_codec_codes_alike_and_is_described_without_its_weights(codec: XCodec, tmp_path):
     check_saved(codec, noise(4000), tmp_path)
+    about = describe(tmp_path)
+    assert (about.family, about.spec, about.name) == ("xcodec", codec.spec, "small")
+    assert about.parameters == sum(weight.numel() for weight in codec.parameters())
 
 
 @pytest.mark.parametrize("samples", [0, 1, 79, 80, 311, 312, 320, 399, 400, 3999])
@@ -210,3 +214,11 @@ def test_semantic_features_are_the_teachers_size(codec: XCodec):
     assert codec.semantic_features(codes).shape == (1, 24, 13)
     with pytest.raises(ShapeError, match="codes must be"):
         codec.semantic_features(codes + 64)
+
+
+def test_half_precision_codes_mostly_alike_and_sounds_alike(codec: XCodec):
+    half, tokens = copy.deepcopy(codec).bfloat16(), codec.encode(noise(8000))
+    assert (half.encode(noise(8000)).codes == tokens.codes).float().mean() > 0.7
+    sound = half.decode(half.tokens_from_codes(tokens.codes, 8000))
+    expected = codec.decode(tokens)
+    assert (sound - expected).norm() < 0.1 * expected.norm()

@@ -1,5 +1,6 @@
 """X-Codec-2: official goldens at full size, transformers' Xcodec2Model with the same weights, quirks, promises of a codec."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn.functional import pad
 from toneme.codecs.errors import CheckpointError
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig
 from toneme.codecs.layers.transformer import TransformerConfig
-from toneme.codecs.registry import from_official
+from toneme.codecs.registry import describe, from_official
 from toneme.codecs.teachers import Teacher, TeacherConfig, mel_spectra
 from toneme.codecs.xcodec2 import ATTENTION, XCodec2, XCodec2Config, convert_xcodec2, prepared
 
@@ -54,7 +55,8 @@ def noise(samples: int, batch: int = 1, seed: int = 0) -> Tensor:
 def test_codes_and_audio_equal_the_official_implementation():
     training_only = {"SemanticDecoder_module.x": torch.zeros(1), "fc_post_s.bias": torch.zeros(1)}
     official = from_official("xcodec2", {"state_dict": golden_weights("xcodec2") | training_only})
-    assert (official.spec.bitrate(), official.spec.codebook_sizes, official.spec.receptive_field) == (0.8, (65536,), None)
+    spec = official.spec
+    assert (spec.bitrate(), spec.codebook_sizes, spec.receptive_field, spec.licence) == (0.8, (65536,), None, "CC-BY-NC-4.0")
     for name in ("short", "batch2"):
         case = golden_case("xcodec2", name)
         audio, features = torch.from_numpy(case["in_audio"]), torch.from_numpy(case["in_semantic"])
@@ -184,8 +186,11 @@ def test_a_codec_without_its_teacher_borrows_one(codec: XCodec2, tmp_path, monke
 # -- promises, at a small size ----------------------------------------------------------------------------------
 
 
-def test_a_saved_codec_codes_alike(codec: XCodec2, tmp_path):
+def test_a_saved_codec_codes_alike_and_is_described_without_its_weights(codec: XCodec2, tmp_path):
     check_saved(codec, noise(4000), tmp_path)
+    about = describe(tmp_path)
+    assert (about.family, about.spec, about.name) == ("xcodec2", codec.spec, "small")
+    assert about.parameters == sum(weight.numel() for weight in codec.parameters())
 
 
 @pytest.mark.parametrize("samples", [0, 1, 319, 320, 3999])
@@ -220,3 +225,11 @@ def test_a_borrowed_teacher_is_frozen_and_no_part_of_the_codec(codec: XCodec2):
     alone = small(teacher=None)
     alone.use_teacher(Teacher.from_config(TEACHER))
     assert len(list(alone.children())) == len(list(codec.children())) - 1
+
+
+def test_half_precision_codes_mostly_alike_and_sounds_alike(codec: XCodec2):
+    half, tokens = copy.deepcopy(codec).bfloat16(), codec.encode(noise(8000))
+    assert (half.encode(noise(8000)).codes == tokens.codes).float().mean() > 0.7
+    sound = half.decode(half.tokens_from_codes(tokens.codes, 8000))
+    expected = codec.decode(tokens)
+    assert (sound - expected).norm() < 0.1 * expected.norm()
