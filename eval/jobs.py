@@ -137,8 +137,8 @@ def _pool(workers: int, devices: Sequence[str]) -> Iterator[ProcessPoolExecutor]
         yield pool
     except BrokenProcessPool:
         raise TonemeError(
-            "a worker process was ended from outside, most often for want of memory: run the same again, which goes on where it "
-            "was, with fewer --workers"
+            "a worker process was ended from outside, most often for want of memory: run the same again, which goes on where "
+            "it was, with fewer --workers"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

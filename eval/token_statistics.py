@@ -3,8 +3,8 @@
 - usage: share of a codebook's codes that occur at all; perplexity: 2 to the entropy of its codes.
 - entropy-coded rate: the sum of the codebooks' zero-order entropies times their frame rates, beside the nominal rate; and the
   rate of the .tok files of the clips, headers included.
-- mutual information of two codebooks in the same frame (the slower one repeated), in bits: the plug-in estimate less that of the
-  same codes in random order, which takes away most of its bias; about 0 it is noise.
+- mutual information of two codebooks in the same frame (the slower one repeated), in bits: the plug-in estimate less that of
+  the same codes in random order, which takes away most of its bias; about 0 it is noise.
 - stability: share of codes that stay when the audio is moved by one sample, made 6 dB softer, or gets white noise 40 dB below.
 - generations: share of codes that are those of the first encoding after the audio was coded and decoded 1 to 10 times.
 
