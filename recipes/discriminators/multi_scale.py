@@ -3,6 +3,8 @@
 Source: Kumar et al., "MelGAN", 2019, in the form of Kong et al., "HiFi-GAN", 2020, section 2.3.
 """
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -37,7 +39,7 @@ class MultiScale(nn.Module):
             layers, width = [], channels
             for wider, kernel, stride, groups in LAYERS:
                 wider //= divide
-                layers.append(conv(width, wider, kernel, stride, padding=kernel // 2, groups=groups))
+                layers.append(conv(width, wider, kernel, stride, padding=kernel // 2, groups=math.gcd(groups, width, wider)))
                 width = wider
             self.parts.append(Stack(layers, conv(width, 1, 3, padding=1), 0.1, score_map=True))
 

@@ -55,4 +55,4 @@ def fingerprint(tensor: Tensor) -> np.ndarray:
     flat = tensor.detach().double().flatten()
     wave = torch.arange(len(flat), dtype=torch.float64)
     scale = math.sqrt(len(flat))
-    return np.array([flat.norm() / scale, flat @ torch.cos(0.37 * wave) / scale, flat @ torch.sin(1.1 * wave * 1.3) / scale])
+    return np.array([flat.norm() / scale, flat @ torch.cos(0.37 * wave) / scale, flat @ torch.sin(1.43 * wave) / scale])
