@@ -285,10 +285,9 @@ class SEANetEncoder(_SEANet):
         """Return the latents of a whole signal."""
         if self.config.causal:
             return self.step(x, self.initial_state(x.shape[0]), final=True)[0]
-        if rows.usable(x) and x.shape[0] > 1:  # one item at a time through the wide layers, all through the LSTM
-            frames = self._each(self._long_front, x)
-        else:
-            frames = self._long_front(x)
+        # one item at a time through the wide layers, all through the LSTM
+        shared = rows.usable(x) and x.shape[0] > 1
+        frames = self._each(self._long_front, x) if shared else self._long_front(x)
         return self._back(frames, Walk())
 
     def _long_front(self, x: Tensor) -> Tensor:
