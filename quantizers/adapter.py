@@ -12,9 +12,19 @@ from torch import Tensor, nn
 from ..kernels.errors import MissingDependencyError, ShapeError
 from .base import Quantized, Quantizer
 
+CHANNELS_FIRST = ("HierarchicalVQ", "LatentQuantize")  # of their own accord; most others take frames first
+NOT_QUANTIZERS = {
+    "BinaryMapper": "it maps logits to one-hot vectors",
+    "EvoLFQ": "it evolves the codes of a whole encoder and decoder",
+    "Sequential": "it is a container",
+}
+
 
 class PeerQuantizer(Quantizer):
     """A quantizer of vector-quantize-pytorch behind our call.
+
+    Codes of groups are neighbours: depth 0 of each group, then depth 1, as in `Grouped`. A code of HierarchicalVQ's coarse
+    levels is repeated for each frame that it covers.
 
     Args:
         name: of the class, such as "ResidualVQ" or "LFQ".
@@ -26,6 +36,9 @@ class PeerQuantizer(Quantizer):
     def __init__(self, name: str, dim: int, sizes: tuple[int, ...] | None = None, **options: Any) -> None:
         super().__init__()
         self.dim, self.peer = dim, peer_class(name)(dim=dim, **options)
+        self.channels_first = bool(options.get("channel_first", name in CHANNELS_FIRST))
+        self.groups = int(options.get("groups", 1)) if name.startswith("Grouped") else 0
+        self.scales = tuple(options["scales"]) if name == "HierarchicalVQ" else ()
         self._sizes = sizes or self._stated_sizes(options)
 
     @property
@@ -40,11 +53,10 @@ class PeerQuantizer(Quantizer):
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        indices = codes.transpose(1, 2)
-        indices = indices if self._has_codebook_axis else indices[..., 0]
         for method in ("get_output_from_indices", "indices_to_codes"):
             if hasattr(self.peer, method):
-                return getattr(self.peer, method)(indices).transpose(1, 2)
+                out = getattr(self.peer, method)(self._indices(codes))
+                return out if self.channels_first else out.transpose(1, 2)
         raise ShapeError(f"{type(self.peer).__name__} of vector-quantize-pytorch cannot decode: it only gives labels")
 
     def forward(self, latents: Tensor, depths: Tensor | None = None) -> Quantized:
@@ -55,23 +67,39 @@ class PeerQuantizer(Quantizer):
         """
         if depths is not None:
             raise ShapeError("vector-quantize-pytorch draws depths by itself: pass quantize_dropout=True instead of depths")
-        batch, rows = latents.shape[0], latents.transpose(1, 2)
-        result: Any = self.peer(rows)
-        result = result if isinstance(result, tuple) else (rows, result)  # a quantizer that only gives labels
-        indices = result[1]
-        codes = (indices if indices.dim() == 3 else indices[..., None]).long()
+        given = latents if self.channels_first else latents.transpose(1, 2)
+        result: Any = self.peer(given)
+        result = result if isinstance(result, tuple) else (given, result)  # a quantizer that only gives labels
         loss = torch.as_tensor(result[2]).float().mean() if len(result) > 2 else latents.new_zeros(())
-        return self._quantized(result[0].transpose(1, 2), codes.transpose(1, 2).reshape(batch, -1, rows.shape[1]), loss)
+        out = result[0] if self.channels_first else result[0].transpose(1, 2)
+        return self._quantized(out, self._codes(result[1], latents.shape[2]), loss)
 
-    @property
-    def _has_codebook_axis(self) -> bool:
-        return len(self.sizes) > 1 or hasattr(self.peer, "num_quantizers")
+    def _codes(self, indices: Any, frames: int) -> Tensor:
+        """The peer's indices as codes [batch, depth, frames]."""
+        if self.scales:
+            parts = zip(indices, self.scales, strict=True)
+            return torch.stack([level[:, torch.arange(frames) * scale // frames] for level, scale in parts], dim=1).long()
+        if self.groups:
+            return indices.permute(1, 3, 0, 2).flatten(1, 2).long()  # from [groups, batch, frames, depth]
+        return (indices.transpose(1, 2) if indices.dim() == 3 else indices[:, None]).long()
+
+    def _indices(self, codes: Tensor) -> Any:
+        """What `_codes` was made of."""
+        if self.scales:
+            frames = codes.shape[2]
+            first = [-(torch.arange(scale) * -frames // scale) for scale in self.scales]  # of the frames of each code
+            return tuple(level[:, at] for level, at in zip(codes.unbind(1), first, strict=True))
+        if self.groups:
+            return codes.unflatten(1, (-1, self.groups)).permute(2, 0, 3, 1)
+        several = len(self.sizes) > 1 or hasattr(self.peer, "num_quantizers")
+        return codes.transpose(1, 2) if several else codes[:, 0]
 
     def _stated_sizes(self, options: dict[str, Any]) -> tuple[int, ...]:
         size = options.get("codebook_size", getattr(self.peer, "codebook_size", None))
         if not isinstance(size, int):
             raise ShapeError(f"sizes must be given: {type(self.peer).__name__} does not say how many codes it has")
-        return (size,) * int(options.get("num_quantizers", options.get("num_codebooks", 1)))
+        stages = len(self.scales) or int(options.get("num_quantizers", options.get("num_codebooks", 1)))
+        return (size,) * (stages * max(1, self.groups))
 
 
 def peer_class(name: str) -> type[nn.Module]:
@@ -79,14 +107,21 @@ def peer_class(name: str) -> type[nn.Module]:
 
     Raises:
         MissingDependencyError: if the package is not installed.
-        ShapeError: if it has no such quantizer.
+        ShapeError: if it has no such quantizer, or the class is something else.
     """
     try:
         package = import_module("vector_quantize_pytorch")
     except ImportError as error:
         raise MissingDependencyError("vector-quantize-pytorch is not installed: pip install 'toneme[train]'") from error
+    if name in NOT_QUANTIZERS:
+        raise ShapeError(f"{name} of vector-quantize-pytorch is not a quantizer of latents: {NOT_QUANTIZERS[name]}")
     found = getattr(package, name, None)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        names = sorted(n for n, v in vars(package).items() if isinstance(v, type) and issubclass(v, nn.Module))
-        raise ShapeError(f"vector-quantize-pytorch has no quantizer {name!r}; it has {', '.join(names)}")
+        raise ShapeError(f"vector-quantize-pytorch has no quantizer {name!r}; it has {', '.join(peer_names(package))}")
     return found
+
+
+def peer_names(package: Any) -> list[str]:
+    """Names of the package's quantizers."""
+    modules = (name for name, value in vars(package).items() if isinstance(value, type) and issubclass(value, nn.Module))
+    return sorted(set(modules) - set(NOT_QUANTIZERS))

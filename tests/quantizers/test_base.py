@@ -11,7 +11,6 @@ from toneme.quantizers.grouped import Grouped
 from toneme.quantizers.kmeans import KMeansTokenizer
 from toneme.quantizers.lookup_free import BSQ, LFQ
 from toneme.quantizers.multicodebook import MultiCodebookVQ
-from toneme.quantizers.projection import RandomProjectionQuantizer
 from toneme.quantizers.residual import ResidualVQ
 from toneme.quantizers.scalar import FSQ, ResidualFSQ
 from toneme.quantizers.simvq import SimVQ
@@ -125,18 +124,6 @@ def test_usage_and_perplexity_of_known_codes():
 def test_rows_are_frames():
     latents = torch.arange(12.0).view(2, 2, 3)
     assert torch.equal(to_rows(latents, 2)[1], latents[0, :, 1])
-
-
-def test_random_projection_labels_are_the_seeds():
-    a, b = (RandomProjectionQuantizer(DIM, 16, code_dim=4, depth=2, seed=3) for _ in range(2))
-    x = torch.randn(2, DIM, 40)
-    codes = a.encode(x)
-    assert torch.equal(codes, b.encode(x))
-    assert torch.equal(codes, a.encode(5 * x + 2)), "labels do not depend on the level of the features"
-    assert codes.shape == (2, 2, 40)
-    assert torch.allclose(a.decode(codes).norm(dim=1), torch.tensor(2.0).sqrt())
-    directions = torch.nn.functional.layer_norm(x[0, :, 0], (DIM,)) @ a.projections[1]
-    assert codes[0, 1, 0] == (directions @ a.codebooks[1].T).argmax()
 
 
 def _same_kind(make, quantizer) -> bool:
