@@ -1,6 +1,9 @@
 """The kernels on a GPU: exactness first, then time beside the peers' formulas and the floors, in one table.
 
     python -P benchmarks/gpu.py [--rounds 20] [--cases encodec wavtokenizer ...]
+    python -P benchmarks/gpu.py --dry
+
+With --dry the same cases run through once at tiny sizes, without a GPU: the kernels under Triton's interpreter, and no times.
 
 A case whose codes differ from the 64-bit definition prints no time, and the run ends with status 1. Times are medians of CUDA
 events, runs interleaved, after warming up. `eager` is the arithmetic of vector-quantize-pytorch (its package where a class
@@ -9,8 +12,10 @@ fits, its formula elsewhere), `compiled` torch.compile of cdist and argmin. The 
 """
 
 import argparse
+import os
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +33,17 @@ from toneme.kernels.statistics import code_statistics
 from toneme.quantizers.kmeans import kmeans
 from toneme.quantizers.residual import ResidualVQ
 
+DRY = "--dry" in sys.argv
+if DRY:
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which the kernels do at their first call
+
 CHECKED_ROWS = 4096
+DEVICE = "cpu" if DRY else "cuda"
+
+
+def sized(full: int, tiny: int) -> int:
+    """A size of the benchmark, or the tiny one of a dry run."""
+    return tiny if DRY else full
 
 
 @dataclass
@@ -46,8 +61,8 @@ class Case:
 
 def trained(N: int, Q: int, K: int, D: int) -> tuple[Tensor, Tensor]:
     """Correlated latents [N, D], and codebooks [Q, K, D] that a few rounds of k-means fitted to them."""
-    basis = torch.randn(D, D, device="cuda") / D**0.5 * torch.linspace(1, 0.05, D, device="cuda")
-    latents = torch.randn(N + 8 * K, D, device="cuda") @ basis
+    basis = torch.randn(D, D, device=DEVICE) / D**0.5 * torch.linspace(1, 0.05, D, device=DEVICE)
+    latents = torch.randn(N + 8 * K, D, device=DEVICE) @ basis
     residual, codebooks = latents[N:], []
     for _ in range(Q):
         centres, codes = kmeans(residual, K, 4)
@@ -77,7 +92,7 @@ def by_cdist(x: Tensor, codebooks: Tensor) -> Tensor:
 def search(title: str, N: int, Q: int, K: int, D: int) -> Case:
     """Euclidean residual encode; one codebook is the case Q = 1."""
     x, codebooks = trained(N, Q, K, D)
-    half, compiled = half_norms(codebooks), torch.compile(by_cdist)
+    half, compiled = half_norms(codebooks), torch.compile(by_cdist, dynamic=False)
     part = x[:CHECKED_ROWS]
     return Case(
         f"{title}: N {N:,} Q {Q} K {K:,} D {D}",
@@ -86,17 +101,17 @@ def search(title: str, N: int, Q: int, K: int, D: int) -> Case:
         lambda: by_distance(x, codebooks),
         3 * 2 * N * Q * K * D,
         4 * (N * D + Q * K * D) + 8 * N * Q,
-        lambda: compiled(x, codebooks),
+        None if DRY else lambda: compiled(x, codebooks),
     )
 
 
 def factorised() -> Case:
     """DAC's 9 stages of 8 dimensions, against the chain as it is written."""
-    N, Q, K, D, d = 32768, 9, 1024, 1024, 8
+    N, Q, K, D, d = sized(32768, 70), 9, sized(1024, 130), sized(1024, 32), 8
     normal = torch.randn
     parts = (normal(Q, d, D) / D**0.5, normal(Q, d) / 10, normal(Q, D, d) / d**0.5, normal(Q, D) / 10)
-    projections, codebooks = Projections(*(part.cuda() for part in parts)), normal(Q, K, d).cuda()
-    x = normal(N, D, device="cuda")
+    projections, codebooks = Projections(*(part.to(DEVICE) for part in parts)), normal(Q, K, d).to(DEVICE)
+    x = normal(N, D, device=DEVICE)
 
     def eager() -> Tensor:
         residual, codes = x, []
@@ -121,8 +136,8 @@ def factorised() -> Case:
 
 def statistics_case() -> Case:
     """Sums for the moving averages of 8 codebooks, against one-hot products."""
-    N, Q, K, D = 32768, 8, 1024, 128
-    rows, codes = torch.randn(N, D, device="cuda"), torch.randint(K, (N, Q), device="cuda")
+    N, Q, K, D = sized(32768, 50), 8, sized(1024, 30), sized(128, 20)
+    rows, codes = torch.randn(N, D, device=DEVICE), torch.randint(K, (N, Q), device=DEVICE)
     peak = rows.abs().amax()
 
     def ours() -> Any:
@@ -133,7 +148,7 @@ def statistics_case() -> Case:
         return [(one.sum(0), one.T @ rows) for one in hot]
 
     def right() -> bool:
-        exact = torch.zeros(K, D, device="cuda", dtype=torch.float64).index_add_(0, codes[:, 0], rows.double())
+        exact = torch.zeros(K, D, device=DEVICE, dtype=torch.float64).index_add_(0, codes[:, 0], rows.double())
         first, second = ours()[0], ours()[0]
         close = torch.allclose(first.float_sums(torch.float64), exact, atol=1e-4)
         return close and torch.equal(first.sums, second.sums)
@@ -142,8 +157,8 @@ def statistics_case() -> Case:
 
 
 def decode_case() -> Case:
-    N, Q, K, D = 32768, 32, 1024, 128
-    codes, codebooks = torch.randint(K, (N, Q), device="cuda"), torch.randn(Q, K, D, device="cuda")
+    N, Q, K, D = sized(32768, 40), sized(32, 3), sized(1024, 30), sized(128, 20)
+    codes, codebooks = torch.randint(K, (N, Q), device=DEVICE), torch.randn(Q, K, D, device=DEVICE)
     ours, eager = (lambda: rvq_decode(codes, codebooks)), (lambda: rvq_decode_reference(codes, codebooks))
     return Case("decode: N 32,768 Q 32 D 128", ours, lambda: torch.equal(ours(), eager()), eager, 0, N * (4 * D + 8 * Q))
 
@@ -167,13 +182,13 @@ def training_step() -> Case:
     """Forward, backward and moving averages of 8 codebooks, against vector-quantize-pytorch's ResidualVQ."""
     from vector_quantize_pytorch import ResidualVQ as Peer
 
-    N, Q, K, D = 32768, 8, 1024, 128
+    N, Q, K, D = sized(32768, 300), sized(8, 2), sized(1024, 40), sized(128, 16)
     x, codebooks = trained(N, Q, K, D)
-    latents, upstream = x.T[None].contiguous(), torch.randn(1, D, N, device="cuda")
-    mine = ResidualVQ(D, K, Q, revive_below=0.0, per_stage=True).cuda()
+    latents, upstream = x.T[None].contiguous(), torch.randn(1, D, N, device=DEVICE)
+    mine = ResidualVQ(D, K, Q, revive_below=0.0, per_stage=True).to(DEVICE)
     mine.codebooks.copy_(codebooks)
     mine.sums.copy_(codebooks)
-    peer = Peer(dim=D, codebook_size=K, num_quantizers=Q, rotation_trick=False, threshold_ema_dead_code=0).cuda()
+    peer = Peer(dim=D, codebook_size=K, num_quantizers=Q, rotation_trick=False, threshold_ema_dead_code=0).to(DEVICE)
     for layer, codebook in zip(peer.layers, codebooks, strict=True):
         layer._codebook.embed.data.copy_(codebook[None])
         layer._codebook.initted.fill_(True)
@@ -199,22 +214,28 @@ def training_step() -> Case:
 
 
 def rotation_case() -> Case:
-    x, code = torch.randn(32768, 128, device="cuda", requires_grad=True), torch.randn(32768, 128, device="cuda")
+    shape = sized(32768, 40), sized(128, 20)
+    x, code = torch.randn(*shape, device=DEVICE, requires_grad=True), torch.randn(*shape, device=DEVICE)
     return gradient_case("rotation: N 32,768 D 128", rotate, rotate_reference, x, code)
 
 
 def snake_case() -> Case:
-    x = torch.randn(8, 256, 32768, device="cuda", requires_grad=True)
-    alpha = torch.rand(256, device="cuda").add(0.5).requires_grad_()
+    x = torch.randn(sized(8, 2), sized(256, 3), sized(32768, 1100), device=DEVICE, requires_grad=True)
+    alpha = torch.rand(x.shape[1], device=DEVICE).add(0.5).requires_grad_()
     return gradient_case("Snake: 8 x 256 x 32,768", snake, lambda a, b: snake_reference(a, b, b), x, alpha)
 
 
+def search_sized(title: str, full: tuple[int, int, int, int], tiny: tuple[int, int, int, int]) -> Callable[[], Case]:
+    return lambda: search(title, *(tiny if DRY else full))
+
+
 CASES: dict[str, Callable[[], Case]] = {
-    "encodec": lambda: search("EnCodec", 32768, 32, 1024, 128),
-    "mimi": lambda: search("Mimi", 16384, 32, 2048, 256),
-    "wavtokenizer": lambda: search("WavTokenizer", 32768, 1, 4096, 512),
-    "semanticodec": lambda: search("SemantiCodec", 8192, 1, 32768, 768),
-    "small": lambda: search("65,536 x 8", 32768, 1, 65536, 8),
+    "encodec": search_sized("EnCodec", (32768, 32, 1024, 128), (300, 2, 40, 16)),
+    "mimi": search_sized("Mimi", (16384, 32, 2048, 256), (260, 2, 40, 32)),
+    "streaming": search_sized("Mimi, one step of 16 streams", (16, 32, 2048, 256), (16, 3, 70, 32)),
+    "wavtokenizer": search_sized("WavTokenizer", (32768, 1, 4096, 512), (260, 1, 40, 320)),
+    "semanticodec": search_sized("SemantiCodec", (8192, 1, 32768, 768), (260, 1, 70, 300)),
+    "small": search_sized("65,536 x 8", (32768, 1, 65536, 8), (300, 1, 300, 8)),
     "dac": factorised,
     "statistics": statistics_case,
     "decode": decode_case,
@@ -225,6 +246,10 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 def milliseconds(task: Callable[[], Any]) -> float:
+    if DRY:
+        began = time.perf_counter()
+        task()
+        return 1e3 * (time.perf_counter() - began)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     task()
@@ -235,8 +260,8 @@ def milliseconds(task: Callable[[], Any]) -> float:
 
 def rates() -> tuple[float, float]:
     """Measured bfloat16 products per second and bytes per second of this card."""
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    source = torch.empty(1 << 30, device="cuda", dtype=torch.int8)
+    a = torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16)
+    source = torch.empty(1 << 30, device=DEVICE, dtype=torch.int8)
     target = torch.empty_like(source)
     product = statistics.median(milliseconds(lambda: a @ a) for _ in range(20))
     copy = statistics.median(milliseconds(lambda: target.copy_(source)) for _ in range(20))
@@ -246,10 +271,11 @@ def rates() -> tuple[float, float]:
 def row(case: Case, rounds: int, flops: float, bandwidth: float) -> str:
     tasks = {"ours": case.ours, "eager": case.eager} | ({"compiled": case.compiled} if case.compiled else {})
     times: dict[str, list[float]] = {name: [] for name in tasks}
-    for turn in range(rounds + 3):
+    warm = 0 if DRY else 3  # turns that compile and warm up
+    for turn in range(rounds + warm):
         for name, task in tasks.items():
             elapsed = milliseconds(task)
-            if turn >= 3:  # the first turns compile and warm up
+            if turn >= warm:
                 times[name].append(elapsed)
     medians = {name: statistics.median(values) for name, values in times.items()}
     floor = 1e3 * max(case.flops / flops, case.bytes / bandwidth)
@@ -263,11 +289,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--dry", action="store_true", help="tiny sizes under Triton's interpreter; needs no GPU")
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("no GPU: this benchmark needs one", file=sys.stderr)
+    if not DRY and not torch.cuda.is_available():
+        print("no GPU: this benchmark needs one; --dry runs it through without", file=sys.stderr)
         return 1
     torch.manual_seed(0)
+    if DRY:
+        return dry_run(arguments.cases)
     flops, bandwidth = rates()
     card, wrong = torch.cuda.get_device_name(), 0
     print(f"{card}, torch {torch.__version__}, {flops / 1e12:.0f} bf16 TFLOP/s and {bandwidth / 1e12:.2f} TB/s measured\n")
@@ -280,6 +309,19 @@ def main() -> int:
             wrong += 1
             print(f"| {case.title} | WRONG: not the codes or values of the definition | | | |", flush=True)
         torch.cuda.empty_cache()
+    return int(wrong > 0)
+
+
+def dry_run(names: list[str]) -> int:
+    """Every case once, on the CPU as if it were a GPU; whether all are right."""
+    Tensor.is_cuda = property(lambda _: True)  # type: ignore[assignment]  # so that the kernels are what is called
+    wrong = 0
+    for name in names:
+        case = CASES[name]()
+        right = case.right()
+        row(case, 1, 1.0, 1.0)
+        print(f"{name}: {'right' if right else 'WRONG'}", flush=True)
+        wrong += not right
     return int(wrong > 0)
 
 

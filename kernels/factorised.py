@@ -16,8 +16,8 @@ from torch import Tensor
 
 from .chunked import chunk_rows
 from .errors import ShapeError
-from .nearest import TIE, nearest_code
-from .rescan import error_factors, exact_products
+from .nearest import nearest_code
+from .rescan import TIE, error_factors, exact_products
 from .workers import share
 from .workspace import Books, Workspace
 

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from . import chunked
 from .errors import ShapeError
-from .rescan import rescan
-
-TIE = 2.0**-48  # relative to the scores: differences of 64-bit sums that are no more than their order
+from .rescan import exact_code, rescan
 
 
 def half_norms(codebook: Tensor) -> Tensor:
@@ -22,11 +20,7 @@ def half_norms(codebook: Tensor) -> Tensor:
 
 def nearest_code_reference(x: Tensor, codebook: Tensor) -> Tensor:
     """The definition of `nearest_code` in 64 bits: plain, slow, and [N, K] in memory."""
-    x, codebook = x.double(), codebook.double()
-    norms = codebook.square().sum(-1)
-    scores = x @ codebook.T - norms / 2
-    floor = scores.amax(1, keepdim=True) - TIE * (x.norm(dim=1, keepdim=True) * norms.max().sqrt() + norms.max())
-    return torch.where(scores < floor, codebook.shape[0], torch.arange(codebook.shape[0], device=x.device)).amin(1)
+    return exact_code(x, codebook)
 
 
 def rvq_encode_reference(x: Tensor, codebooks: Tensor) -> Tensor:

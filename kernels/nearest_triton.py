@@ -4,7 +4,8 @@ A 32-bit number is the sum of two 16-bit ones (bfloat16) and a rest of 2^-18 of 
 give a score to within `product_error`. A row whose best code leads the third by more than that is settled on chip: its two
 candidates are compared in 64 bits where they are close. Any other row is flagged, and `rescan` codes it again.
 
-Up to D = 256 one program takes its rows through all stages; above, each stage is a search and a settling pass.
+Up to D = 256 one program takes its rows through all stages; above, each stage is a search and a settling pass. The few rows
+of a stream have a search of their own, `split_triton`.
 """
 
 import torch
@@ -12,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from . import split_triton
 from .rescan import error_factors, rescan
 
 FUSED_DIM = 256  # a row's split residual must fit on chip
@@ -35,6 +37,14 @@ def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
 
 def search_stages(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
     """Codes [N, Q], and which rows [N] (bool) are not certain."""
+    if split_triton.takes(len(x), codebooks.shape[1]):
+        codes, doubtful = split_triton.search_stages(x, codebooks, half_norms)
+        return codes.T, doubtful.bool()
+    return search_many(x, codebooks, half_norms)
+
+
+def search_many(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
+    """As `search_stages`, by one program per block of rows."""
     _allow_descriptors(x)
     bounds = torch.cat(error_factors(codebooks, half_norms, product_error(x.shape[1])), dim=1).contiguous()
     run = _fused if x.shape[1] <= FUSED_DIM else _staged

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 ROUNDING = 2.0**-24
+TIE = 2.0**-48  # relative to the scores: differences of 64-bit sums that are no more than their order
 BATCH_BYTES = 1 << 21
 
 
@@ -45,10 +46,24 @@ def rescan(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, doub
         codebooks: [Q, K, D], float32.
         half_norms: [Q, K], |c|^2 / 2 to within 32-bit rounding; zero for a cosine search.
     """
-    rows = doubtful.nonzero()[:, 0]
-    if len(rows):
-        _recode_rows(x, codebooks, half_norms, codes, rows, rows.new_ones((len(rows), codebooks.shape[0]), dtype=torch.bool))
+    euclidean = half_norms.any().double()  # without asking: between its stages a GPU must not wait for us
+    for part in doubtful.nonzero()[:, 0].split(max(1, BATCH_BYTES // (4 * codebooks.shape[1]))):
+        residual = x[part]
+        for stage, codebook in enumerate(codebooks.unbind(0)):
+            code = exact_code(residual, codebook, euclidean)
+            codes[part, stage] = code
+            residual = residual - codebook[code]
     return codes
+
+
+def exact_code(x: Tensor, codebook: Tensor, euclidean: float | Tensor = 1.0) -> Tensor:
+    """Codes [N] by 64-bit scores [N, K], the lowest index where those cannot tell; `euclidean` 0 leaves out the half norms."""
+    x, codebook = x.double(), codebook.double()
+    norms = codebook.square().sum(-1)
+    scores = x @ codebook.T - norms / 2 * euclidean
+    floor = scores.amax(1, keepdim=True) - TIE * (x.norm(dim=1, keepdim=True) * norms.max().sqrt() + norms.max())
+    last = codebook.shape[0] - 1
+    return torch.where(scores < floor, last, torch.arange(codebook.shape[0], device=x.device)).amin(1)
 
 
 def recode(x: Tensor, codebooks: Tensor, half_norms: Tensor, codes: Tensor, rows: Tensor, stages: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from toneme.kernels import (
     nearest_triton,
     rotation_triton,
     snake_triton,
+    split_triton,
     statistics_triton,
 )
 
@@ -52,6 +53,9 @@ for width in (16, 64, 128, 256):
     report(f"fused {width}", nearest_triton.fused_kernel, "ffbbfflcnnnn", True, D=width, INTERP=False, **options)
 for width in (512, 768):
     report(f"staged {width}", nearest_triton.staged_kernel, "bbbbfiifnn", True, D=width, INTERP=False, **nearest_triton.STAGED)
+for width in (64, 256, 768):
+    options = {"D": width, "SHARES": split_triton.MOST_SHARES, "MERGE": True, "SEARCH": True, **split_triton.OPTIONS}
+    report(f"split {width}", split_triton.split_kernel, "fffffffifilcnnn", **options)
 report("settle", nearest_triton.settle_kernel, "fffiiflcnn", D=512, BN=16, BD=64, UPDATE=True)
 factorised = factorised_triton.OPTIONS
 report("factorised", factorised_triton.factorised_kernel, "ddfbbbflcnnn", True, d=8, QP=16, W=16, INTERP=False, **factorised)

@@ -1,9 +1,16 @@
-"""What the tests of the Triton kernels share: where they run, and memory that is never zero by luck."""
+"""What the tests of the kernels share: where they run, memory that is never zero by luck, and codebooks that were trained."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
+import toneme
+from toneme.codecs.audio import read_audio
+
+RECORDINGS = 12  # of the corpus; ten seconds each
 
 
 @pytest.fixture
@@ -31,3 +38,37 @@ def poisoned_memory(monkeypatch):
 
     for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
         monkeypatch.setattr(owner, name, poison(getattr(owner, name)))
+
+
+@pytest.fixture(scope="session")
+def trained(samples: Path) -> tuple[Tensor, Tensor]:
+    """Latents [N, 64] of the made samples, and the codebooks [8, 1024, 64] of the model in the package."""
+    return latents_of(sorted(samples.glob("*.flac"))), codebooks_of("default")
+
+
+@pytest.fixture
+def trained_on_recordings(trained: tuple[Tensor, Tensor], corpus: Path | None) -> tuple[Tensor, Tensor]:
+    """As `trained`, with latents of recordings where there are some."""
+    if corpus is None:
+        return trained
+    return torch.cat([trained[0], latents_of(sorted((corpus / "eval").rglob("*.flac"))[::7][:RECORDINGS])]), trained[1]
+
+
+@torch.inference_mode()
+def latents_of(paths: list[Path]) -> Tensor:
+    """What the default codec's quantizer is given for these files, as rows [N, dim]."""
+    codec, seen = toneme.load("default"), []
+    encode = codec.quantizer.encode
+
+    def record(latents: Tensor, depth: int | None = None) -> Tensor:
+        seen.append(latents.transpose(1, 2).flatten(0, 1))
+        return encode(latents, depth)
+
+    codec.quantizer.encode = record
+    for path in paths:
+        codec.encode(*read_audio(path))
+    return torch.cat(seen).clone()
+
+
+def codebooks_of(name: str) -> Tensor:
+    return toneme.load(name).quantizer.codebooks.clone()

@@ -28,3 +28,16 @@ def test_gradient_counts_each_use():
 def test_more_codes_than_codebooks_are_refused():
     with pytest.raises(ShapeError, match="rvq_decode takes"):
         rvq_decode(torch.zeros(1, 3, dtype=torch.int64), torch.zeros(2, 4, 4))
+
+
+def test_compile_and_export_see_through():
+    codebooks, codes = torch.randn(2, 5, 3), torch.tensor([[0, 1], [4, -1], [2, 2]])
+    torch.library.opcheck(torch.ops.toneme.rvq_decode, (codes, codebooks.clone().requires_grad_()))
+
+    class Decode(torch.nn.Module):
+        def forward(self, codes):
+            return rvq_decode(codes, codebooks) * 2
+
+    expected = 2 * rvq_decode(codes, codebooks)
+    assert torch.equal(torch.compile(Decode(), backend="aot_eager", fullgraph=True)(codes), expected)
+    assert torch.equal(torch.export.export(Decode(), (codes,)).module()(codes), expected)

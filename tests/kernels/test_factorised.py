@@ -49,5 +49,13 @@ def test_shapes_that_do_not_fit_are_refused():
 
 def test_export_sees_through():
     projections, codebooks = chain(2, 4, 24, 16)
-    arguments = (torch.randn(5, 24), *projections, codebooks)
-    torch.library.opcheck(torch.ops.toneme.factorised_encode, arguments)
+    x = torch.randn(5, 24)
+    torch.library.opcheck(torch.ops.toneme.factorised_encode, (x, *projections, codebooks))
+
+    class Encode(torch.nn.Module):
+        def forward(self, x):
+            return factorised_encode(x, projections, codebooks)
+
+    expected = factorised_encode(x, projections, codebooks)
+    assert torch.equal(torch.compile(Encode(), backend="aot_eager", fullgraph=True)(x), expected)
+    assert torch.equal(torch.export.export(Encode(), (x,)).module()(x), expected)

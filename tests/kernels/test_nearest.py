@@ -122,3 +122,31 @@ def test_trained_codebooks_equal_the_definition_where_low_precision_does_not():
     assert torch.equal(rvq_encode(x, codebooks), expected)
     rough = (x.bfloat16().float() @ codebooks[0].bfloat16().float().T - codebooks[0].square().sum(1) / 2).argmax(1)
     assert (rough != expected[:, 0]).any(), "the rows must be hard, or this test proves nothing"
+
+
+def test_the_shipped_models_codes_equal_the_definition(trained_on_recordings):
+    x, codebooks = trained_on_recordings
+    assert len(x) > 1000
+    expected = rvq_encode_reference(x, codebooks)
+    codes = rvq_encode(x, codebooks)
+    assert torch.equal(codes, expected)
+    assert torch.equal(rvq_encode(x, codebooks), codes)
+    assert torch.equal(torch.cat([rvq_encode(part, codebooks) for part in x[:200].split(9)]), expected[:200])
+    residual = x.clone()
+    for codebook, code in zip(codebooks, codes.unbind(1), strict=True):  # each stage by itself, on what the codes before left
+        assert torch.equal(nearest_code(residual, codebook), nearest_code_reference(residual, codebook))
+        residual = residual - codebook[code]
+    rough = (x.bfloat16().float() @ codebooks[0].bfloat16().float().T - codebooks[0].square().sum(1) / 2).argmax(1)
+    assert (rough != expected[:, 0]).any(), "the rows must be hard, or this test proves nothing"
+
+
+def test_the_shipped_models_near_ties_equal_the_definition(trained):
+    """Rows halfway between a trained code and its nearest neighbour, to within 32-bit rounding."""
+    _, codebooks = trained
+    codebook = codebooks[0]
+    neighbour = torch.cdist(codebook.double(), codebook.double()).fill_diagonal_(torch.inf).argmin(1)
+    x = (codebook + codebook[neighbour]) / 2
+    expected = nearest_code_reference(x, codebook)
+    plain = torch.addmm(-codebook.square().sum(1) / 2, x, codebook.T).argmax(1)
+    assert (plain != expected).any(), "the rows must be hard, or this test proves nothing"
+    assert torch.equal(nearest_code(x, codebook), expected)

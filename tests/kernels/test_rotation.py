@@ -48,3 +48,14 @@ def test_zero_vectors_give_finite_gradients():
     x = torch.zeros(2, 4, requires_grad=True)
     rotate(x, torch.randn(2, 4)).sum().backward()
     assert x.grad.isfinite().all()
+
+
+def test_the_operator_is_sound_and_compiles():
+    x, code = inputs(torch.float32)
+    torch.library.opcheck(torch.ops.toneme.rotation_backward, (x, code, torch.randn(11, 7)))
+    upstream = torch.randn(11, 7)
+    gradients = []
+    for function in (rotate, torch.compile(rotate, backend="aot_eager", fullgraph=True)):
+        leaf = x.clone().requires_grad_()
+        gradients += torch.autograd.grad(function(leaf, code), leaf, upstream)
+    assert torch.equal(*gradients)

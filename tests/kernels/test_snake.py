@@ -40,3 +40,15 @@ def test_the_operator_is_sound():
 def test_one_value_per_channel_is_asked_for():
     with pytest.raises(ShapeError, match="alpha, beta"):
         snake(torch.zeros(1, 3, 4), torch.ones(2))
+
+
+def test_compile_and_export_see_through():
+    x, alpha, beta = (t.float() for t in inputs())
+
+    class Activation(torch.nn.Module):
+        def forward(self, x):
+            return snake_beta(x, alpha, beta)
+
+    expected = snake_beta(x, alpha, beta)
+    assert torch.allclose(torch.compile(Activation(), backend="aot_eager", fullgraph=True)(x), expected)
+    assert torch.allclose(torch.export.export(Activation(), (x,)).module()(x), expected)

@@ -36,3 +36,10 @@ def test_no_rows():
     statistics = code_statistics(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3), 4)
     assert not statistics.counts.any()
     assert not statistics.sums.any()
+
+
+def test_the_operator_is_sound_and_compiles():
+    rows, codes = torch.randn(20, 3), torch.arange(20) % 4
+    torch.library.opcheck(torch.ops.toneme.code_statistics, (codes, rows, 5, scale_of(rows.abs().amax())))
+    compiled = torch.compile(lambda r: code_statistics(codes, r, 5).sums, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(rows), code_statistics(codes, rows, 5).sums)
