@@ -1,10 +1,15 @@
 """X-Codec against transformers' XcodecModel: the same random weights, one process, interleaved runs, processor time and ratios.
 
-python -P benchmarks/xcodec.py [--seconds 5] [--threads 1] [--repeats 5]
+With --minutes also the peak memory of a process that codes and sounds so much audio.
+
+python -P benchmarks/xcodec.py [--seconds 5] [--threads 1] [--repeats 5] [--minutes 0]
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -13,6 +18,18 @@ from transformers import XcodecConfig, XcodecModel
 
 import toneme
 
+LONG = """
+import re, sys, torch, toneme
+folder, minutes, threads = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+torch.set_num_threads(threads)
+codec = toneme.load(folder)
+tokens = codec.encode(torch.randn(1, 1, round(minutes * 60 * 16000)) * 0.1)
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+coded = peak()
+codec.decode(tokens)
+print(f"{minutes:g} minutes: peak MB {coded} after encoding, {peak()} after decoding")
+"""
+
 
 def main() -> None:
     """Print one table."""
@@ -20,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=0)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -40,6 +58,10 @@ def main() -> None:
         }
         report(pairs, given.repeats)
     print(f"equal codes: {float((tokens.codes == codes).float().mean())}")
+    if given.minutes:
+        with tempfile.TemporaryDirectory() as folder:
+            ours.save(folder)
+            subprocess.run([sys.executable, "-P", "-c", LONG, folder, str(given.minutes), str(given.threads)], check=True)
 
 
 def report(pairs: dict[str, tuple[Callable, Callable]], repeats: int) -> None:

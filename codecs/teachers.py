@@ -8,7 +8,7 @@ Streaming Speech Translation", 2023 (w2v-BERT 2.0).
 """
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -145,7 +145,7 @@ class BlockedFeatures(nn.Module):
     """The convolutions that HuBERT and WavLM begin with, one block of frames after another.
 
     Their activations take 7 MB a second each, and several are alive at once. Only the norm of the first layer sees more than
-    a block, where it is one over time: its moments are taken first.
+    a block, where it is one over time.
     """
 
     def __init__(self, conv_layers: nn.ModuleList) -> None:
@@ -154,12 +154,12 @@ class BlockedFeatures(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the features [batch, channels, frames] of a waveform [batch, samples]."""
+        hop, reach = _hop_and_reach(self.conv_layers)
         first, *rest = self.conv_layers
         begin = _NormedOverTime(first, waveform) if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm) else first
-        hop, reach = _hop_and_reach(self.conv_layers)
         pieces = []
-        for piece in _overlapping(waveform, hop, reach, BLOCK_FRAMES):
-            x = begin(piece[:, None])
+        for start in range(0, waveform.shape[-1] - reach + 1, BLOCK_FRAMES * hop):
+            x = begin(waveform[:, None, start : start + (BLOCK_FRAMES - 1) * hop + reach])
             for layer in rest:
                 x = layer(x)
             pieces.append(x)
@@ -167,20 +167,19 @@ class BlockedFeatures(nn.Module):
 
 
 class _NormedOverTime:
-    """The first layer with the moments of a whole waveform."""
+    """The first layer with the moments of a whole waveform, which follow from those of the samples that an output sees."""
 
     def __init__(self, layer: Any, waveform: Tensor) -> None:
         self.layer, norm = layer, layer.layer_norm
         hop, reach = _hop_and_reach([layer])
-        count, mean, square = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for piece in _overlapping(waveform, hop, reach, BLOCK_FRAMES * HOP // hop):
-            variance, centre = torch.var_mean(layer.conv(piece[:, None]).float(), dim=-1, correction=0, keepdim=True)
-            n = (piece.shape[-1] - reach) // hop + 1
-            count, mean = count + n, mean + n * centre.double()
-            square = square + n * (variance.double() + centre.double().square())
-        mean = mean / count
-        scale = norm.weight[:, None] / (square / count - mean.square() + norm.eps).sqrt()
-        self.scale, self.shift = scale.to(waveform), (norm.bias[:, None] - mean * scale).to(waveform)
+        seen = waveform.double().unfold(-1, reach, hop)  # [batch, outputs, reach]
+        centre = seen.mean(1, keepdim=True)
+        covariance = (seen - centre).transpose(1, 2) @ (seen - centre) / seen.shape[1]
+        weight = layer.conv.weight[:, 0].double()  # [channels, reach]
+        mean = centre @ weight.T + (0 if layer.conv.bias is None else layer.conv.bias.double())
+        variance = (weight @ covariance * weight).sum(-1)  # [batch, channels]
+        scale = norm.weight.double() / (variance + norm.eps).sqrt()
+        self.scale, self.shift = (x[..., None].to(waveform) for x in (scale, norm.bias.double() - mean[:, 0] * scale))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.layer.activation(torch.addcmul(self.shift, self.layer.conv(x), self.scale))
@@ -193,12 +192,6 @@ def _hop_and_reach(layers: Iterable[Any]) -> tuple[int, int]:
         kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
         hop, reach = hop * stride, (reach - 1) * stride + kernel
     return hop, reach
-
-
-def _overlapping(waveform: Tensor, hop: int, reach: int, frames: int) -> Iterator[Tensor]:
-    """Yield the samples of `frames` frames after another."""
-    for start in range(0, waveform.shape[-1] - reach + 1, frames * hop):
-        yield waveform[:, start : start + (frames - 1) * hop + reach]
 
 
 def mel_spectra(waveform: Tensor) -> Tensor:

