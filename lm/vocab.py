@@ -142,11 +142,6 @@ class Vocab:
         """Id that fills batches, -1 where there is none."""
         return self.specials.get(self.pad, -1)
 
-    @property
-    def streams(self) -> int:
-        """Streams of codes."""
-        return len(self.steps)
-
     def all_strings(self) -> list[str]:
         """Return the string of every token, in the order of the ids."""
         pairs = [(bank.offset + code, bank.string(code)) for bank in self.banks for code in range(bank.size)]

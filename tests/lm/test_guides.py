@@ -26,7 +26,9 @@ def names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "say": 1, "hello": 2}, unk_token="<unk>"))
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", pad_token="<unk>")
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="<unk>", pad_token="<unk>", model_input_names=["input_ids", "attention_mask"]
+    )
     shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=8, **shape))
     heard: list = []

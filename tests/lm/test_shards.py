@@ -163,7 +163,7 @@ def test_a_shard_from_elsewhere_is_refused(tmp_path):
     write_shard(folder.path(1), about, make_items(about, 3))
     folder.finish(Done(1, 3, 1.0, folder.path(1).stat().st_size, []))
     with pytest.raises(
-        CheckpointError, match=r"shard-000001.*4 codebooks of made with weights 4567, and the folder's shards 4 of"
+        CheckpointError, match=r"shard-000001.*4 codebooks of made with weights 4567, and the folder's shards 4 codebooks of"
     ):
         list(read_shards(tmp_path))
 
