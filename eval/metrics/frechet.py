@@ -53,9 +53,8 @@ def mel_statistics(waveform: Tensor, sample_rate: int = RATE) -> np.ndarray:
 def wavlm_mean(waveform: Tensor, sample_rate: int = WAVLM_RATE) -> np.ndarray:
     """Return the embeddings [windows, 768] of a waveform [time] at 16 kHz."""
     extractor, model = load_xvectors(find())
-    pieces = [piece.numpy() for piece in _windows(waveform, WAVLM_RATE)]
-    audio = extractor(pieces, sampling_rate=WAVLM_RATE, return_tensors="pt")
-    return model.wavlm(**audio).last_hidden_state.mean(1).numpy()
+    audio = [extractor(x.numpy(), sampling_rate=WAVLM_RATE, return_tensors="pt") for x in _windows(waveform, WAVLM_RATE)]
+    return torch.cat([model.wavlm(piece.input_values).last_hidden_state.mean(1) for piece in audio]).numpy()
 
 
 def _windows(waveform: Tensor, rate: int) -> Tensor:

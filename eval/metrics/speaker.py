@@ -16,7 +16,7 @@ from . import SPEECH, Metric, check_same_shape, missing_package
 
 RATE = 16000
 REPOSITORY = "microsoft/wavlm-base-plus-sv"
-FILES = ("config.json", "preprocessor_config.json", "*model*")
+FILES = ("config.json", "*processor_config.json", "*model*")
 
 
 @torch.inference_mode()
@@ -29,8 +29,8 @@ def speaker_similarity(estimate: Tensor, target: Tensor, sample_rate: int = RATE
     """
     check_same_shape(estimate, target)
     extractor, model = load_xvectors(find())
-    audio = extractor([estimate.numpy(), target.numpy()], sampling_rate=RATE, return_tensors="pt", padding=True)
-    ours, theirs = model(**audio).embeddings
+    audio = [extractor(x.numpy(), sampling_rate=RATE, return_tensors="pt").input_values for x in (estimate, target)]
+    ours, theirs = (model(values).embeddings[0] for values in audio)
     return torch.nn.functional.cosine_similarity(ours, theirs, dim=0).item()
 
 

@@ -17,7 +17,7 @@ from . import SPEECH, Metric, check_same_shape, missing_package
 
 RATE = 16000
 REPOSITORY = "facebook/wav2vec2-base-960h"
-FILES = ("config.json", "preprocessor_config.json", "vocab.json", "tokenizer_config.json", "*model*")
+FILES = ("config.json", "*processor_config.json", "vocab.json", "tokenizer_config.json", "*model*")
 
 
 def word_error_rate(estimate: Tensor, target: Tensor, sample_rate: int = RATE) -> float:
@@ -44,7 +44,8 @@ def transcribe(waveform: Tensor) -> str:
     """Return what the recogniser hears in a waveform [time] at 16 kHz."""
     processor, model = _recogniser(find())
     audio = processor(waveform.numpy(), sampling_rate=RATE, return_tensors="pt")
-    return processor.batch_decode(model(audio.input_values).logits.argmax(-1))[0].strip()
+    codes = model(audio.input_values).logits.argmax(-1)
+    return processor.batch_decode(codes, skip_special_tokens=True)[0].strip()
 
 
 def find() -> Path:

@@ -1,0 +1,26 @@
+"""ViSQOL: the top of its scale, that it falls with noise, and the package's own value."""
+
+import pytest
+
+from toneme.codecs.audio_resampling import resample
+from toneme.eval.metrics.visqol import visqol
+
+from ..signals import noise
+
+api = pytest.importorskip("visqol.api", reason="ViSQOL needs the package visqol-python, which compiles libsvm")
+
+
+def test_speech_is_at_the_top_and_falls_with_noise(speech):
+    target = resample(speech[0, :72000], 24000, 16000)
+    little, much = (target + level * noise(len(target)) for level in (0.001, 0.05))
+    assert visqol(target, target, 16000) == pytest.approx(5.0, abs=0.01)
+    assert visqol(much, target, 16000) < visqol(little, target, 16000) < 5
+
+
+def test_it_is_the_packages_value_with_reference_and_degraded_in_order(speech):
+    target = resample(speech[0, :72000], 24000, 16000)
+    estimate = target + 0.02 * noise(len(target))
+    scorer = api.VisqolApi()
+    scorer.create(mode="speech", use_lattice_model=False)
+    expected = scorer.measure_from_arrays(target.double().numpy(), estimate.double().numpy(), 16000).moslqo
+    assert visqol(estimate, target, 16000) == pytest.approx(expected, abs=1e-6)

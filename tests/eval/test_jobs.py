@@ -1,0 +1,61 @@
+"""Jobs: every result once, kept at once, errors tried again, the same from processes as from this one."""
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from toneme.codecs.errors import TonemeError
+from toneme.eval.jobs import Cache, run_jobs
+
+
+@pytest.fixture
+def Square(monkeypatch):  # noqa: N802 - a class
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return importlib.import_module("square_job").Square
+
+
+@pytest.fixture
+def cache(tmp_path):
+    cache = Cache(tmp_path / "deep" / "cache.sqlite")
+    yield cache
+    cache.close()
+
+
+def test_what_is_known_is_not_computed_again(cache, Square):
+    told = []
+    first = run_jobs([Square(2), Square(3)], cache, advance=told.append)
+    assert first["square 3"] == {"value": 9}
+    assert sum(told) == 2
+    again = run_jobs([Square(2, dies=True), Square(3, dies=True)], cache)
+    assert again == first
+
+
+def test_only_missing_keys_are_asked_for_and_errors_are_tried_again(cache, Square):
+    cache.put({"square 4": {"value": "kept"}})
+    assert run_jobs([Square(4)], cache)["square 4"] == {"value": "kept"}
+    failed = run_jobs([Square(5, fails=True)], cache)
+    assert failed["square 5"] == {"error": "no luck"}
+    assert run_jobs([Square(5)], cache)["square 5"] == {"value": 25}
+
+
+def test_processes_and_devices_share_the_work_and_some_jobs_are_alone(cache, Square):
+    jobs = [Square(0, alone=True), *(Square(n) for n in range(1, 9))]
+    results = run_jobs(jobs, cache, workers=2, devices=["first", "second"])
+    assert [results[f"square {n}"]["value"] for n in range(9)] == [n**2 for n in range(9)]
+    others = {results[f"process {n}"]["pid"] for n in range(1, 9)}
+    assert results["process 0"]["pid"] not in {os.getpid(), *others}
+    assert os.getpid() not in others
+    assert {results[f"process {n}"]["device"] for n in range(1, 9)} <= {"first", "second"}
+
+
+def test_a_dead_worker_is_one_sentence(cache, Square):
+    with pytest.raises(TonemeError, match="a worker process was ended from outside"):
+        run_jobs([Square(1, alone=True, dies=True)], cache)
+
+
+def test_a_file_that_is_no_cache_is_refused(tmp_path):
+    (tmp_path / "cache.sqlite").write_bytes(b"no database at all" * 100)
+    with pytest.raises(TonemeError, match="is no cache"):
+        Cache(tmp_path / "cache.sqlite")

@@ -1,0 +1,48 @@
+"""Speed and memory: plausible figures of a codec and of a command, each in a process of its own."""
+
+import pytest
+import torch
+
+from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
+from toneme.eval.clips import find_clips
+from toneme.eval.commands import command_systems
+from toneme.eval.jobs import Cache, run_jobs
+from toneme.eval.measurement import MeasureJob, facts_of
+from toneme.eval.systems import codec_systems
+
+SMALL = {"encoder_dim": 16, "encoder_blocks": (1, 1), "decoder_dim": 16, "decoder_blocks": (1, 1), "latent_dim": 8}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("codec") / "tiny"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        TonemeCodec(TonemeConfig(**SMALL), "tiny").eval().save(folder)
+    return str(folder)
+
+
+def test_depths_are_powers_of_two_or_what_was_asked_for(tiny):
+    assert [s.label for s in codec_systems(tiny)] == ["tiny x1", "tiny x2", "tiny x4", "tiny x8"]
+    assert [s.codebooks for s in codec_systems(tiny, kbps=[0.1, 1.2, 1.3, 99])] == [2, 8]
+    two = codec_systems(tiny, depths=[2, 30])
+    assert len(two) == 1
+    assert (two[0].about.nominal_kbps, two[0].about.tokens_per_second, two[0].about.latency_ms) == (1.0, 100.0, 70.0)
+    assert two[0].about.parameters > 0
+    assert codec_systems(tiny)[1].identity == two[0].identity
+
+
+def test_a_codec_and_a_command_are_measured(tiny, samples, tmp_path):
+    clip = find_clips(samples / "speech.wav", {".wav"}, seconds=0.5)[0]
+    (codec,), (command,) = codec_systems(tiny, [8]), command_systems("copy: cp {in} {wav} && cp {in} {out}")
+    cache = Cache(tmp_path / "cache.sqlite")
+    results = run_jobs([MeasureJob((codec,), clip), MeasureJob((command,), clip)], cache)
+    cache.close()
+    facts = facts_of(codec, results)
+    assert facts["encode_realtime"] > 1
+    assert facts["decode_realtime"] > 1
+    assert 50 < facts["peak_mb"] < 2000  # torch and the codec, not the tests around them
+    assert facts["codec"] == "tiny"
+    copied = facts_of(command, results)
+    assert copied["realtime_factor"] > 1
+    assert 1 < copied["peak_mb"] < 40

@@ -1,0 +1,93 @@
+"""`codec eval` as users start it: a report of a codec and a command, usage errors, failures in one sentence."""
+
+import json
+
+import pytest
+
+LIGHT = "log_spectral,mel_distance,delay"
+COPY = "copy@3,6: cp {in} {wav} && head -c {kbps}00 {in} > {out}"
+
+
+@pytest.fixture
+def data(wav):
+    wav("data/speech/a.wav", 0.6)
+    return wav("data/music/b.wav", 0.5, rate=48000, channels=2).parents[1]
+
+
+def test_a_codec_and_a_command_get_a_report(codec, tiny, data, tmp_path):
+    line = ["eval", tiny, "--data", data, "-o", tmp_path / "out", "-n", "1,8", "--metrics", LIGHT, "-j", 1, "--command", COPY]
+    ran = codec(*line, "--markdown", tmp_path / "table.md", "--json")
+    assert ran.code == 0, ran.err
+    content = json.loads(ran.out)
+    assert {row["system"] for row in content["rows"]} == {"tiny x1", "tiny x8", "copy 3", "copy 6"}
+    assert {row["domain"] for row in content["rows"]} == {"speech", "music", "all"}
+    figures = {(r["system"], r["domain"], r["metric"]): r["mean"] for r in content["rows"]}
+    assert figures["copy 3", "speech", "log_spectral"] < 0.1
+    assert figures["copy 3", "all", "delay"] == 0
+    assert figures["tiny x1", "all", "mel_distance"] > 0.1
+    rates = {(r["system"], r["domain"]): r["kbps"] for r in content["rows"]}
+    assert rates["copy 6", "all"] == pytest.approx(8 * 1200 / 1.1 / 1000)
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    assert "| tiny x8 |" in (tmp_path / "table.md").read_text()
+    again = codec(*line)
+    assert again.code == 0
+    assert "36 figures" in again.out.decode()
+
+
+def test_suites_can_be_joined(codec, tiny, data, tmp_path):
+    ran = codec(
+        "eval",
+        tiny,
+        "--data",
+        data,
+        "-o",
+        tmp_path,
+        "-n",
+        "2",
+        "--suite",
+        "tokens,reconstruction",
+        "--metrics",
+        "si_sdr",
+        "-j",
+        1,
+    )
+    assert ran.code == 0, ran.err
+    assert "stays at one-sample shift" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ([], "name a codec, or a command"),
+        (["x", "-n", "0"], "positive numbers"),
+        (["x", "-b", "a,b"], "positive numbers"),
+        (["x", "-b", "1", "-n", "1"], "either --codebooks or --bitrate"),
+        (["--command", "a: x {in} {wav}", "--command", "a: y {in} {wav}"], "two systems are called a"),
+    ],
+)
+def test_usage_errors(codec, data, options, why):
+    ran = codec("eval", "--data", data, *options)
+    assert ran.code == 2
+    assert why in ran.sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["no-such-codec"], "no codec or folder is called"),
+        (["--command", "x {in}"], "has no {wav}"),
+        (["--command", "x {in} {wav}", "--suite", "taste"], "no suite is called 'taste'"),
+        (["--command", "x {in} {wav}", "--metrics", "taste"], "no metric is called 'taste'"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(codec, data, tmp_path, options, why):
+    ran = codec("eval", "--data", data, "-o", tmp_path / "out", *options)
+    assert ran.code == 1
+    assert why in ran.sentence
+
+
+def test_a_command_that_always_fails_ends_with_its_reason(codec, data, tmp_path):
+    line = ["eval", "--data", data, "-o", tmp_path / "out", "--metrics", "si_sdr", "-j", 1]
+    ran = codec(*line, "--command", "bad: echo broken >&2; false {in} {wav}")
+    assert ran.code == 1
+    assert "nothing could be evaluated: the command 'bad' failed with status 1 (broken)" in ran.sentence
