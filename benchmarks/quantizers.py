@@ -1,6 +1,6 @@
 """Residual and single codebooks on the CPU: ours beside the peers' quantizers, one process, runs interleaved, one table.
 
-    python -P benchmarks/quantizers.py [--threads 2] [--seconds 20] [--rounds 5] [--cases rvq8 rvq32 ...] [--big]
+    python -P benchmarks/quantizers.py [--threads 2] [--seconds 20] [--rounds 5] [--cases rvq8 ...] [--peers moshi ...] [--big]
 
 Peers: vector-quantize-pytorch, encodec, transformers, moshi and descript-audio-codec, each where it is installed (without their
 dependencies will do). `floor` is the matrix products alone. A ratio is the median of peer time / ours in each round. Wall time,
@@ -27,6 +27,7 @@ from toneme.kernels import nearest_code, rvq_encode
 from toneme.kernels.factorised import Projections, factorised_encode
 
 Tasks = dict[str, Callable[[], Any]]
+PEERS = ("vqp", "encodec", "transformers", "moshi", "dac")
 MOST_ROUNDS = 25
 
 
@@ -181,8 +182,11 @@ CASES: dict[str, tuple[str, Callable[[], Tasks], int]] = {
 def peak_memory(task: Callable[[], Any]) -> int:
     """Bytes that a call holds at its peak, beside its result."""
     held = peak = 0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the profiler sees no other; where memory is short, all threads share one budget
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = task()
+    torch.set_num_threads(threads)
     for event in sorted(profiler.profiler.kineto_results.events(), key=lambda event: event.start_ns()):  # type: ignore[union-attr]
         if event.name() == "[memory]":
             held += event.nbytes()
@@ -208,7 +212,7 @@ def measure(tasks: Tasks, seconds: float, least: int, clock: Callable[[], float]
 def line(title: str, times: dict[str, list[float]], memory: int, scores: int) -> str:
     """One row of the table."""
     cells = [title, f"{1e3 * statistics.median(times['floor']):.1f}", f"{1e3 * statistics.median(times['ours']):.1f}"]
-    for name in ("vqp", "encodec", "transformers", "moshi", "dac"):
+    for name in PEERS:
         if name in times:
             ratio = statistics.median(peer / ours for peer, ours in zip(times[name], times["ours"], strict=True))
             cells.append(f"{1e3 * statistics.median(times[name]):.0f} ({ratio:.2f}x)")
@@ -223,6 +227,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="per case, about")
     parser.add_argument("--rounds", type=int, default=5, help="at least; one is without warming up")
     parser.add_argument("--cases", nargs="+", default=[name for name in CASES if not name.endswith("big")], choices=list(CASES))
+    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
     parser.add_argument("--big", action="store_true", help="all cases, those of N 100,000 too")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -234,7 +239,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for name in CASES if arguments.big else arguments.cases:
         title, make, scores = CASES[name]
-        tasks = make()
+        tasks = {name: task for name, task in make().items() if name in ("floor", "ours", *arguments.peers)}
         times = measure(tasks, arguments.seconds, arguments.rounds, clock)
         with torch.inference_mode():
             print(line(title, times, peak_memory(tasks["ours"]), scores), flush=True)
