@@ -306,9 +306,14 @@ class Codec(nn.Module):
         about = read_config(folder)
         if about["family"] != cls.family:
             raise CheckpointError(f"{folder} holds a codec of family {about['family']}, not {cls.family}")
-        codec = cls(config_from_dict(cls.Config, about["config"]), about["name"])
+        codec = cls.unloaded(config_from_dict(cls.Config, about["config"]), about["name"])
         load_weights(codec, folder / "model.safetensors")
         return codec.eval()
+
+    @classmethod
+    def unloaded(cls, config: Any, name: str) -> Self:
+        """Return a codec that is about to be loaded; a large one may save the memory of its first weights."""
+        return cls(config, name)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.__dict__.pop("weights_hash", None)

@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,14 @@ class XCodec(Codec):
         self.decoder = Decoder(config.blocks)
         self.leave_semantic = nn.Linear(width, semantic)
         self.semantic_decoder = SemanticDecoder(semantic, config.depth)
+
+    @classmethod
+    def unloaded(cls, config: XCodecConfig, name: str) -> Self:
+        """Return a codec whose weights take no memory until they are loaded."""
+        with torch.device("meta"):
+            codec = cls(config, name)
+        codec.quantizer = ResidualVQ(codec.enter.out_features, config.codebook_size, config.codebooks)
+        return codec
 
     @property
     def spec(self) -> CodecSpec:
@@ -281,13 +290,9 @@ PUBLISHED = (
     (r"^(..coder_semantic\..*(?:conv|conv1|conv_blocks\.\d+\.conv))\.(weight|bias)$", r"\1.conv.\2"),
     (r"^(decoder_semantic\.conv2)\.weight$", r"\1.conv.weight"),
 )  # fmt: skip
-CONFIGS = {
-    "xcodec_hubert_librispeech": XCodecConfig(),
-    "xcodec_hubert_general": XCodecConfig(),
-    "xcodec_hubert_general_balanced": XCodecConfig(),
-    "xcodec_wavlm_mls": XCodecConfig(teacher=WAVLM),
-    "xcodec_wavlm_more_data": XCodecConfig(teacher=WAVLM),
-}
+HUBERTS = ("xcodec_hubert_librispeech", "xcodec_hubert_general", "xcodec_hubert_general_balanced")
+WAVLMS = ("xcodec_wavlm_mls", "xcodec_wavlm_more_data")
+CONFIGS = dict.fromkeys(HUBERTS, XCodecConfig()) | dict.fromkeys(WAVLMS, XCodecConfig(teacher=WAVLM))
 OFFICIAL: dict[str, Callable[[Mapping[str, Tensor]], XCodec]] = {
     name: functools.partial(convert_xcodec, name=name) for name in CONFIGS
 }
