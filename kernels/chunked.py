@@ -21,16 +21,17 @@ CHUNK_BYTES = 1 << 21  # a chunk's buffers: cache-sized, and large enough to hid
 LEAST_BYTES = 3 << 19  # where there are few rows: memory matters less than the number of calls
 MEMORY_SHARE = 0.09  # of the N x K scores that are never written
 MIN_ROWS = 16
+PER_STAGE = 5  # floats that a row has for each stage: scores, lengths and bounds
 FEW_ROWS = 12  # up to here a sort of whole rows costs less than the calls of the two levels
 
 
-def chunk_rows(N: int, K: int, D: int, workers: int) -> int:
+def chunk_rows(N: int, K: int, beside: int, workers: int) -> int:
     """Rows per chunk such that all workers' buffers stay in cache and, where they are many, under a share of the scores.
 
-    A worker's chunks are of one size, as far as it divides.
+    A worker's chunks are of one size, as far as it divides. `beside` is how many floats a row has beside its scores.
     """
     budget = min(CHUNK_BYTES, max(LEAST_BYTES, MEMORY_SHARE * 4 * N * K) / workers)
-    most, share = max(MIN_ROWS, int(budget / (4 * (K + block_size(K) + D + 48)))), -(-N // workers)
+    most, share = max(MIN_ROWS, int(budget / (4 * (K + block_size(K) + beside + 16)))), -(-N // workers)
     return max(1, -(-share // -(-share // most)) if share else 1)
 
 
@@ -42,7 +43,7 @@ def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
         if N <= FEW_ROWS:
             return _encode_few(x, codebooks, half_norms, slopes[:, 0].tolist(), offsets[:, 0].tolist())
         books, codes = Books(codebooks, half_norms), torch.empty((Q, N), dtype=torch.int64)
-        if chunk_rows(N, K, D, 1) >= N and not takes(K):
+        if chunk_rows(N, K, D + PER_STAGE * Q, 1) >= N and not takes(K):
             work = Workspace(N, Q, K, D, x)
             for stage, residual in _stages(x, books, work, codes):
                 bound = torch.addcmul(offsets[stage], work.norm[stage], slopes[stage])
@@ -56,7 +57,9 @@ def _encode_chunks(x: Tensor, books: Books, slopes: Tensor, offsets: Tensor, cod
     """Write codes [Q, N]; return which rows at which stages are in doubt: to settle them at once would cost more."""
     (N, D), (Q, K, _) = x.shape, books.shape
     found: list[Tensor] = []
-    kind, size = (TiledWorkspace, lambda _: min(N, ROWS)) if takes(K) else (Workspace, partial(chunk_rows, N, K, D))
+    kind, size = (
+        (TiledWorkspace, lambda _: min(N, ROWS)) if takes(K) else (Workspace, partial(chunk_rows, N, K, D + PER_STAGE * Q))
+    )
 
     def encode_rows(parts: Iterator[slice]) -> None:
         work = None

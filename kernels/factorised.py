@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .chunked import chunk_rows
+from .chunked import PER_STAGE, chunk_rows
 from .errors import ShapeError
 from .nearest import nearest_code
 from .rescan import TIE, error_factors, exact_products
@@ -136,7 +136,7 @@ def _encode_chunks(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor
             torch.logical_not((work.best - work.second > slope * work.norm).all(0), out=doubtful[part])
 
     with exact_products(x):
-        share(encode_rows, N, partial(chunk_rows, N, K, Q * d), work=2 * N * Q * (K + D) * d)
+        share(encode_rows, N, partial(chunk_rows, N, K, Q * (2 * d + PER_STAGE)), work=2 * N * Q * (K + D) * d)
     return codes.T.contiguous(), doubtful
 
 
