@@ -68,7 +68,8 @@ class About:
             if found.pop("toneme_shards") != VERSION:
                 raise TokenFileError(f"{source} is of another version of shards than {VERSION}: read it with that of toneme")
             found["codebook_sizes"] = tuple(tuple(sizes) for sizes in found["codebook_sizes"])
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+            plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+            return cls(**plain)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TokenFileError(f"{source} does not say what its tokens are ({error!r}): it is no shard, or damaged") from None
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 LONG_SECONDS = 60.0  # recordings from here on are coded as they are read, in constant memory
 AHEAD = 3  # batches that are read while one is coded
 
-A, B, T = TypeVar("A"), TypeVar("B"), TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+T = TypeVar("T")
 Progress = Callable[[int, float], None]  # recordings done, seconds of audio in them
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..codecs.errors import ShapeError
+from ..codecs.tokens import Tokens
 from .bank import Bank, Place, Section, interleaved
 
 if TYPE_CHECKING:
     from ..codecs.base import Codec
-    from ..codecs.tokens import Tokens
 
 START, END, PAD = "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>"
 
@@ -160,7 +160,7 @@ class Vocab:
 
     # -- codes and ids ------------------------------------------------------------------------------------------
 
-    def ids(self, codes: "Tensor | Sequence[Tensor] | Tokens", markers: bool = True) -> Tensor:
+    def ids(self, codes: Tensor | Sequence[Tensor] | Tokens, markers: bool = True) -> Tensor:
         """Return codes as ids [batch, n].
 
         Args:
@@ -195,15 +195,15 @@ class Vocab:
             streams.append(ids.new_zeros(len(ids), 0, groups * steps) if own is None else own[i])
         return tuple(streams)
 
-    def tokens(self, codec: "Codec", ids: Tensor, **options: Any) -> "Tokens":
+    def tokens(self, codec: "Codec", ids: Tensor, **options: Any) -> Tokens:
         """Return ids [batch, n] as tokens of a codec; options are those of `codec.tokens_from_codes`."""
         return codec.tokens_from_codes(self.codes(ids), **options)
 
-    def _check(self, codes: "Tensor | Sequence[Tensor] | Tokens") -> tuple[Tensor, ...]:
-        streams = (codes,) if isinstance(codes, Tensor) else tuple(getattr(codes, "streams", codes))
+    def _check(self, codes: Tensor | Sequence[Tensor] | Tokens) -> tuple[Tensor, ...]:
+        streams = (codes,) if isinstance(codes, Tensor) else codes.streams if isinstance(codes, Tokens) else tuple(codes)
         if len(streams) != len(self.steps):
             raise ShapeError(f"this vocabulary has {len(self.steps)} streams of codes; got {len(streams)}")
-        lengths = getattr(codes, "lengths", None)
+        lengths = codes.lengths if isinstance(codes, Tokens) else None
         if lengths is not None and any(bool((n != s.shape[-1]).any()) for n, s in zip(lengths.T, streams, strict=True)):
             raise ShapeError("the items of these tokens are not equally long: turn tokens[i] into ids one by one")
         return streams
@@ -306,7 +306,7 @@ class Vocab:
             out.append(names[i] if bank < 0 else self.banks[bank].string(code))
         return out
 
-    def text(self, codes: "Tensor | Sequence[Tensor] | Tokens", markers: bool = True) -> str:
+    def text(self, codes: Tensor | Sequence[Tensor] | Tokens, markers: bool = True) -> str:
         """Return the codes of one item as the text that models write."""
         ids = self.ids(codes, markers)
         if len(ids) != 1:
@@ -357,8 +357,8 @@ def _depths(codec: "Codec", codebooks: int) -> list[int]:
 def _banks(sizes: list[int], template: str, base: int) -> tuple[Bank, ...]:
     if "{code}" not in template or (len(sizes) > 1 and "{codebook}" not in template):
         raise ShapeError(f"a template of {len(sizes)} codebooks needs {{code}}, and {{codebook}} for several; got {template!r}")
-    halves = [template.replace("{codebook}", str(q)).split("{code}", 1) for q in range(len(sizes))]
-    return tuple(Bank(size, *halves[q], offset=base + sum(sizes[:q])) for q, size in enumerate(sizes))
+    halves = [template.replace("{codebook}", str(q)).partition("{code}") for q in range(len(sizes))]
+    return tuple(Bank(size, halves[q][0], halves[q][2], 0, base + sum(sizes[:q])) for q, size in enumerate(sizes))
 
 
 def _group(codec: "Codec") -> tuple[int, ...]:
