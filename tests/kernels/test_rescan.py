@@ -5,7 +5,7 @@ import torch
 
 from toneme.kernels import rvq_encode_reference
 from toneme.kernels.nearest import half_norms
-from toneme.kernels.rescan import error_factors, exact_products, rescan
+from toneme.kernels.rescan import error_factors, exact_products, recode, rescan
 
 
 def test_replaces_wrong_codes_of_doubtful_rows_only():
@@ -15,6 +15,18 @@ def test_replaces_wrong_codes_of_doubtful_rows_only():
     codes = rescan(x, codebooks, half_norms(codebooks), wrong.clone(), doubtful)
     assert torch.equal(codes[doubtful], rvq_encode_reference(x, codebooks)[doubtful])
     assert torch.equal(codes[~doubtful], wrong[~doubtful])
+
+
+def test_a_stage_in_doubt_is_settled_and_what_follows_from_it():
+    generator = torch.Generator().manual_seed(1)
+    x, codebooks = torch.randn(6, 12, generator=generator), torch.randn(4, 33, 12, generator=generator)
+    right = rvq_encode_reference(x, codebooks)
+    codes = right.clone()
+    codes[1:4, 1] = (codes[1:4, 1] + 1) % 33
+    expected = right.clone()
+    expected[3, 1] = codes[3, 1]  # not in doubt
+    rows, stages = torch.tensor([1, 2, 4, 1]), torch.tensor([1, 1, 3, 3])
+    assert torch.equal(recode(x, codebooks, half_norms(codebooks), codes, rows, stages), expected)
 
 
 @pytest.mark.parametrize("D", [3, 64, 512])
