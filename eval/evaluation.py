@@ -70,7 +70,8 @@ def describe(setup: Setup, command: str, seconds: float, workers: int) -> dict[s
         "clips": counts,
         "compared at": f"{setup.sample_rate} Hz",
         "versions": f"toneme {version('toneme')}, torch {torch.__version__}, Python {platform.python_version()}",
-        "machine": f"{platform.machine()}, {processor()}, {workers} worker{'s' * (workers != 1)}, {seconds:.0f} s in all",
+        "machine": f"{platform.machine()}, {processor()}, {workers} worker{'s' * (workers != 1)}, "
+        f"{seconds:.0f} s for what was not cached",
     }
 
 

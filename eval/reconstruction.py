@@ -159,7 +159,8 @@ class Reconstruction(Suite):
         chosen = self._examples(results)
         if chosen:
             html = example_html(chosen, self.setup.systems, self.setup.sample_rate, results)
-            text = "The middle and the worst clip of each domain by the first system's mel distance; first five seconds, FLAC."
+            by = self.metrics[self._ranking()].label
+            text = f"The middle and the worst clip of each domain by the first system's {by}; first five seconds, FLAC."
             sections.insert(len(self.domains), Section("Listen and look", text, html=html))
         return Findings(rows, sections, {"clips": self._details(results), "not computed": self._not_computed()})
 
@@ -233,7 +234,8 @@ class Reconstruction(Suite):
         clips = self.clips_of(domain)
         text = f"{len(clips)} clips. Mean and 95 % bootstrap interval over clips; arrows say which way is better."
         filled = [table for table in tables if len(table.head) > 2]
-        return Section(f"Reconstruction: {domain}", text, (*filled, self._worst(clips, results)), curves(mine))
+        worst = [self._worst(clips, results)] if self._ranking() else []
+        return Section(f"Reconstruction: {domain}", text, (*filled, *worst), curves(mine))
 
     def _table(self, rows: list[Row]) -> Table:
         """Return systems by metrics; a metric that could not be computed says why in a few words."""
@@ -257,8 +259,9 @@ class Reconstruction(Suite):
         return Table([f"worst clips by {self.metrics[name].label}", "1", "2", "3"], lines)
 
     def _ranking(self) -> str:
+        """Return the metric that ranks clips, "" where none has a value for each clip."""
         plain = [name for name, metric in self.usable.items() if isinstance(metric, Metric)]
-        return "mel_distance" if "mel_distance" in plain else plain[0]
+        return "mel_distance" if "mel_distance" in plain else next(iter(plain), "")
 
     def _scores(self, system: System, clips: list[Clip], name: str, results: Results) -> list[tuple[Clip, float]]:
         fitting = [clip for clip in clips if self.metrics[name].fits(clip.domain)]
@@ -266,7 +269,7 @@ class Reconstruction(Suite):
         return [(clip, item["value"]) for clip, item in found if "value" in item]
 
     def _examples(self, results: Results) -> list[tuple[Clip, str]]:
-        if not self.setup.examples or not any(isinstance(metric, Metric) for metric in self.usable.values()):
+        if not self.setup.examples or not self._ranking():
             return []
         best = self.setup.systems[0]
         sign = -1 if self.metrics[self._ranking()].better == "higher" else 1
@@ -286,7 +289,8 @@ class Reconstruction(Suite):
             lines.append([system.label, *(_figure(facts.get(name)) for name in named)])
         text = (
             "Speeds (x) are seconds of audio per second of processor time (of the wall on a GPU); peak memory is that of a "
-            "fresh process that loads the codec and codes ten seconds, or of the command; latency is the algorithm's."
+            "fresh process that loads the codec and codes ten seconds, or of the command (10 MB or more); latency is the "
+            "algorithm's."
         )
         return Section("Systems", text, (Table(["codec", *named.values()], lines),))
 

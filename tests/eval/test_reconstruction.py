@@ -140,3 +140,9 @@ def test_files_hold_every_row_and_ask_nothing_of_the_network(clips, cache, tmp_p
 def test_packed_arrays_come_back():
     array = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     np.testing.assert_array_equal(unpack(json.loads(json.dumps(pack(array)))), array)
+
+
+def test_a_metric_of_the_set_alone_ranks_no_clip(clips, cache):
+    findings, _ = found(Setup((Scaled(0.5),), clips[:2], 24000, ("frechet_mel",)), cache)
+    assert [row.summary for row in findings.rows] == [None] * len(findings.rows)
+    assert "worst" not in findings.sections[0].tables[-1].head[0]
