@@ -21,6 +21,18 @@ from .tokens import Tokens, used_side
 Encoded = tuple[tuple[Tensor, ...], dict[str, Tensor]]  # streams of codes, side numbers
 
 
+def set_fields(config: Any) -> dict:
+    """Return the fields of a configuration, and of those inside it, that shape the codec and differ from their defaults."""
+    values = {}
+    for entry in dataclasses.fields(config):
+        value, default = getattr(config, entry.name), entry.default
+        if entry.default_factory is not dataclasses.MISSING:
+            default = entry.default_factory()
+        if entry.name != "licence" and value != default:
+            values[entry.name] = set_fields(value) if dataclasses.is_dataclass(value) else value
+    return values
+
+
 class Codec(nn.Module):
     """Audio to codes and back.
 
@@ -281,8 +293,11 @@ class Codec(nn.Module):
 
     @cached_property
     def weights_hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the configuration and the weights."""
-        return hash_weights(self.config_dict(), self.state_dict())
+        """First 16 hexadecimal digits of the SHA-256 of the family, what is set in the configuration, and the weights.
+
+        Fields at their defaults and the licence do not count: a field that a later version adds leaves old tokens valid.
+        """
+        return hash_weights({"family": self.family, "config": set_fields(self.config)}, self.state_dict())
 
     def config_dict(self) -> dict:
         """Return the content of `config.json`."""

@@ -1,11 +1,12 @@
 """What every codec promises, shown on a small EnCodec: shapes taken, refusals, resampling, saving."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from toneme.codecs.base import config_from_dict, read_config
+from toneme.codecs.base import config_from_dict, read_config, set_fields
 from toneme.codecs.encodec import EncodecCodec, EncodecConfig
 from toneme.codecs.errors import CheckpointError, ShapeError
 from toneme.codecs.layers.seanet import SEANetConfig
@@ -95,6 +96,17 @@ def test_the_hash_follows_the_weights():
     before = codec.weights_hash
     codec.load_state_dict(other.state_dict())
     assert codec.weights_hash == other.weights_hash != before
+
+
+def test_a_field_that_is_added_leaves_the_hash_as_it_was():
+    @dataclasses.dataclass(frozen=True)
+    class Wider(EncodecConfig):
+        added: int = 3
+
+    given = {entry.name: getattr(CONFIG, entry.name) for entry in dataclasses.fields(CONFIG)}
+    assert set_fields(Wider(**given)) == set_fields(dataclasses.replace(CONFIG, licence="MIT")) == set_fields(CONFIG)
+    assert set_fields(Wider(**given, added=4)) == set_fields(CONFIG) | {"added": 4}
+    assert set_fields(CONFIG)["seanet"] == {"filters": 2, "dimension": 4, "ratios": (4, 2)}
 
 
 def test_a_folder_that_is_no_codecs_is_refused(codec: EncodecCodec, tmp_path):
