@@ -8,14 +8,14 @@ import numpy as np
 GOLDENS = Path(__file__).parents[1] / "goldens" / "training"
 
 
-def _module():
+def _weights():
     spec = importlib.util.spec_from_file_location("goldens_training_weights", GOLDENS / "weights.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-made = _module()
+made = _weights()
 
 
 def golden(name: str) -> dict[str, np.ndarray]:

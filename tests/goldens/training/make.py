@@ -1,14 +1,17 @@
 """Makes the numbers of this folder with the official code of each codec; they were made with torch 2.13.0 on a CPU.
 
-    python tests/goldens/training/make.py SOURCES
+    python tests/goldens/training/make.py SOURCES [PART...]
 
 SOURCES holds checkouts, read by path so that their packages' dependencies are not needed: `hifi-gan` (jik876, 4769534),
 `xcodec` (zhenye234, a2e52d3), `BigCodec` (Aria-K-Alethia, 09845ab), `audiocraft` (facebookresearch, 896ec7c),
-`SpeechTokenizer` (ZhangXInFD, 30c96fb), 
-`flashy` (the package 0.0.2), `vocos003` and `vocos010` (the wheels 0.0.3 and 0.1.0). Packages that must be importable:
-encodec 0.1.1, descript-audio-codec 1.0.0, torchaudio, librosa, scipy, omegaconf.
+`SpeechTokenizer` (ZhangXInFD, 30c96fb), `flashy` (the package 0.0.2), `vocos003` and `vocos010` (the wheels 0.0.3 and 0.1.0).
+Packages that must be importable: encodec 0.1.1, descript-audio-codec 1.0.0, torchaudio, librosa, scipy,
+einops. PART is
+a function below, such as `discriminators`, `dac` or `reconstruction`.
 
 Every file holds what a test needs to compare values and gradients; weights and waveforms are those of `weights.py`.
+Discriminators are the official layers, kernels, strides and groups with fewer channels, shorter windows and a tenth of a
+second of audio, so that numbers and tests take seconds; losses of waveforms have the published settings.
 """
 
 import importlib.util
@@ -27,7 +30,8 @@ FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
 from weights import fingerprint, set_weights, values, waveforms  # noqa: E402
 
-Judge = Callable[[Tensor], list[tuple[Tensor, list[Tensor]]]]
+Judged = list[tuple[Tensor, list[Tensor]]]
+Judge = Callable[[Tensor], Judged]
 
 
 def load(path: Path, name: str) -> types.ModuleType:
@@ -62,13 +66,23 @@ def gan(kind: str, judge: Judge, model: nn.Module, samples: int, name: str) -> N
     print(name, found["losses"])
 
 
-def main(sources: Path) -> None:
-    """Make every file."""
-    sys.path.insert(0, str(sources))
-    discriminators(sources)
-    reconstruction(sources)
-    teachers(sources)
-    balancing(sources)
+def main(sources: Path, *parts: str) -> None:
+    """Make every file, or those of some parts."""
+    sys.path[:0] = [str(sources), str(sources / "xcodec")]
+    stand_ins(sources)
+    for part in parts or ("discriminators", "reconstruction", "teachers", "balancing"):
+        globals()[part](sources)
+
+
+def stand_ins(sources: Path) -> None:
+    """Give the checkouts what they import and these computations do not use."""
+    sys.modules["utils"] = types.SimpleNamespace(init_weights=None, get_padding=lambda k, d=1: (k * d - d) // 2)
+    sys.modules["matplotlib"] = sys.modules["matplotlib.pylab"] = types.ModuleType("matplotlib")
+    sys.modules["omegaconf"] = types.SimpleNamespace(DictConfig=None)
+    flashy = types.ModuleType("flashy")  # of which one process needs the moving average alone
+    flashy.averager = load(sources / "flashy/utils.py", "flashy_utils").averager
+    flashy.distrib = types.SimpleNamespace(average_metrics=lambda metrics, count: metrics)
+    sys.modules["flashy"] = flashy
 
 
 def losses(kind: str, real: Sequence, fake: Sequence) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,75 +150,98 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def last_is_score(parts: Sequence[list[Tensor]]) -> list[tuple[Tensor, list[Tensor]]]:
+def last_is_score(parts: Sequence[list[Tensor]]) -> Judged:
     return [(maps[-1], maps[:-1]) for maps in parts]
 
 
+def narrow(code: types.ModuleType, by: int, *names: str) -> None:
+    """Make the layers that a file builds under these names narrower."""
+    for name in names:
+        setattr(code, name, partial(narrower, getattr(code, name), by))
+
+
+def narrower(layer: Callable, by: int, inside: int, outside: int, *args, **settings) -> nn.Module:
+    """Build a layer of fewer channels, of which one, or two of a complex number, stay."""
+    return layer(max(inside // by, min(inside, 2)), max(outside // by, min(outside, 2)), *args, **settings)
+
+
 def discriminators(sources: Path) -> None:
-    """Full-size parts of each discriminator; of several alike a few, to keep the tests fast."""
-    sys.modules["utils"] = types.SimpleNamespace(init_weights=None, get_padding=lambda k, d=1: (k * d - d) // 2)
-    hifigan = load(sources / "hifi-gan/models.py", "hifigan_models")
-    flashy = types.ModuleType("flashy")  # of which one process needs the moving average alone
-    flashy.averager = load(sources / "flashy/utils.py", "flashy_utils").averager
-    flashy.distrib = types.SimpleNamespace(average_metrics=lambda metrics, count: metrics)
-    sys.modules["flashy"] = flashy
+    """Make the discriminators' files."""
+    for family in (hifigan, encodec, dac, vocos, xcodec, bigcodec):
+        family(sources)
+
+
+def hifigan(sources: Path) -> None:
+    """HiFi-GAN's two, an eighth as wide."""
+    code = load(sources / "hifi-gan/models.py", "hifigan_models")
+    narrow(code, 8, "Conv1d", "Conv2d")
+    period = nn.ModuleList([code.DiscriminatorP(3), code.DiscriminatorP(7)])
+    gan("hifigan", lambda x: [d(x) for d in period], period, 1601, "hifigan_period")
+    scale = code.MultiScaleDiscriminator()
+    gan("hifigan", lambda x: compared(scale, x), scale, 1601, "hifigan_scale")
+
+
+def encodec(sources: Path) -> None:
+    """EnCodec's with 4 channels and short windows; its losses are audiocraft's."""
     load(sources / "audiocraft/audiocraft/adversarial/losses.py", "audiocraft.adversarial.losses")
-    period = nn.ModuleList([hifigan.DiscriminatorP(3), hifigan.DiscriminatorP(7)])
-    gan("hifigan", lambda x: [d(x) for d in period], period, 4801, "hifigan_period")
-    scale = hifigan.MultiScaleDiscriminator()
-
-    def scales(x: Tensor) -> list:
-        scores, _, maps, _ = scale(x, x)
-        return list(zip(scores, maps, strict=True))
-
-    gan("hifigan", scales, scale, 4801, "hifigan_scale")
-
     from encodec.msstftd import MultiScaleSTFTDiscriminator
 
-    stft = MultiScaleSTFTDiscriminator(filters=32)
-    gan("encodec", lambda x: list(zip(*stft(x), strict=True)), stft, 4801, "encodec")
+    sizes = {"n_ffts": [256, 512, 128], "hop_lengths": [64, 128, 32], "win_lengths": [256, 512, 128]}
+    stft = MultiScaleSTFTDiscriminator(filters=4, **sizes)
+    gan("encodec", lambda x: list(zip(*stft(x), strict=True)), stft, 1601, "encodec")
 
-    from dac.model.discriminator import Discriminator
 
-    dac = Discriminator(periods=[3], fft_sizes=[1024, 512], sample_rate=24000)
-    gan("dac", lambda x: last_is_score(dac(x)), dac, 4800, "dac")
+def dac(_: Path) -> None:
+    """DAC's, an eighth as wide, at a length that its period divides."""
+    from dac.model import discriminator as code
 
+    narrow(code, 8, "WNConv2d")
+    model = code.Discriminator(periods=[3], fft_sizes=[512, 256], sample_rate=24000)
+    gan("dac", lambda x: last_is_score(model(x)), model, 1602, "dac")
+
+
+def vocos(sources: Path) -> None:
+    """Vocos' of both versions: periods an eighth as wide, spectra with 4 channels."""
     load(sources / "vocos010/vocos/modules.py", "vocos.modules")
     load(sources / "vocos010/vocos/loss.py", "vocos_loss")
-    for version in ("vocos010", "vocos003"):
+    for version, window in (("vocos010", 512), ("vocos003", (128, 32, 128))):
         code = load(sources / version / "vocos/discriminators.py", f"{version}_discriminators")
-        resolution = code.DiscriminatorR(512) if version == "vocos010" else code.DiscriminatorR((512, 128, 512))
-        model = nn.ModuleList([code.DiscriminatorP(5), resolution])
-        gan("vocos", lambda x, m=model: [d(x[:, 0]) for d in m], model, 4801, version)
+        narrow(code, 8, "Conv2d")
+        model = nn.ModuleList([code.DiscriminatorP(5), code.DiscriminatorR(window, channels=4)])
+        gan("vocos", lambda x, m=model: [d(x[:, 0]) for d in m], model, 1601, version)
 
-    sys.path.insert(0, str(sources / "xcodec"))
-    code = load(sources / "xcodec/modules/commons/torch_stft.py", "modules.commons.torch_stft")
-    code = load(sources / "xcodec/modules/discriminators/frequency_discriminator.py", "modules.discriminators.frequency_discriminator")
+
+def xcodec(sources: Path) -> None:
+    """X-Codec's with 32 and 64 channels at most, and short windows."""
+    load(sources / "xcodec/modules/commons/torch_stft.py", "modules.commons.torch_stft")
+    code = load(sources / "xcodec/modules/discriminators/frequency_discriminator.py", "modules.discriminators.frequency")
     load(sources / "xcodec/losses/basic_loss.py", "losses.basic_loss")
     load(sources / "xcodec/losses/discriminator_loss.py", "losses.discriminator_loss")
-    config = types.SimpleNamespace(
-        hop_lengths=[32, 256], hidden_channels=[64, 512], domain="double", mel_scale=True, sample_rate=16000
-    )
-    frequency = code.MultiFrequencyDiscriminator(config)
+    sizes = {"hop_lengths": [16, 64], "hidden_channels": [32, 64], "sample_rate": 16000}
+    model = code.MultiFrequencyDiscriminator(types.SimpleNamespace(domain="double", mel_scale=True, **sizes))
+    gan("xcodec", lambda x: compared(model, x), model, 1601, "xcodec")
 
-    def frequencies(x: Tensor) -> list:
-        scores, _, maps, _ = frequency(x, x)
-        return list(zip(scores, maps, strict=True))
 
-    gan("xcodec", frequencies, frequency, 4801, "xcodec")
-
+def bigcodec(sources: Path) -> None:
+    """BigCodec's two with 4 channels that grow to 64 and 16."""
     load(sources / "BigCodec/common/audio.py", "common.audio")
     load(sources / "BigCodec/criterions/gan_loss.py", "bigcodec_gan")
-    mpd = load(sources / "BigCodec/module/mpd.py", "bigcodec_mpd")
-    spec = load(sources / "BigCodec/module/mstft.py", "bigcodec_mstft")
-    params = {"fft_sizes": [78, 512], "hop_sizes": [39, 128], "win_lengths": [78, 512], "window": "hann_window"}
+    periods = load(sources / "BigCodec/module/mpd.py", "bigcodec_mpd").HiFiGANMultiPeriodDiscriminator
+    spectra = load(sources / "BigCodec/module/mstft.py", "bigcodec_mstft").SpecDiscriminator
+    sizes = {"fft_sizes": [78, 128], "hop_sizes": [39, 32], "win_lengths": [78, 128], "window": "hann_window"}
     model = nn.ModuleList(
         [
-            mpd.HiFiGANMultiPeriodDiscriminator([3], max_downsample_channels=512, channels=16, channel_increasing_factor=4),
-            spec.SpecDiscriminator(params, kernel_sizes=(5, 3)),
+            periods([3], max_downsample_channels=64, channels=4, channel_increasing_factor=4),
+            spectra(sizes, kernel_sizes=(5, 3), channels=4, max_downsample_channels=16),
         ]
     )
-    gan("bigcodec", lambda x: last_is_score([*model[0](x), *model[1](x)]), model, 4801, "bigcodec")
+    gan("bigcodec", lambda x: last_is_score([*model[0](x), *model[1](x)]), model, 1601, "bigcodec")
+
+
+def compared(model: nn.Module, x: Tensor) -> Judged:
+    """Judge by a model that takes real and fake together."""
+    scores, _, maps, _ = model(x, x)
+    return list(zip(scores, maps, strict=True))
 
 
 def reconstruction(sources: Path) -> None:
@@ -218,10 +255,11 @@ def reconstruction(sources: Path) -> None:
     conv = load(sources / "audiocraft/audiocraft/modules/conv.py", "audiocraft.modules.conv")
     sys.modules["audiocraft.modules"].pad_for_conv1d = conv.pad_for_conv1d
     audiocraft = load(sources / "audiocraft/audiocraft/losses/specloss.py", "audiocraft.losses.specloss")
-    sys.modules["matplotlib"] = sys.modules["matplotlib.pylab"] = types.ModuleType("matplotlib")
     speech = load(sources / "SpeechTokenizer/speechtokenizer/trainer/loss.py", "speechtokenizer_loss")
     pqmf = load(sources / "xcodec/modules/commons/pqmf.py", "xcodec_pqmf").PQMF(6)
-    basic = sys.modules["losses.basic_loss"]
+    basic = load(sources / "xcodec/losses/basic_loss.py", "losses.basic_loss")
+    load(sources / "vocos010/vocos/modules.py", "vocos.modules")
+    vocos_loss = load(sources / "vocos010/vocos/loss.py", "vocos_loss")
     full = basic.MultiResolutionSTFTLoss([512, 1024, 2048], [480, 960, 1200], [120, 240, 300])
     bands = basic.MultiResolutionSTFTLoss([128, 256, 256], [80, 120, 200], [20, 40, 50])
 
@@ -246,7 +284,7 @@ def reconstruction(sources: Path) -> None:
         "stft_dac": signals(MultiScaleSTFTLoss()),
         "mel_bigcodec": lambda x, y: bigcodec.MultiResolutionMelSpectrogramLoss(16000)(x[:, 0], y[:, 0]),
         "mel_encodec": audiocraft.MultiScaleMelSpectrogramLoss(24000, 6, 11, 64, 64.0, normalized=True, alphas=False),
-        "mel_vocos": sys.modules["vocos_loss"].MelSpecReconstructionLoss(),
+        "mel_vocos": vocos_loss.MelSpecReconstructionLoss(),
         "mel_speechtokenizer": weighed,
         "stft": lambda x, y: sum(full(x[:, 0], y[:, 0])),
         "stft_bands": in_bands,
@@ -254,19 +292,19 @@ def reconstruction(sources: Path) -> None:
     }
     saved = {}
     for name, loss in found.items():
-        target, estimate = waveforms(4800, batch=2)
+        target, estimate = waveforms(2400, batch=2)
         estimate.requires_grad_()
         value = loss(estimate, target)
         (gradient,) = torch.autograd.grad(value, estimate)
         saved[name], saved[f"{name}_gradient"] = np.array(value.item()), gradient.numpy()
         print(name, value.item())
-    saved["pqmf"] = pqmf.analysis(waveforms(4800)[0]).numpy()
+    saved["pqmf"] = pqmf.analysis(waveforms(2400)[0]).numpy()
     np.savez_compressed(FOLDER / "reconstruction.npz", **saved)
 
 
 def teachers(sources: Path) -> None:
     """Distillation losses of SpeechTokenizer on features of the shapes that its papers mean."""
-    code = sys.modules["speechtokenizer_loss"]
+    code = load(sources / "SpeechTokenizer/speechtokenizer/trainer/loss.py", "speechtokenizer_loss")
     torch.functional.l1_loss = F.l1_loss  # what the released code calls, and torch does not have
     saved = {}
     for name, loss in {"d_axis": code.d_axis_distill_loss, "t_axis": partial(code.t_axis_distill_loss, lambda_sim=2)}.items():
@@ -298,4 +336,4 @@ def balancing(sources: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])
