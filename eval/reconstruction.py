@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..codecs.audio_resampling import resample
 from ..codecs.errors import TonemeError
-from .clips import Clip
+from .clips import DOMAINS, Clip
 from .examples import ExampleJob, example_html, pick_examples
 from .jobs import Job, Results
 from .measurement import MeasureJob, facts_of
@@ -167,7 +167,8 @@ class Reconstruction(Suite):
     @property
     def domains(self) -> list[str]:
         """The domains of the clips, and "all" where there are several."""
-        found = list(dict.fromkeys(clip.domain or "audio" for clip in self.setup.clips))
+        there = dict.fromkeys(clip.domain or "audio" for clip in self.setup.clips)
+        found = [name for name in (*DOMAINS, "audio") if name in there]
         return found if len(found) == 1 else [*found, "all"]
 
     def clips_of(self, domain: str) -> list[Clip]:
