@@ -76,19 +76,19 @@ class Usage:
     Args:
         sizes: of the codebooks.
         window: steps that are remembered.
+        device: of the codes.
     """
 
-    def __init__(self, sizes: tuple[int, ...], window: int) -> None:
+    def __init__(self, sizes: tuple[int, ...], window: int, device: torch.device | str = "cpu") -> None:
         self.sizes, self.window = sizes, window
-        self.last = [
-            torch.full((size,), -window - 1, dtype=torch.int32) for size in sizes
-        ]  # step at which a code was chosen last
-        self.rows = torch.zeros(len(sizes), dtype=torch.int64)
+        # the step at which each code was chosen last
+        self.last = [torch.full((size,), -window - 1, dtype=torch.int32, device=device) for size in sizes]
+        self.rows = [0] * len(sizes)
 
     def see(self, codes: Tensor | tuple[Tensor, ...], step: int) -> None:
         """Note the codes [batch, codebooks, frames] of a step; a tuple where rates differ."""
         streams = codes if isinstance(codes, tuple) else (codes,)
-        books = [book for stream in streams for book in stream.detach().transpose(0, 1).flatten(1).cpu()]
+        books = [book for stream in streams for book in stream.detach().transpose(0, 1).flatten(1)]
         for number, book in enumerate(books):
             self.last[number][book] = step
             self.rows[number] += book.numel()
@@ -104,7 +104,7 @@ class Usage:
         Raises:
             TrainingError: that names it and what to try.
         """
-        for number, (share, size, rows) in enumerate(zip(self.shares(step), self.sizes, self.rows.tolist(), strict=True)):
+        for number, (share, size, rows) in enumerate(zip(self.shares(step), self.sizes, self.rows, strict=True)):
             if rows >= ROWS_PER_CODE * size and float(share) < least:
                 raise TrainingError(
                     f"codebook {number} has collapsed: {100 * float(share):.2g} % of its {size} codes were used in the last "
@@ -114,16 +114,17 @@ class Usage:
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        return {"last": [part.clone() for part in self.last], "rows": self.rows.clone()}
+        return {"last": [part.clone() for part in self.last], "rows": list(self.rows)}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up where `state` stood."""
-        self.last, self.rows = [part.clone() for part in state["last"]], state["rows"].clone()
+        for ours, theirs in zip(self.last, state["last"], strict=True):
+            ours.copy_(theirs)
+        self.rows = list(state["rows"])
 
     def _over_machines(self, used: Tensor) -> Tensor:
         if not (dist.is_available() and dist.is_initialized()):
             return used
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        counts = used.to(device, torch.int64)
+        counts = used.int()
         dist.all_reduce(counts, dist.ReduceOp.MAX)
-        return counts.bool().cpu()
+        return counts.bool()

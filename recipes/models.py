@@ -1,7 +1,7 @@
 """A codec as it is trained: encoder, quantizer in training mode, decoder, whatever the family.
 
 A family's own `encode` and `decode` work without gradients, in blocks and on codes; what stands here is the same network in one
-piece on latents. A new family that has `encoder`, `quantizer` and `decoder` needs nothing; another adds a row to `PASSAGES`.
+piece on latents. A new family that is to be trained adds a row to `PASSAGES`.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from ..codecs.base import Codec, config_from_dict
 from ..codecs.checkpoint import fold_weight_norm, load_exactly
 from ..codecs.errors import TonemeError
 from ..codecs.registry import FAMILIES, from_official, load, official_names
+from ..codecs.teachers import load_teacher, teacher_weights
 from ..quantizers.base import Quantized
 from ..quantizers.gradients import straight_through
 from ..quantizers.multiscale import MultiScaleQuantized
@@ -57,13 +58,21 @@ class Trainee(nn.Module):
     Args:
         codec: that is trained.
         teachers: name -> (features per frame, what is taught: "first" codebook or "all").
+
+    Raises:
+        RecipeError: if the codec's family cannot be trained, or its segments carry levels (EnCodec at 48 kHz).
     """
 
     def __init__(self, codec: Codec, teachers: dict[str, tuple[int, str]] | None = None) -> None:
         super().__init__()
+        if codec.family not in PASSAGES or codec.spec.side:
+            raise RecipeError(f"{codec.name} cannot be trained: the families that can be are {', '.join(sorted(PASSAGES))}")
         self.codec = codec
-        self.passage = PASSAGES.get(codec.family, PLAIN)
+        self.passage = PASSAGES[codec.family]
         self.subjects = {name: subject for name, (_, subject) in (teachers or {}).items()}
+        for part in SPECTRA:
+            if part in dict(codec.named_modules()):
+                codec.get_submodule(part).register_forward_hook(_widened)
         own = self._has_own_projection
         widths = {name: features for name, (features, subject) in (teachers or {}).items() if not own(subject)}
         self.projections = nn.ModuleDict({name: nn.LazyLinear(features) for name, features in widths.items()})
@@ -125,6 +134,13 @@ class Trainee(nn.Module):
                 projection(latents)
 
 
+SPECTRA = ("decoder.leave", "head.out")  # layers whose output becomes complex, which brain floats cannot
+
+
+def _widened(module: nn.Module, given: Any, out: Tensor) -> Tensor:
+    return out.float() if out.dtype == torch.bfloat16 else out
+
+
 def first_codebook(quantizer: Any, latents: Tensor, codes: Tensor) -> Tensor:
     """Return what the first (semantic) codes alone decode to, [batch, dim, frames], with a gradient to the latents."""
     if isinstance(quantizer, SplitResidualVQ):
@@ -159,12 +175,21 @@ def _xcodec_encode(codec: Any, waveform: Tensor) -> Tensor:
     return codec.latents(pad(waveform, (0, frames - waveform.shape[-1])))
 
 
+def _snac_decode(codec: Any, latents: Tensor) -> Tensor:
+    if not codec.training or not codec.config.blocks.noise:
+        return codec.decoder(latents)
+    shapes = codec.noise_shapes(latents.shape[0], latents.shape[-1])
+    return codec.decoder(latents, [torch.randn(shape, device=latents.device) for shape in shapes])
+
+
 PLAIN = Passage(lambda codec, x: codec.encoder(x), lambda codec, z: codec.decoder(z))
 FILLED = Passage(lambda codec, x: codec.encoder(_filled(codec, x)), lambda codec, z: codec.decoder(z))
 PASSAGES = {
+    "encodec": PLAIN,
+    "speechtokenizer": PLAIN,
     "dac": FILLED,
     "bigcodec": FILLED,
-    "snac": Passage(lambda codec, x: codec.encoder(_filled(codec, x, codec.padded_to)), PLAIN.decode),
+    "snac": Passage(lambda codec, x: codec.encoder(_filled(codec, x, codec.padded_to)), _snac_decode),
     "toneme": Passage(
         lambda codec, x: codec.encoder(x[:, 0]).transpose(1, 2), lambda codec, z: codec.decoder(z.transpose(1, 2))[:, None]
     ),
@@ -196,6 +221,21 @@ def build_codec(settings: CodecSettings, name: str) -> Codec:
         return kind(config_from_dict(kind.Config, table), settings.name or name)
     except TonemeError as error:
         raise RecipeError(f"codec.config cannot be used: {error}") from None
+
+
+def fill_teacher(codec: Any, name: str) -> None:
+    """Give the frozen model inside a codec pretrained weights; nothing is done where no name is given.
+
+    Raises:
+        RecipeError: if the codec holds no such model.
+        CheckpointError: if the weights cannot be had, or are of another kind or size.
+    """
+    if not name:
+        return
+    if not hasattr(codec, "teacher"):
+        raise RecipeError(f"a codec of family {codec.family} holds no model for codec.teacher={name}: leave it out")
+    loaded = load_teacher(name, codec.config.teacher.layer)
+    load_exactly(codec.teacher.model, teacher_weights(loaded.model.state_dict(), ""), name)
 
 
 def initial_codec(init: str, name: str) -> Codec:
@@ -249,9 +289,9 @@ def _published(name: str) -> str:
 
 
 def norm_weights(module: nn.Module) -> None:
-    """Give every convolution of a module a weight of gain times direction."""
+    """Give every convolution of a module that learns a weight of gain times direction."""
     for part in module.modules():
-        if isinstance(part, nn.Conv1d | nn.ConvTranspose1d) and not hasattr(part, "parametrizations"):
+        if isinstance(part, nn.Conv1d | nn.ConvTranspose1d) and part.weight.requires_grad:
             parametrizations.weight_norm(part)
 
 

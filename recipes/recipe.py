@@ -27,6 +27,7 @@ class CodecSettings:
         preset: name of an official configuration of the family, "" for the family's default.
         config: settings that differ from that.
         name: of the codec that is saved, the recipe's by default.
+        teacher: pretrained weights for the frozen model inside a codec that has one, as `load_teacher` takes it; "" for random.
         weight_norm: train convolutions as direction and gain (Salimans and Kingma, 2016); folded in the saved codec.
     """
 
@@ -34,6 +35,7 @@ class CodecSettings:
     preset: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     name: str = ""
+    teacher: str = ""
     weight_norm: bool = False
 
 

@@ -4,15 +4,15 @@ A step passes a batch through the codec, takes the gradient of all losses on the
 balanced), sends it back through the codec together with what the quantizer and the teachers say, and moves the weights.
 """
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..codecs.base import Codec
 from ..quantizers.base import Quantized
 from ..quantizers.multiscale import MultiScaleQuantized
 from . import machines
@@ -24,10 +24,11 @@ from .data.loader import Batch, Batches
 from .errors import TrainingError
 from .journal import Journal
 from .losses import Balancer
-from .models import Trainee, build_codec, initial_codec, norm_weights, save_codec
+from .models import Trainee, build_codec, fill_teacher, initial_codec, norm_weights, save_codec
 from .recipe import Recipe, to_yaml
 from .reconstruction import Reconstruction
 from .schedule import learning_rate
+from .signals import on_end_signals
 from .state import load_state, save_state
 from .teaching import Teaching
 
@@ -49,8 +50,7 @@ class Trainer:
         self.rank, self.world = machines.join(device)
         self.device = torch.device(machines.local_device(device))
         torch.manual_seed(recipe.seed)
-        codec = initial_codec(recipe.init, recipe.codec.name) if recipe.init else build_codec(recipe.codec, name)
-        codec.train()
+        codec = self._codec(name).train()
         spec = codec.spec
         self.items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, self.say)
         self.teaching = Teaching(recipe.distil, codec, self.items, recipe.data.cache, str(self.device))
@@ -61,7 +61,7 @@ class Trainer:
         self.optimizer = self._optimizer(self.model, recipe.optimizer.weight_decay)
         self.critics_optimizer = None if self.critics is None else self._optimizer(self.critics, recipe.optimizer.weight_decay)
         self.average = Average(self.model, recipe.ema)
-        self.usage = Usage(spec.codebook_sizes, recipe.watch.window)
+        self.usage = Usage(spec.codebook_sizes, recipe.watch.window, self.device)
         workers, timeout = recipe.data.workers, recipe.data.timeout
         self.batches = Batches(self.items, recipe.batch, 0, self.rank, self.world, workers, timeout, self.say)
         self.step, self.started, self.stopping = 0, bool(recipe.init), False
@@ -69,7 +69,14 @@ class Trainer:
 
     # -- building ---------------------------------------------------------------------------------------------------
 
-    def _model(self, codec: Any) -> Trainee:
+    def _codec(self, name: str) -> Codec:
+        if self.recipe.init:
+            return initial_codec(self.recipe.init, self.recipe.codec.name)
+        codec = build_codec(self.recipe.codec, name)
+        fill_teacher(codec, self.recipe.codec.teacher)
+        return codec
+
+    def _model(self, codec: Codec) -> Trainee:
         model = Trainee(codec, self.teaching.widths)
         if self.recipe.codec.weight_norm:
             norm_weights(codec)
@@ -141,12 +148,12 @@ class Trainer:
         terms = self.reconstruction(output, target)
         judged = None
         if adversarial and self.critics is not None:
-            judged = self.critics.judge(target, output)
+            with self._precision():
+                judged = self.critics.judge(target, output)
             terms.update(self.critics.fooling(*judged))
         inner = self._inner_losses(passed, batch, target)
-        self._check_finite({**terms, **inner})
+        figures = self._figures({**terms, **inner})
         self._backward(terms, inner, output, passed.waveform)
-        figures = {name: value.item() for name, value in {**terms, **inner}.items()}
         if learns and judged is not None and self.critics is not None:
             figures["critics"] = self.critics.learn(*judged, share=1 / self.recipe.accumulate)
         return figures
@@ -158,7 +165,7 @@ class Trainer:
             depths = draw_depths(len(self.usage.sizes), batch, settings.full_depth, self.rank, self.world)
             drawn = torch.rand(batch * self.world)[self.rank * batch : (self.rank + 1) * batch]
             plain = None if settings.share >= 1 else (drawn >= settings.share).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+        with self._precision():
             return self.model(target, depths, self._quantizes, plain)
 
     def _inner_losses(self, passed: Any, batch: Batch, target: Tensor) -> dict[str, Tensor]:
@@ -204,10 +211,21 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         return norm.item()
 
-    def _check_finite(self, losses: dict[str, Tensor]) -> None:
-        wild = [name for name, loss in losses.items() if not torch.isfinite(loss).all()]
-        if wild:
-            raise TrainingError(self._explain(f"{', '.join(wild)} became {losses[wild[0]].item()}"))
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+
+    def _figures(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Return losses as numbers, fetched from the device at once.
+
+        Raises:
+            TrainingError: if one is not finite.
+        """
+        if not losses:
+            return {}
+        figures = dict(zip(losses, torch.stack([loss.detach().float() for loss in losses.values()]).tolist(), strict=True))
+        if wild := [name for name, value in figures.items() if not math.isfinite(value)]:
+            raise TrainingError(self._explain(f"{', '.join(wild)} became {figures[wild[0]]}"))
+        return figures
 
     def _explain(self, what: str) -> str:
         half = " or train with precision=fp32" if self.recipe.precision == "bf16" else ""
@@ -246,7 +264,7 @@ class Trainer:
         elif self.rank == 0:
             (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
         try:
-            with self._signals():
+            with on_end_signals(self._stop):
                 self._loop()
         finally:
             self.batches.close()
@@ -308,24 +326,10 @@ class Trainer:
             if getattr(self, "journal", None) is not None:
                 self.journal.say(line)  # type: ignore[union-attr]
             else:
-                print(line, flush=True)
+                print(line, file=sys.stderr, flush=True)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let SIGTERM, and the first Ctrl-C, end the run after the step that they interrupt."""
-
-        def stop(number: int, frame: Any) -> None:
-            self.stopping = True
-            signal.signal(number, before[number])
-
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        for number in before:
-            signal.signal(number, stop)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self) -> None:
+        self.stopping = True
 
 
 def _settle(model: Trainee) -> None:

@@ -18,7 +18,7 @@ def loudness(waveform: np.ndarray, sample_rate: int) -> float:
     spectrum = np.fft.rfft(waveform, axis=-1)
     gain = k_weighting(np.fft.rfftfreq(waveform.shape[-1], 1 / sample_rate))
     power = np.abs(spectrum * gain) ** 2
-    power[..., 1:-1] *= 2  # the negative frequencies
+    power[..., 1 : (waveform.shape[-1] + 1) // 2] *= 2  # the negative frequencies
     mean_square = power.sum(-1) / waveform.shape[-1] ** 2
     with np.errstate(divide="ignore"):
         return float(-0.691 + 10 * np.log10(mean_square.sum()))

@@ -53,12 +53,17 @@ def train(
     folder = output or Path("runs") / name
     if folder.exists() and not folder.is_dir():
         raise RecipeError(f"{folder} is a file, and a run is a folder: name another with -o")
-    if not resume and any((folder / "states").glob("*.pt")):
+    begun = any((folder / "states").glob("*.pt"))
+    if begun and not resume:
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or name another folder with -o")
+    if resume and not begun:
+        raise RecipeError(f"{folder} holds no run to go on with: leave out --resume, or name its folder with -o")
     read = read_recipe(recipe, settings or [])
+    from toneme.recipes.clustering import FAMILY, Clustering
     from toneme.recipes.trainer import Trainer
 
-    trainer = Trainer(read, folder, name, pick_device(device))
-    step = trainer.run(resume)
-    if trainer.rank == 0:
-        print(f"{folder / 'codec'}: {trainer.model.codec.name} after {step} steps")
+    kind = Clustering if read.codec.family == FAMILY else Trainer
+    run = kind(read, folder, name, pick_device(device))
+    step = run.run(resume)
+    if run.rank == 0:
+        print(f"{folder / 'codec'}: {read.codec.name or name} after {step} steps")

@@ -11,11 +11,11 @@ from toneme.recipes.losses import discriminator_loss, generator_loss
 SMALL = [
     {"name": "multi_period", "periods": [2, 7], "widths": [4, 8, 8]},
     {"name": "multi_scale", "scales": 2, "divide": 32},
-    {"name": "multi_scale_stft", "windows": [512, 128], "width": 4},
-    {"name": "multi_band", "windows": [512, 128], "width": 4},
-    {"name": "multi_frequency", "hops": [32, 64], "widths": [64, 64]},
-    {"name": "multi_resolution", "windows": [256], "width": 4},
-    {"name": "multi_spectrogram", "windows": [128, 78], "width": 4},
+    {"name": "multi_scale_stft", "windows": [128], "width": 4},
+    {"name": "multi_band", "windows": [128], "width": 2},
+    {"name": "multi_frequency", "hops": [32], "widths": [32]},
+    {"name": "multi_resolution", "windows": [128], "width": 4},
+    {"name": "multi_spectrogram", "windows": [78], "width": 4, "widest": 8},
 ]
 
 
@@ -28,7 +28,7 @@ def entry(request) -> dict:
     return request.param
 
 
-@pytest.mark.parametrize("samples", [1, 100, 4801, 4800])
+@pytest.mark.parametrize("samples", [1, 100, 1001])
 def test_any_length_is_judged(entry, samples):
     for score, maps in build_discriminator([entry], sample_rate=24000)(noise(samples)):
         assert score.isfinite().all()
@@ -37,30 +37,31 @@ def test_any_length_is_judged(entry, samples):
 
 
 def test_stereo_is_judged(entry):
-    judged = build_discriminator([entry], sample_rate=24000, channels=2)(noise(2000, channels=2))
+    judged = build_discriminator([entry], sample_rate=24000, channels=2)(noise(1000, channels=2))
     assert all(score.isfinite().all() for score, _ in judged)
 
 
 def test_gradients_reach_waveform_and_every_weight(entry):
-    discriminator, fake = build_discriminator([entry], sample_rate=24000), noise(3001).requires_grad_()
-    real, judged = discriminator(noise(3001, seed=1)), discriminator(fake)
-    (generator_loss(judged) + discriminator_loss(real, judged)).backward()
+    discriminator, fake = build_discriminator([entry], sample_rate=24000), noise(1001).requires_grad_()
+    real, judged = discriminator(noise(1001, seed=1)), discriminator(fake)
+    (2 * generator_loss(judged) + discriminator_loss(real, judged)).backward()  # one of each cancel where neither is sure
     assert fake.grad.isfinite().all()
     assert fake.grad.abs().max() > 0
     for name, weight in discriminator.named_parameters():
         assert weight.grad.isfinite().all(), name
-    assert sum(weight.grad.abs().max() > 0 for weight in discriminator.parameters()) > 0.9 * len(list(discriminator.parameters()))
+    reached = [bool(weight.grad.any()) for weight in discriminator.parameters()]
+    assert sum(reached) > 0.9 * len(reached)
 
 
 def test_gradients_at_silence_are_finite(entry):
-    fake = torch.zeros(1, 1, 2000, requires_grad=True)
+    fake = torch.zeros(1, 1, 1000, requires_grad=True)
     generator_loss(build_discriminator([entry], sample_rate=24000)(fake)).backward()
     assert fake.grad.isfinite().all()
 
 
 def test_one_batch_for_both_judges_as_two(entry):
     discriminator = build_discriminator([entry], sample_rate=24000).eval()
-    real, fake = noise(3001), noise(3001, seed=1).requires_grad_()
+    real, fake = noise(1001), noise(1001, seed=1).requires_grad_()
     both = judge_both(discriminator, real, fake)
     for waveform, judged in zip((real, fake), both, strict=True):
         for (score, maps), (alone, maps_alone) in zip(judged, discriminator(waveform), strict=True):
@@ -72,8 +73,8 @@ def test_one_batch_for_both_judges_as_two(entry):
 
 
 def test_the_generators_step_leaves_weights_alone(entry):
-    discriminator, fake = build_discriminator([entry], sample_rate=24000), noise(3001).requires_grad_()
-    real, judged = judge_for_generator(discriminator, noise(3001, seed=1), fake)
+    discriminator, fake = build_discriminator([entry], sample_rate=24000), noise(1001).requires_grad_()
+    real, judged = judge_for_generator(discriminator, noise(1001, seed=1), fake)
     generator_loss(judged).backward()
     assert fake.grad.abs().max() > 0
     assert all(weight.grad is None and weight.requires_grad for weight in discriminator.parameters())
@@ -82,7 +83,7 @@ def test_the_generators_step_leaves_weights_alone(entry):
 
 def test_spectra_stay_in_float32_under_autocast(entry):
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        judged = build_discriminator([entry], sample_rate=24000)(noise(3001).bfloat16())
+        judged = build_discriminator([entry], sample_rate=24000)(noise(1001).bfloat16())
     assert all(score.isfinite().all() for score, _ in judged)
 
 
@@ -111,4 +112,4 @@ def test_what_cannot_be_built_is_told(asked, settings, told):
 
 
 def test_published_sets_nest():
-    assert len(build_discriminator(["encodec", "vocos"], sample_rate=24000)(noise(100))) == 5 + 5 + 3
+    assert len(build_discriminator(["encodec", "xcodec"], sample_rate=16000)(noise(100))) == 5 + 6

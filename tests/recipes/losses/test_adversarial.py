@@ -6,8 +6,14 @@ import torch
 from toneme.recipes.errors import RecipeError
 from toneme.recipes.losses import discriminator_loss, feature_matching, generator_loss
 
-REAL = [(torch.tensor([2.0, 0.5]), [torch.tensor([1.0, -3.0]), torch.tensor([4.0])]), (torch.tensor([1.0]), [torch.tensor([0.5])])]
-FAKE = [(torch.tensor([0.0, -2.0]), [torch.tensor([0.0, -1.0]), torch.tensor([1.0])]), (torch.tensor([3.0]), [torch.tensor([0.0])])]
+REAL = [
+    (torch.tensor([2.0, 0.5]), [torch.tensor([1.0, -3.0]), torch.tensor([4.0])]),
+    (torch.tensor([1.0]), [torch.tensor([0.5])]),
+]
+FAKE = [
+    (torch.tensor([0.0, -2.0]), [torch.tensor([0.0, -1.0]), torch.tensor([1.0])]),
+    (torch.tensor([3.0]), [torch.tensor([0.0])]),
+]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""Recipes: bases and settings, and one sentence about what is not understood."""
+
+import pytest
+
+from toneme.recipes.errors import RecipeError
+from toneme.recipes.recipe import read_recipe, read_table, recipe_names, setting_table, to_yaml
+
+
+def test_a_recipe_says_only_how_it_differs_from_its_base(tmp_path):
+    (tmp_path / "a.yaml").write_text("steps: 5\nlosses: {l1: {weight: 2}, l2: {weight: 1}}\n")
+    (tmp_path / "b.yaml").write_text("base: a\nlosses: {l1: null, l2: {weight: 3}}\n")
+    recipe = read_recipe(tmp_path / "b.yaml", ["batch=3", "optimizer.learning_rate=1e-4", "optimizer.betas=[0.5, 0.9]"])
+    assert (recipe.steps, recipe.batch) == (5, 3)
+    assert recipe.losses == {"l2": {"weight": 3}}
+    assert recipe.optimizer.learning_rate == 1e-4
+    assert recipe.optimizer.betas == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_shipped_recipe_survives_being_written(name, tmp_path):
+    recipe = read_recipe(name)
+    (tmp_path / "again.yaml").write_text(to_yaml(recipe))
+    assert read_recipe(tmp_path / "again.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["stepz=3"], "stepz is no key of a recipe: did you mean steps?"),
+        (["data.tran=x"], "data.tran is no key of a recipe: did you mean train?"),
+        (["steps=many"], "steps must be a whole number; got 'many'"),
+        (["steps"], "'steps' is no setting: write key=value"),
+        (["batch=0"], "batch must be above 0; got 0"),
+        (["precision=fp8"], "precision must be fp32 or bf16; got 'fp8'"),
+        (["losses.l1=3"], "losses.l1 must be a table; got 3"),
+        (["compile=perhaps"], "compile must be true or false; got 'perhaps'"),
+    ],
+)
+def test_what_is_not_understood_is_named(settings, message):
+    with pytest.raises(RecipeError, match="^" + message.replace("?", r"\?")):
+        read_recipe("tiny", settings)
+
+
+def test_a_recipe_that_is_not_there_is_guessed_at():
+    with pytest.raises(RecipeError, match=r"no recipe is called tny \(did you mean tiny\?\)"):
+        read_recipe("tny")
+
+
+def test_a_recipe_that_is_its_own_base_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("base: b\n")
+    (tmp_path / "b.yaml").write_text("base: a\n")
+    with pytest.raises(RecipeError, match="is its own base: remove the circle"):
+        read_table(tmp_path / "a.yaml")
+
+
+def test_a_file_that_is_not_a_recipe_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("steps: [1\n")
+    with pytest.raises(RecipeError, match=r"a\.yaml is not YAML"):
+        read_recipe(tmp_path / "a.yaml")
+
+
+def test_settings_reach_into_tables():
+    assert setting_table("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
+    assert setting_table("data.train=/some folder") == {"data": {"train": "/some folder"}}

@@ -1,0 +1,130 @@
+"""The trainer at a toy size: the loss falls, a resumed run is the whole run, a signal saves, and what is wrong stops it."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from toneme.codecs.toneme24k import TonemeCodec
+from toneme.recipes.errors import RecipeError, TrainingError
+from toneme.recipes.state import exact_states
+
+from .runs import CRITICS, small
+
+ALL = [*CRITICS, "balancer={}", "quantizer.full_depth=0.5"]
+
+
+def watched(trainer):
+    """Let a run's steps be seen: the list of what each measured."""
+    seen, take = [], trainer.take_step
+    trainer.take_step = lambda: (seen.append(take()), seen[-1])[1]
+    return seen
+
+
+def test_a_resumed_run_takes_the_steps_of_the_whole_run(audio, tmp_path):
+    whole = small(audio, tmp_path / "run", *ALL)
+    expected = watched(whole)
+    whole.run()
+    exact_states(tmp_path / "run" / "states")[-1].unlink()
+    resumed = small(audio, tmp_path / "run", *ALL)
+    seen = watched(resumed)
+    assert resumed.run(resume=True) == 8
+    assert seen == expected[4:]
+    theirs = resumed.model.state_dict() | resumed.average.weights
+    for name, value in (whole.model.state_dict() | whole.average.weights).items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def test_a_run_goes_on_from_an_older_state_where_the_newest_is_damaged(audio, tmp_path):
+    small(audio, tmp_path / "run").run()
+    newest = exact_states(tmp_path / "run" / "states")[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    resumed = small(audio, tmp_path / "run", "steps=9")
+    seen = watched(resumed)
+    with pytest.warns(UserWarning, match="cannot be read and is passed over"):
+        assert resumed.run(resume=True) == 9
+    assert len(seen) == 5
+
+
+def test_states_are_rotated_and_the_recipe_lies_beside_them(audio, tmp_path):
+    small(audio, tmp_path / "run", "saving.every=2", "saving.keep=2").run()
+    assert [path.name for path in exact_states(tmp_path / "run" / "states")] == ["step-000000006.pt", "step-000000008.pt"]
+    assert "latent_dim: 4" in (tmp_path / "run" / "recipe.yaml").read_text()
+    assert not list((tmp_path / "run" / "states").glob("*.part*"))
+
+
+def test_a_signal_ends_the_run_after_its_step_and_saves(audio, tmp_path, capsys):
+    trainer = small(audio, tmp_path / "run", "steps=50")
+    take = trainer.take_step
+    trainer.take_step = lambda: (take(), os.kill(os.getpid(), signal.SIGTERM) if trainer.step == 3 else None)[0]
+    before = signal.getsignal(signal.SIGTERM)
+    assert trainer.run() == 3
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "stopped at step 3" in capsys.readouterr().err
+    assert small(audio, tmp_path / "run", "steps=5").run(resume=True) == 5
+
+
+def test_accumulated_batches_give_the_gradient_of_one_large_batch(audio, tmp_path):
+    settings = ["quantizer.from_step=99", "optimizer.clip=0"]
+    large = small(audio, tmp_path / "a", "batch=4", *settings)
+    parts = small(audio, tmp_path / "b", "batch=2", "accumulate=2", *settings)
+    ours, theirs = large.take_step(), parts.take_step()
+    assert theirs["gradient"] == pytest.approx(ours["gradient"], rel=1e-4)
+    assert theirs["spectral"] == pytest.approx(ours["spectral"], rel=1e-4)
+
+
+def test_half_precision_trains_and_quantizes_in_full(audio, tmp_path):
+    trainer = small(audio, tmp_path / "run", "precision=bf16", "steps=4", *CRITICS)
+    trainer.run()
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_an_explanation(audio, tmp_path):
+    trainer = small(audio, tmp_path / "run")
+    trainer.take_step()
+    with torch.no_grad():
+        trainer.model.codec.decoder.leave.bias[0] = float("nan")
+    weights = trainer.model.codec.encoder.leave.weight.clone()
+    with pytest.raises(TrainingError, match=r"spectral became nan at step 1, .* --resume"):
+        trainer.take_step()
+    assert torch.equal(weights, trainer.model.codec.encoder.leave.weight)
+
+
+def test_a_collapsed_codebook_stops_the_run_and_is_named(audio, tmp_path):
+    settings = ["watch.window=4", "watch.from_step=0", "watch.least_usage=0.3", "steps=20"]
+    trainer = small(audio, tmp_path / "run", *settings)
+    quantizer = trainer.model.quantizer
+    quantizer.start = lambda rows: quantizer.codebooks.fill_(0)
+    quantizer.update = lambda *given: None
+    with pytest.raises(TrainingError, match=r"codebook 0 has collapsed: 12 % of its 8 codes"):
+        trainer.run()
+
+
+def test_a_codec_that_was_saved_is_trained_on(audio, tmp_path):
+    small(audio, tmp_path / "run", "steps=3").run()
+    trainer = small(audio, tmp_path / "more", f"init={tmp_path / 'run' / 'codec'}", "codec.name=finer", "quantizer.from_step=0")
+    saved = TonemeCodec.from_folder(tmp_path / "run" / "codec")
+    assert torch.equal(trainer.model.codec.encoder.leave.weight, saved.encoder.leave.weight)
+    assert torch.equal(trainer.model.quantizer.codebooks, saved.quantizer.codebooks)
+    trainer.take_step()
+    assert trainer.codec().name == "finer"
+
+
+def test_an_official_codec_needs_its_checkpoint(audio, tmp_path):
+    with pytest.raises(RecipeError, match=r"init=bigcodec needs the official file as well: .* init=bigcodec:CHECKPOINT"):
+        small(audio, tmp_path / "run", "init=bigcodec")
+
+
+@pytest.mark.slow
+def test_encoder_and_decoder_compile(audio, tmp_path):
+    plain, compiled = (small(audio, tmp_path / str(on), f"compile={on}").take_step() for on in (False, True))
+    assert compiled["spectral"] == pytest.approx(plain["spectral"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_loss_falls(audio, tmp_path):
+    trainer = small(audio, tmp_path / "run", "steps=120", "quantizer.from_step=40", "codec.config.codebook_size=32", "batch=4")
+    values = [trainer.take_step()["spectral"] for _ in range(120)]
+    assert np.mean(values[-10:]) < 0.8 * np.mean(values[:10])
