@@ -26,6 +26,7 @@ FAMILIES = {
     "snac": (".snac", "SnacCodec"),
     "speechtokenizer": (".speechtokenizer", "SpeechTokenizerCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
+    "units": (".units", "UnitsCodec"),
     "wavtokenizer": (".wavtokenizer", "WavTokenizerCodec"),
     "xcodec": (".xcodec", "XCodec"),
     "xcodec2": (".xcodec2", "XCodec2"),
