@@ -36,9 +36,14 @@ class ExportedCodec(Codec):
     def spec(self) -> CodecSpec:
         about = self.manifest
         streams = tuple(StreamSpec(s.hop, s.codebook_sizes, s.roles) for s in about.streams)
-        causal = about.encoder.mode == "steps"
-        lookahead = about.encoder.delay + about.decoder.delay
+        sides = [side for side in (about.encoder, about.decoder) if side]
+        causal, lookahead = all(side.mode == "steps" for side in sides), sum(side.delay for side in sides)
         return CodecSpec(about.sample_rate, about.channels, streams, causal, lookahead, licence=about.licence)
+
+    @property
+    def window(self) -> str:
+        """How much audio a frame hears, as the codec that the graphs were made of records it."""
+        return self.manifest.window
 
     @property
     def weights_hash(self) -> str:  # type: ignore[override]
@@ -57,7 +62,7 @@ class ExportedCodec(Codec):
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the frames of each stream for audio of `n_samples`, whole units of them."""
-        unit = self.manifest.encoder.unit
+        unit = self.manifest.decoder.unit
         return tuple(-(-n_samples // unit) * (unit // stream.hop) for stream in self.manifest.streams)
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:

@@ -89,7 +89,8 @@ class PlainConv(nn.Module):
         end = walk.length + short
         place = torch.arange(walk.unit + behind) + (samples - walk.unit)
         source = torch.where(place < end, place, 2 * end - 2 - place)
-        tail = joined.index_select(2, (source + front).clamp(min=0)) * (source < walk.length).to(joined.dtype)
+        known = (source < walk.length).to(joined.dtype)
+        tail = joined.index_select(2, (source + front).clamp(min=0, max=joined.shape[2] - 1)) * known
         return torch.cat([joined[..., : front + samples - walk.unit], tail], dim=2)
 
 

@@ -23,6 +23,7 @@ FAMILIES = {  # family -> module with `directions(codec, codebooks)`
     "snac": ".snac",
     "toneme": ".toneme24k",
     "wavtokenizer": ".wavtokenizer",
+    "xcodec": ".xcodec",
 }
 LEAST_EQUAL = 0.995  # share of the golden codes under which a graph is wrong rather than rounded
 MOST_ERROR, MOST_HALF_ERROR = 1e-3, 0.1  # of a sample, beyond which it is not rounding either
@@ -73,8 +74,8 @@ def export_codec(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def directions_of(codec: Codec, codebooks: int) -> tuple[Direction, Direction]:
-    """Return how a codec is exported.
+def directions_of(codec: Codec, codebooks: int) -> tuple[Direction | None, Direction]:
+    """Return how a codec is exported, both ways; None for an encoder that needs more than its graph could hold.
 
     Raises:
         CheckpointError: if its family cannot be.
@@ -95,8 +96,11 @@ def require_runtime() -> None:
 
 
 def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
-    sides: dict[str, Side] = {}
+    sides: dict[str, Side | None] = {}
     for name, direction in zip(("encoder", "decoder"), directions_of(codec, codebooks), strict=True):
+        if direction is None:
+            sides[name] = None
+            continue
         model = build(direction.network.eval(), direction.sizes)
         sides[name] = replace(direction.side, states=state_list(direction.network))
         store_half(model, rounding=half and name == "decoder")
@@ -106,7 +110,7 @@ def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
     write_golden(codec, codebooks, folder)
 
 
-def manifest_of(codec: Codec, codebooks: int, sides: Mapping[str, Side]) -> Manifest:
+def manifest_of(codec: Codec, codebooks: int, sides: Mapping[str, Side | None]) -> Manifest:
     """Return what `codec.json` says of a codec whose encoder gives so many codebooks."""
     spec, left, streams = codec.spec, codebooks, []
     for stream in spec.streams:
@@ -114,9 +118,11 @@ def manifest_of(codec: Codec, codebooks: int, sides: Mapping[str, Side]) -> Mani
         left -= kept
         roles = (stream.roles or ("acoustic",) * len(stream.codebook_sizes))[:kept]
         streams.append(Stream(stream.hop, stream.codebook_sizes[:kept], roles))
+    assert sides["decoder"] is not None
     return Manifest(
-        codec.name, codec.family, codec.weights_hash, spec.licence, spec.sample_rate, spec.channels, tuple(streams), **sides
-    )
+        codec.name, codec.family, codec.weights_hash, spec.licence, spec.sample_rate, spec.channels, tuple(streams),
+        sides["encoder"], sides["decoder"], codec.stream_encoder().window,
+    )  # fmt: skip
 
 
 def _label(model: Any, labels: Mapping[str, str]) -> None:

@@ -8,12 +8,14 @@ A `Network` takes its input and its states and returns its output and the states
 - examples that are slices of larger tensors add a guard on the parent's size, so they are copied;
 - the exporter's own optimizer takes `x + 1e-8` for `x`, and silence for infinity after that: only its passes that change no
   number are run;
+- the exporter's GELU is in an order that ONNX Runtime takes for five operators;
 - names of dimensions, inputs and outputs are set afterwards, since the exporter's own differ between its versions.
 """
 
 import contextlib
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -128,6 +130,7 @@ def build(network: Network, sizes: Mapping[str, int]) -> Any:
             opset_version=OPSET,
             verbose=False,
             optimize=False,
+            custom_translation_table={torch.ops.aten.gelu.default: _gelu},
         )
         assert program is not None
         _simplify(program.model)
@@ -161,6 +164,13 @@ def _simplify(model: Any) -> None:
     )
     for each in passes:
         each(model)
+
+
+def _gelu(x: Any, approximate: str = "none") -> Any:
+    """Write GELU in the order in which ONNX Runtime knows it again and makes one operator of it."""
+    from onnxscript import opset18 as op
+
+    return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, math.sqrt(2))), 1.0)), 0.5)
 
 
 def _most(name: str) -> int:

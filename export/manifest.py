@@ -77,7 +77,13 @@ class Stream:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of `codec.json`."""
+    """The content of `codec.json`.
+
+    Attributes:
+        encoder: None where the codec only decodes without torch.
+        window: what tokens of the encoder record of the audio that a frame hears, "" where it is all that it can.
+        options: what else was asked for, and what was measured.
+    """
 
     codec: str
     family: str
@@ -86,8 +92,9 @@ class Manifest:
     sample_rate: int
     channels: int
     streams: tuple[Stream, ...]
-    encoder: Side
+    encoder: Side | None
     decoder: Side
+    window: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -123,9 +130,10 @@ def read_manifest(folder: str | Path) -> Manifest:
                 f"{path} has format {content['format']}, and this version reads {FORMAT}: install a newer toneme"
             )
         streams = tuple(Stream(s["hop"], tuple(s["codebook_sizes"]), tuple(s["roles"])) for s in content["streams"])
-        sides = {name: _side(content[name]) for name in ("encoder", "decoder")}
+        encoder = None if content["encoder"] is None else _side(content["encoder"])
         plain = {name: content[name] for name in PLAIN}
-        return Manifest(**plain, streams=streams, **sides, options=content.get("options", {}))
+        rest = {name: content[name] for name in ("window", "options") if name in content}
+        return Manifest(**plain, **rest, streams=streams, encoder=encoder, decoder=_side(content["decoder"]))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not an exported codec's ({error!r}): export it again") from None
 

@@ -10,7 +10,7 @@ from .fourier import sum_of
 from .graph import Direction, Network, Port
 from .manifest import Side
 from .seanet import PlainDecoder, PlainEncoder, started, started_after
-from .search import CodeTable, ResidualSearch
+from .search import CodeRows, ResidualSearch
 from .transformer import PlainTransformer
 
 MOST = 25  # frames of one call: attention sees that many more keys, and activations of two seconds are held
@@ -56,17 +56,25 @@ class BranchSearch(nn.Module):
         return self.search(nn.functional.linear(latents, self.enter))
 
 
-class BranchTable(nn.Module):
-    """Codes of one branch, none of them perhaps, to latents [batch, frames, dim]."""
+class SplitTable(nn.Module):
+    """Codes [batch, up to Q, frames] to latents [batch, frames, dim]: each branch's sum through its own projection.
 
-    def __init__(self, branch: Branch, depth: int) -> None:
+    All codes are looked up at once and told apart by place, since a branch may have none.
+    """
+
+    def __init__(self, codec: MimiCodec, codebooks: int) -> None:
         super().__init__()
-        self.table = CodeTable(branch.quantizer.codebooks[:depth])
-        self.leave = nn.Parameter(branch.leave.weight.detach()[..., 0].clone())
+        self.semantic = codec.config.semantic
+        branches = (codec.quantizer.semantic, codec.quantizer.acoustic)
+        self.rows = CodeRows(torch.cat([branch.quantizer.codebooks for branch in branches])[:codebooks])
+        self.leave = nn.ParameterList(branch.leave.weight.detach()[..., 0].clone() for branch in branches)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return the latents."""
-        return nn.functional.linear(self.table(codes), self.leave)
+        vectors = self.rows.look_up(codes)
+        semantic = (torch.arange(codes.shape[1]) < self.semantic).to(vectors.dtype)[:, None, None]
+        sums = ((vectors * part).sum(1) for part in (semantic, 1 - semantic))
+        return sum_of([nn.functional.linear(part, leave) for part, leave in zip(sums, self.leave, strict=True)])
 
 
 class MimiDecoder(Network):
@@ -77,8 +85,7 @@ class MimiDecoder(Network):
         config = codec.config
         self.takes = (Port("codes", ("batch", "codebooks", "frames")),)
         self.gives = (Port("audio", ("batch", config.seanet.channels, f"{config.hop}*frames")),)
-        self.semantic = config.semantic
-        self.branches = nn.ModuleList(BranchTable(branch, depth) for branch, depth in _depths(codec, codebooks) if depth)
+        self.table = SplitTable(codec, codebooks)
         self.up = PlainUpsampling(codec.up, "resample")
         self.transformer = PlainTransformer(codec.decoder_transformer)
         self.decoder = PlainDecoder(codec.decoder)
@@ -89,9 +96,7 @@ class MimiDecoder(Network):
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         walk = Pass(states, started(states))
-        codes = (inputs[0][:, : self.semantic], inputs[0][:, self.semantic :])
-        latents = sum_of([table(part) for table, part in zip(self.branches, codes, strict=False)])
-        x = self.up(latents.transpose(1, 2), walk)
+        x = self.up(self.table(inputs[0]).transpose(1, 2), walk)
         x = self.transformer(x.transpose(1, 2), walk)
         return (self.decoder(x.transpose(1, 2), walk),), {**walk.after, **started_after(states)}
 

@@ -16,6 +16,7 @@ from .golden import Check, check
 from .graph import quiet
 from .runtime import StreamingCodec
 
+HALF = ".half"  # behind the names of weights in 16 bits
 LEAST = 1024  # values from which a tensor is worth a node
 INT8_EQUAL = 0.99  # least share of equal codes
 INT8_SNR = 40.0  # dB, least
@@ -39,13 +40,26 @@ def store_half(model: Any, rounding: bool = False) -> int:
         if values.size < LEAST or (half := _half(values, rounding)) is None:
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
-        nodes.append(helper.make_node("Cast", [f"{name}.half"], [name], f"widen.{name}", to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(half, name + HALF))
+        nodes.append(helper.make_node("Cast", [name + HALF], [name], f"widen.{name}", to=TensorProto.FLOAT))
         stored += values.size
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
     return stored
+
+
+def widen(model: Any) -> None:
+    """Undo `store_half`, so that tools see weights where they look for them; what was rounded stays so."""
+    from onnx import numpy_helper
+
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith(HALF):
+            values = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name.removesuffix(HALF)))
+    rest = [node for node in model.graph.node if not (node.op_type == "Cast" and node.input[0].endswith(HALF))]
+    del model.graph.node[:]
+    model.graph.node.extend(rest)
 
 
 def _half(values: np.ndarray, rounding: bool) -> np.ndarray | None:
@@ -67,7 +81,7 @@ def adopt_int8(folder: Path, plain: Check) -> Check:
         How near it comes afterwards.
     """
     codec, measured, found = StreamingCodec(folder), {}, plain
-    for side in (codec.manifest.encoder, codec.manifest.decoder):
+    for side in filter(None, (codec.manifest.encoder, codec.manifest.decoder)):
         path = folder / side.file
         kept, before = path.read_bytes(), milliseconds(folder, side.file)
         _quantise(path)
@@ -89,7 +103,7 @@ def milliseconds(folder: Path, file: str, rounds: int = 15) -> float:
     codec = StreamingCodec(folder)
     with np.load(folder / GOLDEN) as golden:
         audio, codes = golden["audio"], tuple(golden[f"codes.{n}"] for n in range(len(codec.manifest.streams)))
-    encoding, times = file == codec.manifest.encoder.file, []
+    encoding, times = file != codec.manifest.decoder.file, []
     for _ in range(rounds):
         start = time.process_time()
         if encoding:
@@ -102,8 +116,12 @@ def milliseconds(folder: Path, file: str, rounds: int = 15) -> float:
 
 def _quantise(path: Path) -> None:
     """Write a graph anew with its matrix products in 8 bits: weights per column, the other side per call."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load(path)
+    widen(model)
+    onnx.save(model, path)
     options: dict[str, Any] = {"per_channel": True, "op_types_to_quantize": ["MatMul", "Gemm"]}
     with quiet():
         quantize_dynamic(path, path, weight_type=QuantType.QInt8, **options)

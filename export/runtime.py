@@ -66,8 +66,13 @@ class StreamingCodec:
     def _encoder(self, batch: int, codebooks: int | None, whole: bool) -> Encoder:
         if codebooks is not None and not 1 <= codebooks <= self.codebooks:
             raise ShapeError(f"codebooks must be from 1 to {self.codebooks}; got {codebooks}")
-        kind = StepEncoder if self.manifest.encoder.mode == "steps" else ChunkEncoder
-        return kind(self, self.manifest.encoder, batch, codebooks or self.codebooks, whole)
+        side = self.manifest.encoder
+        if side is None:
+            raise ShapeError(
+                f"{self.manifest.codec} only decodes without torch: encode with `codec encode` and toneme's own path"
+            )
+        kind = StepEncoder if side.mode == "steps" else ChunkEncoder
+        return kind(self, side, batch, codebooks or self.codebooks, whole)
 
     def _decoder(self, batch: int, whole: bool) -> Decoder:
         kind = StepDecoder if self.manifest.decoder.mode == "steps" else ChunkDecoder

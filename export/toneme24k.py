@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from ..codecs.layers.convnext import CausalStack
+from ..codecs.layers.convnext import CausalConvNeXt, CausalStack
 from ..codecs.toneme24k import STRAIGHT_LEVEL, TonemeCodec
 from .fourier import PlainISTFT, PlainSTFT, framed, overlap_add
 from .graph import Direction, Network, Port
@@ -31,6 +31,33 @@ class PlainAnalysis(nn.Module):
         return (frames / (energy + 2 * self.hop * 1e-8).sqrt()) @ self.basis.T, joined[:, -self.hop :]
 
 
+class PlainStack(nn.Module):
+    """`codecs.layers.convnext.CausalStack` with taps gathered, and products of two axes, which take their bias along."""
+
+    def __init__(self, stack: CausalStack) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(copy.deepcopy(block) for block in stack.blocks)
+        taps = [block.mix.weight.detach()[:, 0].T.contiguous() for block in stack.blocks]  # [kernel, channels]
+        self.taps = nn.ParameterList(taps)
+
+    def step(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the output of the last block for the next frames [batch, frames, channels]."""
+        after = []
+        for block, taps, before in zip(self.blocks, self.taps, state, strict=True):
+            joined = torch.cat([before, x], dim=1)
+            after.append(joined[:, -before.shape[1] :])
+            x = x + self._inner(block, taps, joined, x.shape)  # type: ignore[arg-type]
+        return x, after
+
+    def _inner(self, block: CausalConvNeXt, taps: Tensor, joined: Tensor, shape: torch.Size) -> Tensor:
+        batch, frames, channels = shape
+        places = torch.arange(frames)[:, None] + torch.arange(taps.shape[0])
+        seen = joined.index_select(1, places.reshape(-1)).reshape(batch, frames, taps.shape[0], channels)
+        mixed = (seen * taps).sum(2) + block.mix.bias
+        rows = block.norm(mixed).reshape(batch * frames, channels)
+        return block.scale * block.narrow(nn.functional.gelu(block.widen(rows))).reshape(batch, frames, channels)
+
+
 class TonemeEncoder(Network):
     """Samples to codes, the first of which stand for time before the start."""
 
@@ -43,6 +70,7 @@ class TonemeEncoder(Network):
         self.encoder = copy.deepcopy(codec.encoder)
         self.encoder.stft = PlainSTFT(config.window, config.stft_hop, codec.encoder.stft.taper)  # type: ignore[assignment]
         self.encoder.straight = PlainAnalysis(codec.encoder.straight.basis, config.hop)  # type: ignore[assignment]
+        self.encoder.fast, self.encoder.slow = (PlainStack(part) for part in (codec.encoder.fast, codec.encoder.slow))  # type: ignore[assignment]
         self.search = ResidualSearch(codec.quantizer.codebooks[:codebooks])
 
     def states(self, batch: int) -> dict[str, Tensor]:
@@ -67,8 +95,9 @@ class TonemeDecoder(Network):
         self.gives = (Port("audio", ("batch", 1, f"{config.hop}*frames")),)
         self.initial = decoder.initial_state
         self.table = CodeTable(codec.quantizer.codebooks[:codebooks])
-        for name in ("enter", "slow", "apart", "fast", "norm", "leave", "gain"):
+        for name in ("enter", "apart", "norm", "leave", "gain"):
             self.add_module(name, copy.deepcopy(decoder.get_submodule(name)))
+        self.slow, self.fast = PlainStack(decoder.slow), PlainStack(decoder.fast)
         self.istft = PlainISTFT(config.window, config.stft_hop, decoder.istft.taper)
         self.basis = nn.Parameter(decoder.straight.basis.detach().clone())
         self.delay = decoder.straight.delay
@@ -79,20 +108,17 @@ class TonemeDecoder(Network):
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         latents = self.table(inputs[0])
-        x, slow = self._stack("slow").step(self.enter(latents), listed("slow", states))
+        x, slow = self.slow.step(self.enter(latents), listed("slow", states))
         shape = latents * (self.gain(x).clamp(max=5.0).exp() / STRAIGHT_LEVEL)
         direct, straight = self._straight(shape, states["straight"])
         batch, frames, _ = latents.shape
         x = self.apart(x).reshape(batch, frames * self.fold, -1)
-        x, fast = self._stack("fast").step(x, listed("fast", states))
+        x, fast = self.fast.step(x, listed("fast", states))
         level, real, imag = self.leave(self.norm(x)).chunk(3, dim=-1)
         gain = level.clamp(max=5.0).exp()
         waveform, istft = self.istft.step(gain * real, gain * imag, states["istft"])
         after = {**named("slow", slow), **named("fast", fast), "istft": istft, "straight": straight}
         return ((waveform + direct)[:, None],), after
-
-    def _stack(self, name: str) -> CausalStack:
-        return self.get_submodule(name)  # type: ignore[return-value]
 
     def _straight(self, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         samples = coefficients.shape[1] * self.hop

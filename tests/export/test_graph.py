@@ -65,3 +65,22 @@ def test_without_the_exporters_packages_a_sentence_says_what_to_install(monkeypa
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(toneme.MissingDependencyError, match=r'pip install "toneme\[export\]"'):
         build(Sums(), {"batch": 2, "frames": 3})
+
+
+class Fragile(Network):
+    """What an optimizer may not touch, and an activation that it should know again."""
+
+    takes = (Port("x", ("batch", "frames")),)
+    gives = (Port("y", ("batch", "frames")), Port("z", ("batch", "frames")))
+
+    def run(self, inputs, states):
+        return ((inputs[0].square() + 1e-8).log(), torch.nn.functional.gelu(inputs[0])), states
+
+
+def test_small_numbers_that_keep_silence_finite_stay():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(build(Fragile().eval(), {"batch": 2, "frames": 3}).SerializeToString())
+    x = torch.cat([torch.zeros(1, 5), torch.randn(1, 5)])
+    y, z = session.run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(y), (x.square() + 1e-8).log(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.from_numpy(z), torch.nn.functional.gelu(x), atol=1e-6, rtol=0)

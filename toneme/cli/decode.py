@@ -14,6 +14,7 @@ def decode(
     codec: options.DecodeCodec = None,
     bits: options.Bits = "16",
     device: options.Device = "auto",
+    backend: options.Backend = "torch",
     any_weights: options.AnyWeights = False,
     salvage: options.Salvage = False,
     force: options.Force = False,
@@ -25,17 +26,15 @@ def decode(
     """
     subtype = options.subtype_of(bits)
     jobs = plan(inputs, output, ".wav", TOKENS)
-    models = Models(codec, device)
+    models = Models(codec, device, backend)
     run_jobs(jobs, lambda job: decode_file(models, job, subtype, any_weights, salvage, force), is_batch(inputs), json, describe)
 
 
 class Models:
     """The codecs that decode files: the one that the user named, or by the name in each file, each loaded once."""
 
-    def __init__(self, named: str | None, device: str) -> None:
-        from toneme.codecs.registry import load
-
-        self.named, self._load = named, cache(lambda name: load(name, device))
+    def __init__(self, named: str | None, device: str, backend: str = "torch") -> None:
+        self.named, self._load = named, cache(options.loader(backend, device))
 
     def given(self) -> Any:
         """Return the codec that the user named, or None."""

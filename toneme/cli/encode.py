@@ -15,6 +15,7 @@ def encode(
     codebooks: options.Codebooks = None,
     bitrate: options.Bitrate = None,
     device: options.Device = "auto",
+    backend: options.Backend = "torch",
     salvage: options.Salvage = False,
     force: options.Force = False,
     json: options.Json = False,
@@ -26,9 +27,8 @@ def encode(
     options.check_depth(codebooks, bitrate)
     jobs = plan(inputs, output, ".tok", AUDIO)
     from toneme.cli.coding import choose_depth
-    from toneme.codecs.registry import load
 
-    model = load(codec, device)
+    model = options.loader(backend, device)(codec)
     depth = choose_depth(model, codebooks, bitrate)
     run_jobs(jobs, lambda job: encode_file(model, job, depth, salvage, force), is_batch(inputs), json, describe)
 

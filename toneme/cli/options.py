@@ -1,9 +1,13 @@
 """The options that commands share, each said once."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from toneme.codecs.base import Codec
 
 
 def complete_codec(incomplete: str) -> list[str]:
@@ -48,6 +52,9 @@ Bitrate = Annotated[
     typer.Option("--bitrate", "-b", help="Highest nominal rate in kbps, instead of --codebooks.", show_default="all"),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")]
+Backend = Annotated[
+    str, typer.Option("--backend", help="torch, or onnx: an exported folder, or the codec exported once and kept in the cache.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files whose names were not given with -o.")]
 Salvage = Annotated[
@@ -64,6 +71,21 @@ def subtype_of(bits: str) -> str:
     if bits not in SUBTYPES:
         raise typer.BadParameter(f"--bits must be one of {', '.join(SUBTYPES)}; got {bits!r}")
     return SUBTYPES[bits]
+
+
+def loader(backend: str, device: str) -> "Callable[[str], Codec]":
+    """Return what loads a codec by name for a choice of --backend and --device; others are a usage error."""
+    if backend not in ("torch", "onnx"):
+        raise typer.BadParameter(f"--backend must be torch or onnx; got {backend!r}")
+    if backend == "torch":
+        from toneme.codecs.registry import load
+
+        return lambda name: load(name, device)
+    if device not in ("auto", "cpu"):
+        raise typer.BadParameter(f"--backend onnx runs on the CPU; got --device {device}")
+    from toneme.export.cache import exported
+
+    return exported
 
 
 def check_depth(codebooks: int | None, bitrate: float | None) -> None:

@@ -1,0 +1,80 @@
+"""What every exported family is asked for: PyTorch's codes and audio at any length, cut anywhere, in any depth."""
+
+import numpy as np
+import torch
+
+from toneme.codecs.base import Codec
+from toneme.export.runtime import StreamingCodec
+
+from .agreement import AUDIO, check_share
+
+LENGTHS = (1, 39, 40, 41, 333, 1000, 3999)
+
+
+def lively(codec: Codec) -> Codec:
+    """Give the codebooks of an untrained codec room, so that ties are rare."""
+    with torch.no_grad():
+        for name, values in codec.named_buffers():
+            if name.endswith("codebooks"):
+                values.normal_().mul_(0.3)
+    return codec.eval()
+
+
+def noise(samples: int, batch: int = 2) -> torch.Tensor:
+    """Return quiet noise [batch, 1, samples]."""
+    return torch.randn(batch, 1, samples, generator=torch.Generator().manual_seed(samples)) * 0.1
+
+
+def check_lengths(codec: Codec, exported: StreamingCodec, lengths: tuple[int, ...] = LENGTHS) -> None:
+    """Codes and audio of whole items of many lengths are PyTorch's."""
+    for samples in lengths:
+        audio = noise(samples)
+        tokens = codec.encode(audio)
+        for ours, theirs in zip(_streams(exported.encode(audio.numpy())), tokens.streams, strict=True):
+            check_share(ours, theirs.numpy(), least=0.99)
+        codes = tuple(stream.numpy() for stream in tokens.streams)
+        sound = exported.decode(codes, samples)
+        np.testing.assert_allclose(sound, codec.decode(tokens).numpy(), atol=AUDIO, rtol=0)
+
+
+def check_cuts(codec: Codec, exported: StreamingCodec, samples: int, sizes: tuple[int, ...]) -> None:
+    """However audio and codes are cut, the pieces joined are those of the whole stream."""
+    audio = noise(samples, batch=1)
+    tokens = codec.encode(audio)
+    codes = tuple(stream.numpy() for stream in tokens.streams)
+    whole = exported.decode(codes)
+    for size in sizes:
+        encoder, decoder = exported.encoder(), exported.decoder()
+        pieces = [_streams(encoder.push(part)) for part in np.split(audio.numpy(), range(size, samples, size), axis=-1)]
+        pieces.append(_streams(encoder.flush()))
+        for found, expected in zip(zip(*pieces, strict=True), codes, strict=True):
+            check_share(np.concatenate(found, axis=-1), expected, least=0.99)
+        sound = [decoder.push(piece) for piece in _frames(codes, 1 + size // 100)] + [decoder.flush()]
+        np.testing.assert_allclose(np.concatenate(sound, axis=-1), whole, atol=AUDIO, rtol=0)
+
+
+def check_depths(codec: Codec, exported: StreamingCodec) -> None:
+    """Fewer codebooks are a prefix, and sound as PyTorch lets them."""
+    audio = noise(1000)
+    full = _streams(exported.encode(audio.numpy()))
+    for depth in range(1, exported.codebooks):
+        shallow = _streams(exported.encode(audio.numpy(), depth))
+        for few, all_ in zip(shallow, full, strict=True):
+            np.testing.assert_array_equal(few, all_[:, : few.shape[1]])
+        assert sum(few.shape[1] for few in shallow) == depth
+        tokens = codec.tokens_from_codes([torch.from_numpy(few.copy()) for few in shallow], 1000)
+        np.testing.assert_allclose(exported.decode(shallow, 1000), codec.decode(tokens).numpy(), atol=AUDIO, rtol=0)
+
+
+def _streams(codes) -> tuple[np.ndarray, ...]:
+    return codes if isinstance(codes, tuple) else (codes,)
+
+
+def _frames(codes: tuple[np.ndarray, ...], units: int) -> list[tuple[np.ndarray, ...]]:
+    """Cut streams into pieces of as much time each."""
+    slowest = min(stream.shape[-1] for stream in codes)
+    ratios = [stream.shape[-1] // slowest for stream in codes]
+    return [
+        tuple(stream[..., at * ratio : (at + units) * ratio] for stream, ratio in zip(codes, ratios, strict=True))
+        for at in range(0, slowest, units)
+    ]

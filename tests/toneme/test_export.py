@@ -1,0 +1,75 @@
+"""`codec export`, and `--backend onnx` over what it makes."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import toneme
+from toneme.codecs.registry import load
+
+
+@pytest.fixture(scope="module")
+def exported(tiny, tmp_path_factory):
+    """The tiny codec's folder of graphs, made by the command."""
+    from toneme.cli import run
+
+    folder = tmp_path_factory.mktemp("export") / "tiny-onnx"
+    assert run(["export", str(tiny), "-o", str(folder)]) == 0
+    return folder
+
+
+def test_the_folder_encodes_and_decodes(codec, exported, tiny, wav, tmp_path):
+    path = wav(seconds=1.3)
+    assert codec("encode", path, "-c", exported, "--backend", "onnx", "-o", tmp_path / "onnx.tok").code == 0
+    assert codec("encode", path, "-c", tiny, "-o", tmp_path / "torch.tok").code == 0
+    ours, theirs = (toneme.read_tokens(tmp_path / f"{name}.tok") for name in ("onnx", "torch"))
+    assert (ours.codec, ours.weights_hash, int(ours.n_samples[0])) == ("tiny", theirs.weights_hash, 31200)
+    assert (ours.codes == theirs.codes).float().mean() > 0.99
+    done = codec(
+        "decode", tmp_path / "torch.tok", "-c", exported, "--backend", "onnx", "-o", tmp_path / "a.wav", "--bits", "float"
+    )
+    assert done.code == 0, done.err
+    sound, rate = soundfile.read(tmp_path / "a.wav")
+    assert rate == 24000
+    np.testing.assert_allclose(sound, load(tiny).decode(theirs)[0, 0].numpy(), atol=1e-5)
+
+
+def test_a_codec_is_exported_once_and_kept(codec, tiny, exported, wav, tmp_path, monkeypatch):
+    from toneme.export import cache
+
+    calls = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "export_codec", lambda model, folder: calls.append(folder) or _copy(exported, folder))
+    for name in ("one.tok", "two.tok"):
+        assert codec("encode", wav(), "-c", tiny, "--backend", "onnx", "-o", tmp_path / name).code == 0
+    assert calls == [cache.cache() / f"tiny-{load(tiny).weights_hash}-1"]
+
+
+def _copy(source, target):
+    import shutil
+
+    shutil.copytree(source, target)
+
+
+def test_an_exported_codec_is_not_replaced_unasked(codec, exported, tiny):
+    refused = codec("export", tiny, "-o", exported)
+    assert refused.code == 1
+    assert "replace it with --force" in refused.sentence
+    content = json.loads((exported / "codec.json").read_text())
+    assert content["codec"] == "tiny"
+
+
+def test_a_file_in_the_way_is_refused(codec, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused = codec("export", tiny, "-o", tmp_path / "file")
+    assert refused.code == 1
+    assert "is a file" in refused.sentence
+
+
+def test_wrong_backends_are_usage_errors(codec, wav):
+    assert codec("encode", wav(), "--backend", "tensorrt").code == 2
+    refused = codec("encode", wav(), "--backend", "onnx", "--device", "cuda")
+    assert refused.code == 2
+    assert "runs on the CPU" in refused.sentence
