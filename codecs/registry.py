@@ -3,6 +3,7 @@
 Nothing heavy is imported with this module, so that the command line can list names without loading torch.
 """
 
+import contextlib
 import difflib
 import importlib
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ FAMILIES = {
     "dac": (".dac", "DacCodec"),
     "encodec": (".encodec", "EncodecCodec"),
     "mimi": (".mimi", "MimiCodec"),
+    "semanticodec": (".semanticodec_official", "SemantiCodec"),
     "snac": (".snac", "SnacCodec"),
     "speechtokenizer": (".speechtokenizer", "SpeechTokenizerCodec"),
     "toneme": (".toneme24k", "TonemeCodec"),
@@ -116,11 +118,14 @@ def describe(folder: Path) -> CodecInfo:
     Raises:
         CheckpointError: if there is no usable config.json.
     """
+    import torch
+
     from .base import config_from_dict, read_config
 
     kind, about = codec_class(folder), read_config(folder)
-    # Not on the meta device: its first use imports nine hundred modules of torch, which takes longer than random weights do.
-    codec = kind(config_from_dict(kind.Config, about["config"]), about["name"])
+    # Only large codecs on the meta device: its first use imports nine hundred modules, longer than random weights take.
+    with torch.device("meta") if getattr(kind, "large", False) else contextlib.nullcontext():
+        codec = kind(config_from_dict(kind.Config, about["config"]), about["name"])
     aliases = tuple(alias for alias, name in ALIASES.items() if WEIGHTS / name == folder)
     parameters = sum(weight.numel() for weight in codec.parameters())
     return CodecInfo(about["name"], aliases, about["family"], folder, parameters, codec.spec)
@@ -151,7 +156,7 @@ def from_official(name: str, checkpoint: "str | Path | Mapping[str, Any] | nn.Mo
     wanted = name.replace("-", "_").lower()
     for known, build in tables.items():
         if known.replace("-", "_").lower() == wanted:
-            return build(_official_weights(checkpoint)).eval()
+            return build(getattr(build, "read", _official_weights)(checkpoint)).eval()  # one of several files reads them itself
     from .errors import CodecNotFoundError
 
     raise CodecNotFoundError(

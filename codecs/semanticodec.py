@@ -111,7 +111,7 @@ class SemantiCodec(Codec):
 
     Config = SemantiCodecConfig
     family = "semanticodec"
-    large = True
+    large = True  # nobody wants its weights in memory to read its specification
     config: SemantiCodecConfig
     scale: Tensor
 
@@ -206,10 +206,8 @@ class SemantiCodec(Codec):
         latents = self.sample_latents(self.describe(codes), self.sampling.source(number, self.config.latents))
         n_samples = codes.shape[-1] * self.spec.hop
         frames = n_samples // self.config.vocoder.hop + self.config.vocoder.reach
-        spectrograms = (
-            self.vae(item) for item in (latents / self.scale).to(self.dtype).split(1)
-        )  # one after another: they are wide
-        audio = [self.vocoder(mel[:, :frames].transpose(1, 2)) for mel in spectrograms]
+        items = (latents / self.scale).to(self.dtype).split(1)  # one after another: what makes the spectrogram is wide
+        audio = [self.vocoder(self.vae(item)[:, :frames].transpose(1, 2)) for item in items]
         return torch.cat(audio)[..., :n_samples]
 
     def describe(self, codes: Tensor) -> Tensor:
