@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError, ShapeError
 
+STRIDE = 2654435761  # between the seeds of neighbouring stretches: torch's generator on the CPU knows 32 bits of a seed
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -63,7 +65,7 @@ class Sampling:
 
     def source(self, number: int, shape: tuple[int, ...]) -> Iterable[Tensor]:
         """Return the noise of a stretch of audio, [1, *shape] where it is drawn."""
-        return self.noise(number) if self.noise else _drawn(self.seed + (number << 32), (1, *shape))
+        return self.noise(number) if self.noise else _drawn((self.seed + number * STRIDE) % 2**32, (1, *shape))
 
 
 def ddim_step(x: Tensor, v: Tensor, now: float, before: float, eta: float, noise: Tensor) -> tuple[Tensor, Tensor]:
