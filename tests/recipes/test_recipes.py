@@ -63,7 +63,9 @@ def test_every_shipped_recipe_has_a_test_and_says_what_it_is():
     assert all(read_recipe(name).about for name in TOY)
 
 
-@pytest.mark.parametrize("name", [name for name in TOY if name != "kmeans_ssl"])
+@pytest.mark.parametrize(
+    "name", ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in TOY if name not in ("tiny", "kmeans_ssl"))]
+)
 def test_a_recipe_trains_a_codec_that_loads_and_codes(name, tmp_path, speech, teacher, reader):
     trainer = Trainer(recipe_on(speech, name, tmp_path, teacher, reader), tmp_path / "run", name)
     before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
