@@ -1,0 +1,206 @@
+"""SemantiCodec: golden outputs of the official implementation, its published files, and the promises of a codec."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from toneme.codecs.errors import CheckpointError, ShapeError
+from toneme.codecs.layers.audioldm_names import unet_names, vae_names, vocoder_names
+from toneme.codecs.layers.audiomae import AudioMAEConfig
+from toneme.codecs.layers.ddim import Sampling
+from toneme.codecs.layers.hifigan import HiFiGANConfig
+from toneme.codecs.layers.unet import UNetConfig, embed_places
+from toneme.codecs.layers.vae import VAEConfig
+from toneme.codecs.registry import describe, from_official
+from toneme.codecs.semanticodec import SemantiCodec, SemantiCodecConfig
+from toneme.codecs.semanticodec_official import STACKS, UNUSED
+
+from .official import GOLDENS, _fill, golden_case, golden_spec
+from .promises import check_batch, check_comes_back, check_saved
+
+WINDOW = 10240
+SMALL = SemantiCodecConfig(
+    audiomae=AudioMAEConfig(16, 3, 2, 32, 4, (16, 2), 2), semantic_size=16, acoustic_size=16, lstm_layers=1, positions=8,
+    unet=UNetConfig(2, 32, (1, 2), 1, (False, True), 16, 2 * 16 + 8), vae=VAEConfig(2, 32, (1, 2), 1),
+    vocoder=HiFiGANConfig(8, 32, block_kernels=(3,), dilations=(1,)), licence="MIT",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def codec() -> SemantiCodec:
+    torch.manual_seed(0)
+    codec = SemantiCodec(SMALL, "small").eval()
+    codec.sampling = Sampling(steps=2)
+    codec.semantic.centres.normal_()
+    return codec
+
+
+def noise(samples: int, batch: int = 1) -> Tensor:
+    return torch.randn(batch, 1, samples, generator=torch.Generator().manual_seed(0)) * 0.3
+
+
+# -- official weights -------------------------------------------------------------------------------------------
+
+
+def filled(part: str) -> dict[str, Tensor]:
+    """The golden weights of the encoder or decoder that the codec uses, as `Published` names them."""
+    fill = _fill()
+    spec = fill.load_spec(str(GOLDENS / f"semanticodec_{part}_100"))
+    spec["keys"] = [key for key in spec["keys"] if not re.search(UNUSED, f"{part}.{key[0]}")]
+    weights = {f"{part}.{name}": torch.from_numpy(array) for name, array in fill.state_dict(spec).items()}
+    if "centroids" in spec:
+        centres = spec["centroids"]
+        weights["centroids."] = torch.from_numpy(fill.fill(centres["name"], centres["shape"], centres["rule"], spec["salt"]))
+    return weights
+
+
+def published() -> dict[str, dict[str, Tensor]]:
+    """Files of the published names and shapes, which take no memory."""
+    keys = {"encoder": golden_spec("semanticodec_encoder_100")["keys"]}
+    keys["decoder"] = golden_spec("semanticodec_decoder_100")["full_key_list"]
+    files = {part: {name: torch.zeros(()).expand(shape) for name, shape, _ in table} for part, table in keys.items()}
+    return files | {"centroids": torch.zeros(()).expand(8192, 768)}
+
+
+def test_the_published_files_fit():
+    files = published()
+    codec = from_official("semanticodec-100", files)
+    assert codec.name == "semanticodec_100"
+    assert codec.spec.codebook_sizes == (8192, 8192)
+    assert codec.spec.roles == ("semantic", "acoustic")
+    assert codec.spec.frame_rate == 50
+    assert codec.spec.licence == "MIT"
+    assert from_official("semanticodec_100_16384", files).spec.bitrate() == pytest.approx(1.3)
+    with pytest.raises(CheckpointError, match="not those of a vocabulary of 4096"):
+        from_official("semanticodec_100_4096", files)
+    del files["encoder"]["encoder.bias_hh_l3"]
+    files["decoder"]["model.more"] = torch.zeros(1)
+    with pytest.raises(CheckpointError) as error:
+        from_official("semanticodec_100", files)
+    assert "1 missing: encoder.encoder.bias_hh_l3" in str(error.value)
+    assert "1 unexpected: decoder.model.more" in str(error.value)
+
+
+@pytest.mark.parametrize(("rate", "frames", "millions"), [(100, 512, 208), (50, 256, 604), (25, 128, 1510)])
+def test_specifications_are_the_published_ones(rate: int, frames: int, millions: float):
+    stack, layers = STACKS[rate]
+    width = 768 * stack[0] * stack[1]
+    config = SemantiCodecConfig(stack=stack, lstm_layers=layers, unet=UNetConfig(context=2 * width + 192))
+    codec = SemantiCodec.without_weights(config, "meta")
+    assert config.frames == frames
+    assert config.window == 163840
+    assert config.latents == (8, 256, 16)
+    assert codec.spec.frame_rate == rate / 2
+    assert sum(p.numel() for p in codec.lstm.parameters()) / 1e6 == pytest.approx(millions, rel=5e-3)
+    assert [codec.n_frames(n)[0] for n in (0, 1, 21920, 176000, 2560)] == [0] + [n * frames // 64 for n in (1, 9, 69, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["short", "twowin"])
+def test_codes_equal_the_official_implementation(case: str):
+    arrays, weights = golden_case("semanticodec_encoder_100", case), filled("encoder")
+    files = published() | {"centroids": weights.pop("centroids.")}
+    files["encoder"] |= {name.removeprefix("encoder."): tensor for name, tensor in weights.items()}
+    codec, audio = from_official("semanticodec_100", files), torch.from_numpy(arrays["in_audio"])
+    with torch.inference_mode():
+        codes = codec._encode(audio, 2)[0][0]
+        mel, _ = codec.spectrogram(audio[:, 0, : 163840 + 240], last=case == "short")
+    expected = arrays["codes"].transpose(0, 2, 1)[..., : int(arrays["target_token_len"])]
+    assert np.mean(codes.numpy() == expected) >= 0.999
+    known = arrays["mel"][:, :1024]
+    np.testing.assert_allclose(mel[:, : known.shape[1]], known, atol=1e-3)
+    known = arrays["quantized_feature_first8"]
+    np.testing.assert_allclose(codec.describe(codes[..., :512])[:, :8], known, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["step21_small", "step500"])
+def test_diffusion_spectrogram_and_audio_equal_the_official_implementation(case: str):
+    arrays, weights = golden_case("semanticodec_decoder_100", case), filled("decoder")
+    codec, salt = SemantiCodec.without_weights(SemantiCodecConfig(), ""), golden_spec("semanticodec_decoder_100")["salt"]
+    for part, names, where in (
+        (codec.unet, unet_names(codec.unet), "decoder.model.diffusion_model."),
+        (codec.vae, vae_names(codec.vae), "decoder.first_stage_model."),
+        (codec.vocoder, vocoder_names(codec.vocoder), "decoder.first_stage_model.vocoder."),
+    ):
+        part.load_state_dict({ours: weights[where + theirs] for ours, theirs in names.items()}, assign=True)
+    context = 0.7 * torch.from_numpy(_fill().standard(f"ctx/{arrays['in_context_seed']}", (1, 512, 1536), salt)).float()
+    context = torch.cat([context, embed_places(512, 192)[None]], dim=-1)
+    with torch.inference_mode():
+        seen = codec.unet.read(context)
+        found = codec.unet(torch.from_numpy(arrays["in_x"]), torch.tensor([int(arrays["in_t"])]), seen)
+        mel = codec.vae(torch.from_numpy(arrays["in_z"]))
+        audio = codec.vocoder(mel.transpose(1, 2))
+    np.testing.assert_allclose(found, arrays["unet_output"], atol=1e-3)
+    np.testing.assert_allclose(mel, arrays["vae_mel"][:, 0], atol=1e-3)
+    np.testing.assert_allclose(audio, arrays["waveform"], atol=1e-3)
+
+
+# -- promises ---------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_codec_codes_alike_and_is_described_without_weights(codec: SemantiCodec, tmp_path):
+    check_saved(codec, noise(999), tmp_path)
+    about = describe(tmp_path)
+    assert about.spec == codec.spec
+    assert about.spec.licence == "MIT"
+    assert about.parameters == sum(p.numel() for p in codec.parameters())
+
+
+@pytest.mark.parametrize("samples", [0, 1, 640, WINDOW, WINDOW + 1])
+def test_every_length_comes_back(codec: SemantiCodec, samples: int):
+    tokens = check_comes_back(codec, noise(samples))
+    assert tokens.codes.shape[-1] == (samples // 640 + 1) * 2 * (samples > 0)
+    assert tokens.metadata["window"] == "chunk=10240 context=0"
+
+
+def test_a_batch_codes_like_its_items(codec: SemantiCodec):
+    check_batch(codec, noise(1001, batch=3), [1001, 389, 0])
+
+
+def test_fewer_codebooks_are_a_prefix_and_both_are_needed_for_audio(codec: SemantiCodec):
+    audio = noise(2000)
+    semantic = codec.encode(audio, codebooks=1)
+    assert torch.equal(semantic.codes, codec.encode(audio).codes[:, :1])
+    with pytest.raises(ShapeError, match="semantic and acoustic codes together"):
+        codec.decode(semantic)
+
+
+def test_streams_equal_the_whole(codec: SemantiCodec):
+    audio = noise(2 * WINDOW + 3000)
+    tokens = codec.encode(audio)
+    encoder, decoder = codec.stream_encoder(), codec.stream_decoder()
+    pieces = [encoder.push_tokens(part) for part in audio.split(3001, dim=-1)]
+    assert encoder.held.shape[1] < WINDOW + codec.overhang
+    pieces.append(encoder.flush_tokens())
+    assert torch.equal(torch.cat([piece.codes for piece in pieces], dim=-1), tokens.codes)
+    sound = torch.cat([*(decoder.push(part) for part in tokens.codes.split(7, dim=-1)), decoder.flush(audio.shape[-1])], dim=-1)
+    torch.testing.assert_close(sound, codec.decode(tokens), atol=1e-5, rtol=0)
+
+
+def test_windows_code_alone_but_for_their_overhang(codec: SemantiCodec):
+    audio = noise(2 * WINDOW + 100)
+    later = audio.clone()
+    later[..., WINDOW + codec.overhang :] *= -0.5
+    ours, theirs = codec.encode(audio).codes, codec.encode(later).codes
+    assert torch.equal(ours[..., :32], theirs[..., :32])
+    assert not torch.equal(ours[..., 32:], theirs[..., 32:])
+
+
+def test_sampling_is_repeatable_and_noise_can_be_given(codec: SemantiCodec):
+    tokens = codec.encode(noise(900))
+    before = codec.sampling
+    try:
+        first = codec.decode(tokens)
+        assert torch.equal(first, codec.decode(tokens))
+        codec.sampling = Sampling(steps=2, seed=1)
+        assert not torch.equal(first, codec.decode(tokens))
+        codec.sampling = Sampling(steps=2, noise=lambda number: before.source(number, SMALL.latents))
+        assert torch.equal(first, codec.decode(tokens))
+        codec.sampling = Sampling(steps=2, guidance=1.0)
+        assert not torch.equal(first, codec.decode(tokens))
+    finally:
+        codec.sampling = before
