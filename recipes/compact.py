@@ -1,8 +1,8 @@
 """A small state of a run, for machines that may be taken away: nearly the same run, in about four bytes per weight.
 
-Weights are kept in half precision, their average as an 8-bit difference from them, AdamW's moments in 8 bits per block of 256:
-the first on a linear scale, the root of the second on a square-root scale, so that small ones keep their size. Everything is
-packed byte plane by byte plane. Codebooks with their counts and all that is not large are kept as they are.
+Weights are kept in half precision, their average as a difference from them in 63 levels, AdamW's moments per block of 256:
+the first in 63 levels of a linear scale, the fourth root of the second in 255, so that small ones keep their size. Everything
+is packed byte plane by byte plane. Codebooks with their counts and all that is not large are kept as they are.
 
 Source of blockwise 8-bit moments: Dettmers et al., "8-bit Optimizers via Block-wise Quantization", 2022.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 256
+STEPS = 31  # of the linear scale, on either side of zero: more cost space and bring no run nearer
 SMALL = 4096  # elements up to which a tensor is kept as it is
 Packed = dict[str, Any]
 
@@ -28,9 +29,9 @@ def pack_half(x: Tensor) -> Packed:
 
 
 def pack_linear(x: Tensor) -> Packed:
-    """Return x in 127 steps of each block's largest value, compressed."""
+    """Return x in 31 steps of each block's largest value, compressed."""
     blocks, scale = _blocks(x)
-    steps = (blocks / scale.clamp(min=1e-30) * 127).round().to(torch.int8)
+    steps = (blocks / scale.clamp(min=1e-30) * STEPS).round().to(torch.int8)
     return {
         "kind": "linear",
         "shape": list(x.shape),
@@ -50,13 +51,13 @@ def unpack(packed: Packed) -> Tensor:
     """Return the float32 tensor of any of the above."""
     shape = packed["shape"]
     count = int(np.prod(shape))
-    planes = torch.from_numpy(np.frombuffer(zlib.decompress(packed["planes"]), np.uint8).copy())
+    planes = torch.from_numpy(np.frombuffer(_expand(packed["planes"]), np.uint8).copy())
     if packed["kind"] in ("half", "brain"):
         kind = torch.half if packed["kind"] == "half" else torch.bfloat16
         return planes.view(2, count).T.contiguous().view(kind).float().view(shape)
-    scale = torch.from_numpy(np.frombuffer(zlib.decompress(packed["scale"]), np.float32).copy())[:, None]
+    scale = torch.from_numpy(np.frombuffer(_expand(packed["scale"]), np.float32).copy())[:, None]
     if packed["kind"] == "linear":
-        blocks = planes.view(torch.int8).view(-1, BLOCK).float() / 127 * scale
+        blocks = planes.view(torch.int8).view(-1, BLOCK).float() / STEPS * scale
     else:
         blocks = (planes.view(-1, BLOCK).float() / 255 * scale) ** 4
     return blocks.flatten()[:count].view(shape)
@@ -119,9 +120,14 @@ def _blocks(x: Tensor) -> tuple[Tensor, Tensor]:
     return blocks, blocks.abs().amax(1, keepdim=True)
 
 
-def _squeeze(values: Tensor) -> bytes:
-    return zlib.compress(values.contiguous().numpy().tobytes(), 6)
+def _squeeze(values: Tensor) -> Tensor:
+    """Compressed bytes as a tensor: torch.save writes bytes themselves as text, half as long again."""
+    return torch.frombuffer(bytearray(zlib.compress(values.contiguous().numpy().tobytes(), 6)), dtype=torch.uint8)
 
 
-def _squeeze_floats(values: Tensor) -> bytes:
-    return zlib.compress(values.float().contiguous().numpy().tobytes(), 1)
+def _expand(squeezed: Tensor) -> bytes:
+    return zlib.decompress(squeezed.numpy().tobytes())
+
+
+def _squeeze_floats(values: Tensor) -> Tensor:
+    return _squeeze(values.float())
