@@ -14,7 +14,7 @@ from ..codecs.errors import CheckpointError, MissingDependencyError
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
 from .manifest import FILE, Manifest, Side, Stream
-from .precision import adopt_int8, store_half
+from .precision import store_half
 
 FAMILIES = {  # family -> module with `directions(codec, codebooks)`
     "dac": ".dac",
@@ -29,9 +29,7 @@ LEAST_EQUAL = 0.995  # share of the golden codes under which a graph is wrong ra
 MOST_ERROR, MOST_HALF_ERROR = 1e-3, 0.1  # of a sample, beyond which it is not rounding either
 
 
-def export_codec(
-    codec: Codec, folder: str | Path, codebooks: int | None = None, half: bool = False, int8: bool = False
-) -> Check:
+def export_codec(codec: Codec, folder: str | Path, codebooks: int | None = None, half: bool = False) -> Check:
     """Write an exported codec into a folder, which is made if need be; nothing is left there unless all went well.
 
     Args:
@@ -40,7 +38,6 @@ def export_codec(
         codebooks: that the encoder gives, all by default: fewer take less time, since a search costs the same for each. The
             runtime gives any fewer of them.
         half: store the decoder's weights in 16 bits though that rounds them.
-        int8: take graphs with products in 8 bits in place of those that they are faster than, if they stay near enough.
 
     Returns:
         How near the graphs come to PyTorch on `golden.npz`.
@@ -64,8 +61,6 @@ def export_codec(
                 f"the graphs of {codec.name} do not do what the codec does ({found.equal:.2%} of codes equal, samples off by "
                 f"{found.error:.1e}): this is a bug of the export, please report it with the versions of torch and onnx"
             )
-        if int8:
-            found = adopt_int8(partial, found)
         folder.mkdir(exist_ok=True)
         for file in sorted(partial.iterdir(), key=lambda path: path.name == FILE):  # what makes it a codec comes last
             os.replace(file, folder / file.name)

@@ -18,7 +18,6 @@ Codec = Annotated[
 ]
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.", show_default=False)]
 Half = Annotated[bool, typer.Option("--half", help="Store the decoder's weights in 16 bits though that rounds them.")]
-Int8 = Annotated[bool, typer.Option("--int8", help="Products in 8 bits where that is faster and near enough, as measured.")]
 
 
 def export(
@@ -26,7 +25,6 @@ def export(
     output: Folder,
     codebooks: options.Codebooks = None,
     half: Half = False,
-    int8: Int8 = False,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
@@ -41,7 +39,7 @@ def export(
     if (output / FILE).exists() and not force:
         raise CheckpointError(f"{output} holds an exported codec already: name another folder, or replace it with --force")
     model = load(codec)
-    found = export_codec(model, output, codebooks, half, int8)
+    found = export_codec(model, output, codebooks, half)
     size = sum(path.stat().st_size for path in output.iterdir())
     done = {"codec": model.name, "output": str(output), "bytes": size, "codes_equal": found.equal, "largest_error": found.error}
     if json:
