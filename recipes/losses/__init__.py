@@ -15,6 +15,7 @@ from .balancer import Balancer
 from .distillation import CosineDistance, DAxis, LanguageGuided, SemanticMSE, TAxis
 from .filters import mel_filters
 from .mel import dac_mel, encodec_mel, speechtokenizer_mel, vocos_mel
+from .perceptual import PerceptualLoss
 from .spectral import SpectralLoss
 from .stft import BandSTFTLoss, LogSTFTLoss, STFTLoss
 from .waveform import SISDRLoss
@@ -43,6 +44,7 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "l1": nn.L1Loss,
     "l2": nn.MSELoss,
     "si_sdr": SISDRLoss,
+    "perceptual": PerceptualLoss,
     "d_axis": DAxis,
     "t_axis": TAxis,
     "semantic_mse": SemanticMSE,
@@ -55,10 +57,11 @@ def build_loss(name: str, **settings: Any) -> nn.Module:
     """Build a loss by name.
 
     Args:
-        name: one of `LOSSES`. `mel_*`, `stft*`, `l1`, `l2` and `si_sdr` compare waveforms [batch, channels, samples] and give
-            a scalar; `spectral` compares waveforms [batch, samples] and gives named terms; `d_axis`, `t_axis`,
-            `semantic_mse`, `cosine` and `language_guided` compare features [batch, frames, dim] with a teacher's.
-        settings: of that loss; the `mel_*` ones and `spectral` need `sample_rate` in Hz.
+        name: one of `LOSSES`. `mel_*`, `stft*`, `perceptual`, `l1`, `l2` and `si_sdr` compare waveforms
+            [batch, channels, samples] and give a scalar; `spectral` compares waveforms [batch, samples] and gives named
+            terms; `d_axis`, `t_axis`, `semantic_mse`, `cosine` and `language_guided` compare features
+            [batch, frames, dim] with a teacher's.
+        settings: of that loss; the `mel_*` ones, `spectral` and `perceptual` need `sample_rate` in Hz.
 
     Raises:
         RecipeError: if there is no such loss, or it has no such setting.

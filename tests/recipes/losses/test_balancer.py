@@ -1,12 +1,10 @@
 """The balancer's proportions, its state, and its norms over two processes."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 import torch
-from torch import distributed
 
 from toneme.recipes.errors import RecipeError
 from toneme.recipes.losses import Balancer
@@ -53,21 +51,24 @@ def test_what_has_no_weight_is_told():
         Balancer({"small": -1.0})
 
 
-def one_of_two(rank: int, path: Path) -> float:
-    """Return the first gradient of a process whose `1 + 2 * rank` items are all `1 + rank`."""
-    distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
-    try:
-        leaf = torch.full((1 + 2 * rank, 1, 4), 1.0 + rank, requires_grad=True)
-        output = leaf * 1.0
-        Balancer({"square": 1.0}).backward({"square": 0.5 * output.square().sum()}, output)
-        return leaf.grad.flatten()[0].item()
-    finally:
-        distributed.destroy_process_group()
+ONE_OF_TWO = """
+import sys, torch
+from torch import distributed
+from toneme.recipes.losses.balancer import Balancer
+rank, path = int(sys.argv[1]), sys.argv[2]
+distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+leaf = torch.full((1 + 2 * rank, 1, 4), 1.0 + rank, requires_grad=True)
+output = leaf * 1.0
+Balancer({"square": 1.0}).backward({"square": 0.5 * output.square().sum()}, output)
+print(leaf.grad.flatten()[0].item())
+distributed.destroy_process_group()
+"""
 
 
 def test_norms_are_averaged_over_processes_by_their_items(tmp_path):
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        other = pool.submit(one_of_two, 1, tmp_path / "meet")
-        found = [one_of_two(0, tmp_path / "meet"), other.result()]
+    command = [sys.executable, "-P", "-c", ONE_OF_TWO]
+    ranks = [[*command, str(rank), str(tmp_path / "meet")] for rank in (0, 1)]
+    runs = [subprocess.Popen(rank, stdout=subprocess.PIPE, text=True) for rank in ranks]
+    found = [float(run.communicate()[0]) for run in runs]
     norm = (1 * 2.0 + 3 * 4.0) / 4  # the one item of one process has norm 2, three of the other have 4
     assert found == [pytest.approx(1 / norm), pytest.approx(2 / norm)]

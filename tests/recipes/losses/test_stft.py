@@ -20,7 +20,7 @@ def noise(samples: int, channels: int = 1) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("samples", [1, 777, 4801])
+@pytest.mark.parametrize("samples", [1, 2401])
 def test_any_length_is_compared(name, samples):
     estimate = (0.5 * noise(samples, 2)).requires_grad_()
     value = build(name)(estimate, noise(samples, 2))
@@ -60,7 +60,7 @@ def test_pqmf_rebuilds_what_it_divides(bands):
     rebuilt = pqmf.inverse(pqmf(waveform))
     inside = slice(200, -200)
     error = (rebuilt - waveform)[..., inside].norm() / waveform[..., inside].norm()
-    assert error < 0.05
+    assert error < 0.004
 
 
 def test_pqmf_divides_channels_one_after_the_other():
