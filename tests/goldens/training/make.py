@@ -15,6 +15,7 @@ second of audio, so that numbers and tests take seconds; losses of waveforms hav
 """
 
 import importlib.util
+import json
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ def main(sources: Path, *parts: str) -> None:
     """Make every file, or those of some parts."""
     sys.path[:0] = [str(sources), str(sources / "xcodec")]
     stand_ins(sources)
-    for part in parts or ("discriminators", "reconstruction", "teachers", "balancing"):
+    for part in parts or ("layouts", "discriminators", "reconstruction", "teachers", "balancing"):
         globals()[part](sources)
 
 
@@ -169,6 +170,25 @@ def discriminators(sources: Path) -> None:
     """Make the discriminators' files."""
     for family in (hifigan, encodec, dac, vocos, xcodec, bigcodec):
         family(sources)
+
+
+def layouts(sources: Path) -> None:
+    """Shapes of the weights at full size, as packages and checkouts build them by default; before any `narrow`."""
+    from dac.model.discriminator import Discriminator
+    from encodec.msstftd import MultiScaleSTFTDiscriminator
+
+    hifigan = load(sources / "hifi-gan/models.py", "hifigan_models")
+    new, old = (load(sources / name / "vocos/discriminators.py", f"{name}_discriminators") for name in ("vocos010", "vocos003"))
+    builders = {
+        "hifigan": [hifigan.MultiPeriodDiscriminator, hifigan.MultiScaleDiscriminator],
+        "encodec": [partial(MultiScaleSTFTDiscriminator, filters=32)],
+        "dac": [Discriminator],
+        "vocos": [new.MultiPeriodDiscriminator, new.MultiResolutionDiscriminator],
+        "vocos003": [old.MultiPeriodDiscriminator, old.MultiResolutionDiscriminator],
+    }
+    with torch.device("meta"):
+        found = {name: [list(p.shape) for build in built for p in build().parameters()] for name, built in builders.items()}
+    (FOLDER / "layouts.json").write_text(json.dumps(found, separators=(",", ":")))
 
 
 def hifigan(sources: Path) -> None:

@@ -1,5 +1,7 @@
 """Every discriminator beside the official one: scores, feature maps, losses, and the gradients of waveform and weights."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from toneme.recipes.discriminators import build_discriminator
 from toneme.recipes.losses import discriminator_loss, feature_matching, generator_loss
 
-from ..official import check_close, golden, made
+from ..official import GOLDENS, check_close, golden, made
 
 NARROW = [4, 16, 64, 128, 128]
 DAC_PERIODS = {
@@ -32,6 +34,23 @@ CASES = {
     "xcodec": ([{"name": "multi_frequency", "hops": [16, 64], "widths": [32, 64]}], "least_squares", "mean", "mean", 1),
     "bigcodec": ([BIGCODEC_PERIODS, BIGCODEC_SPECTRA], "least_squares", "sum", "plain", 1),
 }
+
+
+LAYOUTS = {
+    "hifigan": "hifigan",
+    "encodec": [{"name": "multi_scale_stft", "windows": [1024, 2048, 512]}],
+    "dac": "dac",
+    "vocos": "vocos",
+    "vocos003": [VOCOS_PERIODS | {"periods": [2, 3, 5, 7, 11], "widths": [32, 128, 512, 1024, 1024]}, "multi_resolution"],
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_published_sets_have_the_official_layers(name):
+    with torch.device("meta"):
+        discriminator = build_discriminator(LAYOUTS[name], sample_rate=24000)
+    expected = json.loads((GOLDENS / "layouts.json").read_text())[name]
+    assert [list(weight.shape) for weight in discriminator.parameters()] == expected
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from toneme.kernels.errors import ShapeError
 from toneme.recipes.losses import build_loss
@@ -43,6 +44,13 @@ def test_equal_features_cost_what_the_formula_says():
     assert build_loss("cosine")(features(), 7 * features()).item() == pytest.approx(0, abs=1e-6)
     assert build_loss("semantic_mse")(features(), features()).item() == 0
     assert build_loss("d_axis")(features(), features()).item() == pytest.approx(0.31326, abs=1e-5)  # log(1 + 1/e)
+
+
+def test_mean_squares_and_cosines_are_those_of_torch():
+    ours, theirs = features(), features(seed=1)
+    assert build_loss("semantic_mse")(ours, theirs).item() == pytest.approx(F.mse_loss(ours, theirs).item())
+    expected = 1 - F.cosine_similarity(ours, theirs, dim=2).mean()
+    assert build_loss("cosine")(ours, theirs).item() == pytest.approx(expected.item())
 
 
 def test_the_d_axis_is_time_and_the_t_axis_is_not():
