@@ -6,7 +6,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from toneme.cli import convert, decode, encode, evaluate, export_, info, listing, play, roundtrip, stream, tokenize_, train
+from toneme.cli import (
+    convert,
+    decode,
+    encode,
+    evaluate,
+    export_,
+    generate,
+    info,
+    listing,
+    play,
+    roundtrip,
+    serve,
+    stream,
+    tokenize_,
+    train,
+)
 from toneme.cli.failures import close_pipe, complain, end_on_signals, report
 
 # Typer carries its own copy of click in some versions, so the root of its usage errors is found through one that it exports.
@@ -75,9 +90,11 @@ app.command("play")(play.play)
 app.command("convert")(convert.convert)
 app.command("stream")(stream.stream)
 app.command("export")(export_.export)
+app.command("serve")(serve.serve)
 app.command("eval")(evaluate.eval_)
 app.command("train")(train.train)
 app.command("tokenize")(tokenize_.tokenize_)
+app.command("generate")(generate.generate)
 
 
 def run(argv: list[str] | None = None) -> int:

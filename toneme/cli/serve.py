@@ -1,0 +1,83 @@
+"""`codec serve`: the page and the API of one codec, on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toneme.cli import options
+
+Host = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on, 0 for any free one.")]
+MaxSeconds = Annotated[float, typer.Option("--max-seconds", min=0.1, help="Seconds of audio in one request or stream.")]
+MaxConnections = Annotated[int, typer.Option("--max-connections", min=1, help="Requests and streams served at a time.")]
+MaxBytes = Annotated[int, typer.Option("--max-bytes", min=1024, help="Bytes of a request's body.")]
+Idle = Annotated[float, typer.Option("--idle", min=0.1, help="Seconds of silence after which a client counts as gone.")]
+Cores = Annotated[int, typer.Option("--cores", min=1, help="Calls of a graph that run side by side, one core each.")]
+Web = Annotated[
+    Path | None,
+    typer.Option(
+        "--onnxruntime-web", metavar="DIR", help="The npm package, for the page.", show_default="node_modules/onnxruntime-web"
+    ),
+]
+Static = Annotated[
+    Path | None,
+    typer.Option("--static", metavar="DIR", help="Write the page as files for any web server, and end.", show_default=False),
+]
+
+
+def serve(
+    codec: options.CodecName = "default",
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    max_seconds: MaxSeconds = 600.0,
+    max_connections: MaxConnections = 64,
+    max_bytes: MaxBytes = 32 << 20,
+    idle: Idle = 30.0,
+    cores: Cores = 2,
+    onnxruntime_web: Web = None,
+    static: Static = None,
+) -> None:
+    """Serve a page and an API for a codec.
+
+    The page encodes and decodes in the browser; the API is documented in API.md, beside toneme's export code.
+    """
+    if static is not None:
+        from toneme.export.page import write_page
+
+        write_page(folder_of(codec), static, onnxruntime_web)
+        print(f"wrote the page to {static}: serve it with any web server, as in `python -m http.server -d {static}`")
+        return
+    require_server()
+    import uvicorn
+
+    from toneme.export.server import LOOPBACK, make_app
+    from toneme.export.server_limits import MESSAGE_BYTES, Limits
+
+    limits = Limits(max_seconds, max_connections, max_bytes, idle)
+    app = make_app(folder_of(codec), limits, host in LOOPBACK, onnxruntime_web, cores)
+    print(f"serving {app.state.server.codec.name} on http://{host}:{port}/ (end with Ctrl-C)", flush=True)
+    uvicorn.run(
+        app, host=host, port=port, log_level="warning", ws_max_size=MESSAGE_BYTES, ws_max_queue=4,
+        ws_per_message_deflate=False, limit_concurrency=4 * max_connections + 64, timeout_keep_alive=5,
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
+
+
+def require_server() -> None:
+    """Raise MissingDependencyError where the server's packages are not installed."""
+    from toneme.codecs.errors import MissingDependencyError
+
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError('to serve, install fastapi, uvicorn and websockets: pip install "toneme[serve]"') from None
+
+
+def folder_of(codec: str) -> Path:
+    """Return the folder of the exported codec, which is made in the cache if need be."""
+    from toneme.export.cache import exported
+
+    return exported(codec).runtime.folder
