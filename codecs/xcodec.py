@@ -292,7 +292,9 @@ PUBLISHED = (
 )  # fmt: skip
 HUBERTS = ("xcodec_hubert_librispeech", "xcodec_hubert_general", "xcodec_hubert_general_balanced")
 WAVLMS = ("xcodec_wavlm_mls", "xcodec_wavlm_more_data")
-CONFIGS = dict.fromkeys(HUBERTS, XCodecConfig()) | dict.fromkeys(WAVLMS, XCodecConfig(teacher=WAVLM))
+CONFIGS: dict[str, XCodecConfig] = {name: XCodecConfig() for name in HUBERTS} | {
+    name: XCodecConfig(teacher=WAVLM) for name in WAVLMS
+}
 OFFICIAL: dict[str, Callable[[Mapping[str, Tensor]], XCodec]] = {
     name: functools.partial(convert_xcodec, name=name) for name in CONFIGS
 }

@@ -71,6 +71,7 @@ class InverseRealFourier(nn.Module):
     cosine: Tensor
     sine: Tensor
     second: Tensor
+    weight: Tensor
 
     def __init__(self, n: int) -> None:
         super().__init__()

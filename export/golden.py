@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +44,8 @@ def write_golden(codec: Codec, codebooks: int, folder: Path) -> None:
     pieces = [encoder.push_tokens(torch.from_numpy(audio)), encoder.flush_tokens()]
     streams = [torch.cat(pair, dim=-1) for pair in zip(*(piece.streams for piece in pieces), strict=True)]
     decoded = torch.cat([decoder.push(tuple(streams), audio.shape[-1]), decoder.flush(audio.shape[-1])], dim=-1)
-    codes = {f"codes.{n}": stream.numpy() for n, stream in enumerate(streams)}
-    np.savez_compressed(folder / FILE, audio=audio, decoded=decoded.numpy(), **codes)
+    arrays: dict[str, Any] = {f"codes.{n}": stream.numpy() for n, stream in enumerate(streams)}
+    np.savez_compressed(folder / FILE, audio=audio, decoded=decoded.numpy(), **arrays)
 
 
 def share_equal(codec: StreamingCodec, audio: np.ndarray, streams: tuple[np.ndarray, ...]) -> float:

@@ -168,8 +168,9 @@ def _simplify(model: Any) -> None:
 
 def _gelu(x: Any, approximate: str = "none") -> Any:
     """Write GELU in the order in which ONNX Runtime knows it again and makes one operator of it."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18  # its types know symbols of a graph only
     return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, math.sqrt(2))), 1.0)), 0.5)
 
 

@@ -1,11 +1,12 @@
 """The two networks of `codecs.toneme24k`, with Fourier transforms as products."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..codecs.layers.convnext import CausalConvNeXt, CausalStack
+from ..codecs.layers.convnext import CausalStack
 from ..codecs.toneme24k import STRAIGHT_LEVEL, TonemeCodec
 from .fourier import PlainISTFT, PlainSTFT, framed, overlap_add
 from .graph import Direction, Network, Port
@@ -46,10 +47,10 @@ class PlainStack(nn.Module):
         for block, taps, before in zip(self.blocks, self.taps, state, strict=True):
             joined = torch.cat([before, x], dim=1)
             after.append(joined[:, -before.shape[1] :])
-            x = x + self._inner(block, taps, joined, x.shape)  # type: ignore[arg-type]
+            x = x + self._inner(block, taps, joined, x.shape)
         return x, after
 
-    def _inner(self, block: CausalConvNeXt, taps: Tensor, joined: Tensor, shape: torch.Size) -> Tensor:
+    def _inner(self, block: Any, taps: Tensor, joined: Tensor, shape: torch.Size) -> Tensor:
         batch, frames, channels = shape
         places = torch.arange(frames)[:, None] + torch.arange(taps.shape[0])
         seen = joined.index_select(1, places.reshape(-1)).reshape(batch, frames, taps.shape[0], channels)
@@ -86,6 +87,12 @@ class TonemeEncoder(Network):
 
 class TonemeDecoder(Network):
     """Codes to samples, the first of which stand for time before the start; silent codes push the last ones out."""
+
+    enter: nn.Module
+    apart: nn.Module
+    norm: nn.Module
+    leave: nn.Module
+    gain: nn.Module
 
     def __init__(self, codec: TonemeCodec, codebooks: int) -> None:
         super().__init__()

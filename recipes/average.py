@@ -21,7 +21,9 @@ class Average:
         """Move towards the model after its step number `step`."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         now = dict(self.model.named_parameters())
-        torch._foreach_lerp_(list(self.weights.values()), [now[name] for name in self.weights], share)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            list(self.weights.values()), [now[name] for name in self.weights], share
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the model's state with averaged weights."""

@@ -12,7 +12,7 @@ def on_end_signals(stop: Callable[[], None]) -> Iterator[None]:
 
     def heard(number: int, frame: FrameType | None) -> None:
         stop()
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:

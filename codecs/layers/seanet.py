@@ -185,6 +185,11 @@ class _SEANet(nn.Module):
         """Yield the layers that see more than one frame or sample, in order."""
         raise NotImplementedError
 
+    @property
+    def start_frames(self) -> int:
+        """Frames that the first piece must hold, so that every layer's padding is certain."""
+        raise NotImplementedError
+
     def initial_state(self, batch: int) -> list[Tensor]:
         """Return one state per layer that needs one, before the first piece."""
         return [layer.initial_state(batch) for layer in self.layers() if _has_state(layer)]  # type: ignore[operator]

@@ -97,5 +97,5 @@ class LogSTFTLoss(nn.Module):
         for window in self.windows:
             ours, theirs = (spectrum(x, window // 4, getattr(self, f"taper_{window}")).abs() for x in (estimate, target))
             logs = [self.power * x.clamp(min=1e-5).log10() for x in (ours, theirs)]
-            total = total + self.log_weight * F.l1_loss(*logs) + self.linear_weight * F.l1_loss(ours, theirs)
+            total = total + self.log_weight * F.l1_loss(logs[0], logs[1]) + self.linear_weight * F.l1_loss(ours, theirs)
         return total
