@@ -104,7 +104,8 @@ class DataSettings:
     """Where training audio is and what is done to it.
 
     Attributes:
-        train: a folder, a manifest (.csv, .jsonl), tar shards, a list of these, or a table of domain -> any of these.
+        train: a folder, a manifest (.csv, .jsonl), tar shards, a list of these, or a table of domain -> any of these; for a
+            language model, the folder of shards that `codec tokenize` wrote.
         split: rows of a manifest with a column `split` that are used.
         weights: domain -> share of items; by duration where a domain is not named.
         bank: decode all of it once to one int16 array, which makes small data fast.
@@ -160,8 +161,37 @@ class WatchSettings:
 
 
 @dataclass(frozen=True)
+class LanguageSettings:
+    """A language model of tokens, which is trained in place of a codec on the shards that `data.train` names.
+
+    Attributes:
+        kind: "delay", "depth" or "masked", see `LanguageConfig` of `toneme.lm.models`; "" trains a codec.
+        codec: that the shards must be of, by name; "" takes what they say.
+        codebooks: of the tokens, to write; 0 for all.
+        told: what the model is told: "" for nothing, "label" or "text".
+        labels: where that stands: a manifest with such a column, or "folder" for the name of the folder of each recording.
+        drop: share of items that are told nothing, so that the model can write without, and be guided.
+        width, layers, heads, depth_width, depth_layers, dropout, span: see `LanguageConfig`.
+    """
+
+    kind: str = ""
+    codec: str = ""
+    codebooks: int = 0
+    told: str = ""
+    labels: str = ""
+    drop: float = 0.1
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    depth_width: int = 128
+    depth_layers: int = 2
+    dropout: float = 0.0
+    span: int = 3
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Everything that says how a codec is trained.
+    """Everything that says how a codec, or a language model of one's tokens, is trained.
 
     Attributes:
         about: one line for a reader.
@@ -172,6 +202,7 @@ class Recipe:
         losses: name -> settings of reconstruction losses, `weight` among them.
         balancer: settings of the balancer of gradients, none to weigh losses as they are.
         distil: name -> settings of teachers.
+        language: table of the language model that is trained instead.
         precision: "fp32" or "bf16".
         compile: let torch compile encoder and decoder.
         ema: decay of the average of the weights that is saved.
@@ -191,6 +222,7 @@ class Recipe:
     balancer: dict[str, Any] | None = None
     adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     distil: Entries = field(default_factory=dict)
+    language: LanguageSettings = field(default_factory=LanguageSettings)
     data: DataSettings = field(default_factory=DataSettings)
     saving: SavingSettings = field(default_factory=SavingSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
@@ -281,9 +313,11 @@ def setting_table(setting: str) -> dict[str, Any]:
         value = text
     if isinstance(value, str) and _is_number(value):
         value = float(value)  # YAML 1.1 wants a dot in 1e-4
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
+    *parents, last = key.split(".")
+    tree = {last: value}
+    for part in reversed(parents):
+        tree = {part: tree}
+    return tree
 
 
 def from_table(kind: type, table: Mapping[str, Any], at: str = "") -> Any:

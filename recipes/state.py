@@ -118,11 +118,11 @@ def save_state(trainer: "Trainer", folder: Path) -> None:
     """Write the exact state, remove all but the newest, and write the compact one where the recipe wants it."""
     state = gather(trainer)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(state, folder / f"step-{trainer.step:09d}.pt")
+    write_file(state, folder / f"step-{trainer.step:09d}.pt")
     for old in exact_states(folder)[: -trainer.recipe.saving.keep]:
         old.unlink()
     if trainer.recipe.saving.compact:
-        _write(shrink(state), folder / COMPACT)
+        write_file(shrink(state), folder / COMPACT)
 
 
 def load_state(trainer: "Trainer", folder: Path) -> Path:
@@ -132,7 +132,7 @@ def load_state(trainer: "Trainer", folder: Path) -> Path:
         TrainingError: if there is none.
     """
     for path in [*reversed(exact_states(folder)), folder / COMPACT]:
-        if path.is_file() and (state := _read(path)) is not None:
+        if path.is_file() and (state := read_file(path)) is not None:
             restore(trainer, expand(state) if state.get("compact") else state)
             return path
     raise TrainingError(f"{folder} holds no state that can be read: leave out --resume to start anew")
@@ -143,12 +143,14 @@ def exact_states(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.pt") if re.fullmatch(r"step-\d+\.pt", path.name))
 
 
-def _write(state: dict[str, Any], path: Path) -> None:
+def write_file(state: dict[str, Any], path: Path) -> None:
+    """Write a state; an interrupted write leaves no file behind."""
     with atomic_path(path) as partial:
         torch.save(state, partial)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_file(path: Path) -> dict[str, Any] | None:
+    """Return a state, None with a warning where it cannot be read."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the bytes lead it to

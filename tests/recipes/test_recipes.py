@@ -59,8 +59,8 @@ def recipe_on(speech, name: str, folder, teacher: str, reader: str) -> Recipe:
 
 
 def test_every_shipped_recipe_has_a_test_and_says_what_it_is():
-    assert set(TOY) == set(recipe_names())
-    assert all(read_recipe(name).about for name in TOY)
+    assert set(TOY) == {name for name in recipe_names() if not read_recipe(name).language.kind}
+    assert all(read_recipe(name).about for name in recipe_names())
 
 
 @pytest.mark.parametrize(

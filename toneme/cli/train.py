@@ -1,7 +1,7 @@
 """`codec train`: a recipe and a folder of audio to a codec."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,6 +43,8 @@ def train(
 ) -> None:
     """Train a codec from a recipe and a folder of audio; the codec is DIR/codec.
 
+    Recipes lm_... train a language model on shards of tokens (data.train=SHARDS, made by codec tokenize); it is DIR/model.
+
     On several GPUs: torchrun --nproc-per-node N --no-python codec train ...
     """
     from toneme.codecs.registry import pick_device
@@ -59,11 +61,20 @@ def train(
     if resume and not begun:
         raise RecipeError(f"{folder} holds no run to go on with: leave out --resume, or name its folder with -o")
     read = read_recipe(recipe, settings or [])
-    from toneme.recipes.clustering import FAMILY, Clustering
-    from toneme.recipes.trainer import Trainer
-
-    kind = Clustering if read.codec.family == FAMILY else Trainer
+    kind = trainer_of(read)
     run = kind(read, folder, name, pick_device(device))
     step = run.run(resume)
     if run.rank == 0:
-        print(f"{folder / 'codec'}: {read.codec.name or name} after {step} steps")
+        result = "model" if read.language.kind else "codec"
+        print(f"{folder / result}: {read.codec.name or name} after {step} steps")
+
+
+def trainer_of(recipe: Any) -> Any:
+    """Return the class that trains what a recipe describes."""
+    from toneme.recipes.clustering import FAMILY, Clustering
+    from toneme.recipes.language import LanguageTraining
+    from toneme.recipes.trainer import Trainer
+
+    if recipe.language.kind:
+        return LanguageTraining
+    return Clustering if recipe.codec.family == FAMILY else Trainer

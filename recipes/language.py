@@ -1,0 +1,186 @@
+"""Training a language model on shards of tokens: batches by number, one loss, and the same face as a `Trainer`."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..lm.models.base import build
+from ..lm.models.config import LanguageConfig
+from ..lm.shards import read_shards
+from . import machines
+from .average import Average
+from .data.examples import ExampleSet
+from .errors import RecipeError, TrainingError
+from .journal import Journal
+from .recipe import Recipe, to_yaml
+from .schedule import learning_rate
+from .signals import on_end_signals
+from .state import exact_states, read_file, write_file
+
+
+class LanguageTraining:
+    """A run of a recipe with a `language` table.
+
+    Args:
+        recipe: of which language, data.train (shards), data.split, steps, batch, accumulate, seconds, optimizer, saving,
+            precision, ema and seed count.
+        folder: of the run.
+        name: not used; a language model is called by its folder.
+        device: "cpu", "cuda" or "cuda:N"; under torchrun every process has a GPU of its own.
+    """
+
+    result = "model"
+
+    def __init__(self, recipe: Recipe, folder: Path, name: str = "", device: str = "cpu") -> None:
+        self.recipe, self.folder = recipe, folder
+        self.rank, self.world = machines.join(device)
+        self.device = torch.device(machines.local_device(device))
+        torch.manual_seed(recipe.seed)
+        if not isinstance(recipe.data.train, str) or not recipe.data.train:
+            raise RecipeError("a language model trains on one folder of shards: data.train=SHARDS, made by `codec tokenize`")
+        shards = read_shards(recipe.data.train, recipe.language.codec or None)
+        rate = shards.about.frame_rates[0]
+        frames = max(1, round(recipe.seconds * rate))
+        self.examples = ExampleSet(shards, recipe.language, recipe.data.split, frames, recipe.seed)
+        self.model = build(self._config(shards.about.codec, shards.about.weights_hash, rate)).to(self.device)
+        self.optimizer = self._optimizer()
+        self.average = Average(self.model, recipe.ema)
+        self.step, self.stopping = 0, False
+
+    def _config(self, codec: str, weights_hash: str, frame_rate: float) -> LanguageConfig:
+        own = self.recipe.language
+        labels = self.examples.labels if own.told == "label" else ()
+        return LanguageConfig(
+            own.kind, codec, weights_hash, frame_rate, self.examples.sizes, labels, own.told == "text", own.width, own.layers,
+            own.heads, own.depth_width, own.depth_layers, own.dropout, own.span,
+        )  # fmt: skip
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings = self.recipe.optimizer
+        learned = list(self.model.parameters())
+        groups = [
+            {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+
+    def take_step(self) -> dict[str, float]:
+        """Take one step and return its loss, in nats per code, and the gradient's norm.
+
+        Raises:
+            TrainingError: if either is not finite.
+        """
+        torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
+        total = 0.0
+        for part in range(self.recipe.accumulate):
+            total += self._accumulate(part)
+        norm = self._move()
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            raise TrainingError(
+                f"the loss is {total} and its gradient {norm} at step {self.step}: lower optimizer.learning_rate, and go on "
+                "from the last state with --resume"
+            )
+        self.average.follow(self.step)
+        self.step += 1
+        return {"loss": total, "gradient": norm}
+
+    def _accumulate(self, part: int) -> float:
+        """Add the gradients of one batch, and return its share of the step's loss."""
+        recipe = self.recipe
+        number = ((self.step * recipe.accumulate + part) * self.world + self.rank) * recipe.batch
+        batch = self.examples.batch(number, recipe.batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            codes, lengths, ended = (x.to(self.device) for x in (batch.codes, batch.lengths, batch.ended))
+            loss = self.model.loss(codes, lengths, ended, batch.told) / recipe.accumulate
+        loss.backward()
+        return loss.item()
+
+    def _move(self) -> float:
+        """Average gradients over machines, clip, step where they are finite, and return their norm before they were clipped."""
+        settings = self.recipe.optimizer
+        machines.average_gradients(self.model.parameters(), self.world)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or float("inf")).item()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, self.step, self.recipe.steps)
+        if math.isfinite(norm):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def run(self, resume: bool = False) -> int:
+        """Train to the recipe's last step, or until SIGTERM; return the step reached.
+
+        Raises:
+            TrainingError: if the run cannot go on.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._load()
+        elif self.rank == 0:
+            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+        journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
+        try:
+            with on_end_signals(self._stop):
+                self._loop(journal)
+        finally:
+            journal.close()
+            machines.leave()
+        return self.step
+
+    def _loop(self, journal: Journal) -> None:
+        saving, saved = self.recipe.saving, self.step
+        while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
+            journal.add(self.take_step())
+            journal.tick(self.step)
+            if self.step % saving.log == 0:
+                journal.write(self.step, machines.mean_of(journal.means(), self.world, self.device), torch.zeros(0))
+            if self.step % saving.every == 0:
+                self.save()
+                saved = self.step
+        if saved < self.step:
+            self.save()
+
+    def save(self) -> None:
+        """Write the state and the model, whose weights are the averaged ones."""
+        if self.rank:
+            return
+        states = self.folder / "states"
+        states.mkdir(parents=True, exist_ok=True)
+        write_file(self._state(), states / f"step-{self.step:09d}.pt")
+        for old in exact_states(states)[: -self.recipe.saving.keep]:
+            old.unlink()
+        best = build(self.model.config)
+        best.load_state_dict(self.average.state_dict())
+        best.save(self.folder / self.result)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "language": True, "step": self.step, "model": self.model.state_dict(), "average": self.average.weights,
+            "optimizer": self.optimizer.state_dict(),
+        }  # fmt: skip
+
+    def _load(self) -> None:
+        folder = self.folder / "states"
+        state = next((found for path in reversed(exact_states(folder)) if (found := read_file(path)) is not None), None)
+        if state is None or "language" not in state:
+            raise TrainingError(f"{folder} holds no state of a language model that can be read: leave out --resume")
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError:
+            raise TrainingError("the state is of a model of another shape: resume with the recipe.yaml beside it") from None
+        for name, value in state["average"].items():
+            self.average.weights[name].copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.say(f"resumed at step {self.step}")
+
+    def _stop(self) -> None:
+        self.stopping = True
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, on the first machine."""
+        if self.rank == 0:
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,91 @@
+"""Training of language models: every recipe learns, a resumed run is the whole run, other codecs' shards are refused."""
+
+import pytest
+import torch
+
+from toneme.codecs.errors import CheckpointError
+from toneme.codecs.registry import load
+from toneme.lm.models import base
+from toneme.lm.tokenizing import tokenize
+from toneme.recipes.errors import RecipeError, TrainingError
+from toneme.recipes.language import LanguageTraining
+from toneme.recipes.recipe import read_recipe, recipe_names
+
+from ..lm.made import make_codec, make_recordings
+
+NAMES = ["lm_delay", "lm_depth", "lm_digits", "lm_masked"]
+SMALL = [
+    "language.width=16", "language.layers=1", "language.heads=2", "language.depth_width=16", "language.depth_layers=1",
+    "language.codebooks=2", "language.labels=folder", "language.told=label", "batch=2", "steps=4", "seconds=0.2",
+    "optimizer.warmup=1", "saving.every=2", "saving.log=2", "language.dropout=0.1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    make_codec(folder / "tiny")
+    tokenize(make_recordings(folder / "data", 4, 0.4), folder / "out", str(folder / "tiny"), 3, workers=0)
+    return folder / "out"
+
+
+def training(name, shards, folder, *settings):
+    return LanguageTraining(read_recipe(name, [*SMALL, f"data.train={shards}", *settings]), folder)
+
+
+def test_every_language_recipe_has_a_test():
+    assert set(NAMES) == {name for name in recipe_names() if read_recipe(name).language.kind}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_trains_a_model_that_loads(name, shards, tmp_path):
+    run = training(name, shards, tmp_path / "run")
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    assert run.run() == 4
+    model = base.load(tmp_path / "run" / "model")
+    assert model.config.kind == read_recipe(name).language.kind
+    assert model.config.labels == ("left", "right")
+    model.check(load(shards.parent / "tiny"), "the codec")
+    assert any(not torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert (tmp_path / "run" / "log.jsonl").read_text().count('"loss"') == 2
+
+
+@pytest.mark.parametrize("name", ["lm_depth", "lm_masked"])
+def test_a_resumed_run_takes_the_steps_of_the_whole(name, shards, tmp_path):
+    whole = training(name, shards, tmp_path / "whole")
+    losses = [whole.take_step()["loss"] for _ in range(4)]
+    first = training(name, shards, tmp_path / "half")
+    assert [first.take_step()["loss"] for _ in range(2)] == losses[:2]
+    first.save()
+    rest = training(name, shards, tmp_path / "half")
+    rest._load()
+    assert [rest.take_step()["loss"] for _ in range(2)] == losses[2:]
+    ours, theirs = rest.average.state_dict(), whole.average.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_run_stops_after_the_step_and_goes_on(shards, tmp_path):
+    run = training("lm_delay", shards, tmp_path)
+    run.stopping = True
+    assert run.run() == 0
+    run.stopping = False
+    take = run.take_step
+    run.take_step = lambda: (run._stop(), take())[1]
+    assert run.run() == 1
+    again = training("lm_delay", shards, tmp_path)
+    assert again.run(resume=True) == 4
+    assert len(list((tmp_path / "states").iterdir())) == 2
+
+
+def test_what_cannot_be_trained_on_is_said(shards, tmp_path):
+    with pytest.raises(CheckpointError, match="holds tokens of tiny"):
+        training("lm_delay", shards, tmp_path, "language.codec=default")
+    with pytest.raises(RecipeError, match="one folder of shards"):
+        training("lm_delay", [1], tmp_path)
+    with pytest.raises(TrainingError, match="no state of a language model"):
+        training("lm_delay", shards, tmp_path)._load()
+    wild = training("lm_delay", shards, tmp_path)
+    with torch.no_grad():
+        wild.model.tables[0].weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="the loss is nan and its gradient nan at step 0"):
+        wild.take_step()

@@ -1,0 +1,189 @@
+"""`codec generate`: a language model of tokens to audio or a token file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from toneme.cli import options
+from toneme.cli.decode import Models
+from toneme.cli.files import TOKENS, Job, check_target, make_parent
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from toneme.codecs.base import Codec
+    from toneme.lm.models.sampling import Sampling
+
+LONGEST = 30.0  # seconds that a model writes which does not end by itself
+
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL_DIR", help="A language model's folder, as RUN/model of codec train.", show_default=False),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="OUT", help="Audio file, or .tok, .npz or .safetensors.", show_default=False)
+]
+Prompt = Annotated[
+    Path | None, typer.Option("--prompt", metavar="FILE", help="Audio or tokens that come first.", show_default=False)
+]
+Label = Annotated[str | None, typer.Option("--label", help="Class to write, of a model of labels.", show_default=False)]
+Text = Annotated[str | None, typer.Option("--text", help="Text to say, of a model of text.", show_default=False)]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--seconds", min=0.01, help="Length, prompt included.", show_default="until the model ends, at most 30"),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn: the same seed writes the same.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest code.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw from so many likeliest codes.", show_default="all")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.001, max=1.0, help="Draw from the likeliest codes of this probability.")]
+Guidance = Annotated[float, typer.Option("--guidance", min=0.0, help="Above 1, keeps closer to the label or text.")]
+
+
+def generate(
+    model: Model,
+    output: Output,
+    prompt: Prompt = None,
+    label: Label = None,
+    text: Text = None,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    guidance: Guidance = 1.0,
+    codec: options.DecodeCodec = None,
+    device: options.Device = "auto",
+    json: options.Json = False,
+) -> None:
+    """Write audio or tokens with a language model, from nothing, a label, a text, or on from a prompt."""
+    if label is not None and text is not None:
+        raise typer.BadParameter("give either --label or --text, not both")
+    from toneme.codecs.registry import pick_device
+    from toneme.lm.models.base import load
+    from toneme.lm.models.sampling import Sampling
+
+    device = pick_device(device)
+    language = load(model, device)
+    check_told(language.config, label, text, seconds)
+    sounds = Models(codec, device).of(language.config.codec, str(model))
+    language.check(sounds, f"the codec {sounds.name}")
+    draw = Sampling(temperature, top_k, top_p, guidance)
+    run = Run(language, sounds, label if text is None else text, seconds, seed, draw)
+    check_target(Job(output, output, named=True), force=False)
+    make_parent(output)
+    given = None if prompt is None else read_prompt(prompt, language, sounds)
+    n_frames = write_tokens(run, given, output) if output.suffix.lower() in TOKENS else write_audio(run, given, output)
+    told = {"output": str(output), "codec": sounds.name, "frames": n_frames, "seconds": round(n_frames / run.rate, 6)}
+    if json:
+        import json as json_format
+
+        print(json_format.dumps(told))
+    else:
+        print(f"{output}: {told['seconds']:.2f} s, {n_frames} frames of {sounds.name}")
+
+
+def check_told(config: Any, label: str | None, text: str | None, seconds: float | None) -> None:
+    """Raise a usage error for what a model was not trained to be told."""
+    if text is not None and not config.text:
+        raise typer.BadParameter("this model was not trained on texts: leave out --text")
+    if label is not None and not config.labels:
+        raise typer.BadParameter("this model was not trained on labels: leave out --label")
+    if config.kind == "masked" and seconds is None:
+        raise typer.BadParameter("a masked model writes all frames at once: say how long with --seconds")
+
+
+def read_prompt(path: Path, language: Any, codec: "Codec") -> "Tensor":
+    """Return the codes [1, codebooks, frames] of a file of audio or tokens.
+
+    Raises:
+        CheckpointError: if tokens are of another codec than the model's.
+    """
+    from toneme.codecs.audio import read_audio
+    from toneme.codecs.formats import read_tokens
+
+    books = len(language.config.sizes)
+    if path.suffix.lower() in TOKENS:
+        tokens = read_tokens(path)
+        language.check(tokens, str(path))
+        return tokens[0].with_depth(books).codes
+    waveform, rate = read_audio(str(path))
+    return codec.encode(waveform[None], rate, codebooks=books).codes
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be written, and by what."""
+
+    language: Any
+    codec: "Codec"
+    told: str | None
+    seconds: float | None
+    seed: int
+    sampling: "Sampling"
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return self.language.config.frame_rate
+
+    @property
+    def frames(self) -> int | None:
+        """Frames that were asked for."""
+        return None if self.seconds is None else max(1, round(self.seconds * self.rate))
+
+    def most(self, prompt: "Tensor | None") -> int:
+        """Return the most frames that are written, prompt included."""
+        return self.frames or round(LONGEST * self.rate) + (0 if prompt is None else prompt.shape[-1])
+
+    @property
+    def generator(self) -> "torch.Generator":
+        """A new source of random numbers."""
+        import torch
+
+        return torch.Generator().manual_seed(self.seed)
+
+    def codes(self, prompt: "Tensor | None") -> "Tensor":
+        """Return all codes [1, codebooks, frames]."""
+        from toneme.lm.models.writing import write_codes
+
+        if self.language.config.kind == "masked":
+            return self.language.fill(self.most(prompt), self.told, prompt, self.sampling, generator=self.generator)
+        return write_codes(
+            self.language, self.most(prompt), self.told, prompt, self.sampling, self.generator, frames=self.frames
+        )
+
+
+def write_tokens(run: Run, prompt: "Tensor | None", output: Path) -> int:
+    """Write a file of tokens, and return the frames in it."""
+    codes = run.codes(prompt)
+    run.codec.tokens_from_codes(codes).save(output)
+    return codes.shape[-1]
+
+
+def write_audio(run: Run, prompt: "Tensor | None", output: Path) -> int:
+    """Write audio, as it is made where the model writes frame by frame, and return the frames in it."""
+    from toneme.codecs.audio import AudioWriter
+
+    spec = run.codec.spec
+    with AudioWriter(str(output), spec.sample_rate, spec.channels) as writer:
+        if run.language.config.kind == "masked":
+            codes = run.codes(prompt)
+            writer.write(run.codec.decode(run.codec.tokens_from_codes(codes))[0].cpu())
+            return codes.shape[-1]
+        return _stream(run, prompt, writer)
+
+
+def _stream(run: Run, prompt: "Tensor | None", writer: Any) -> int:
+    from toneme.lm.incremental import PatternDecoder
+    from toneme.lm.models.writing import write
+
+    decoder = PatternDecoder(run.codec, run.language.pattern)
+    steps = decoder.steps
+    steps.frames = run.frames
+    for column in write(run.language, steps, run.most(prompt), run.told, prompt, run.sampling, run.generator):
+        writer.write(decoder.push(column)[0].cpu())
+    writer.write(decoder.flush()[0].cpu())
+    return steps.given
