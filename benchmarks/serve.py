@@ -2,9 +2,9 @@
 
 python -P benchmarks/serve.py FOLDER [--streams 50] [--seconds 20] [--direction encode|decode|both] [--cores 2]
 
-FOLDER is what `codec export` made. The server is a process of its own; so are the clients, whose processor time is printed beside
-the server's. A frame is late when its answer comes more than 80 ms (one message) after it was sent, and dropped when it never
-comes. `both` lets every client send the codes of its first stream on to a second one and wait for the audio.
+FOLDER is what `codec export` made. The server is a process of its own; so are the clients, whose processor time is printed too.
+A frame is late when its answer comes more than 80 ms (one message) after it was sent, and dropped when it never comes. `both`
+lets every client send the codes of its first stream on to a second one and wait for the audio.
 """
 
 import argparse

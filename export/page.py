@@ -15,6 +15,7 @@ RUNTIME_FILES = {  # of the npm package onnxruntime-web, in its folder `dist`
 INSTALLED = Path("node_modules") / "onnxruntime-web"  # where `npm install onnxruntime-web` puts it
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; media-src 'self' blob:; "
+    "img-src 'self' data:; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

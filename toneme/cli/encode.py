@@ -16,6 +16,7 @@ def encode(
     bitrate: options.Bitrate = None,
     device: options.Device = "auto",
     backend: options.Backend = "torch",
+    packed: options.Packed = False,
     salvage: options.Salvage = False,
     force: options.Force = False,
     json: options.Json = False,
@@ -30,10 +31,10 @@ def encode(
 
     model = options.loader(backend, device)(codec)
     depth = choose_depth(model, codebooks, bitrate)
-    run_jobs(jobs, lambda job: encode_file(model, job, depth, salvage, force), is_batch(inputs), json, describe)
+    run_jobs(jobs, lambda job: encode_file(model, job, depth, salvage, force, packed), is_batch(inputs), json, describe)
 
 
-def encode_file(model: Any, job: Job, codebooks: int, salvage: bool, force: bool) -> dict[str, Any]:
+def encode_file(model: Any, job: Job, codebooks: int, salvage: bool, force: bool, packed: bool = False) -> dict[str, Any]:
     """Encode one file and return its figures."""
     from toneme.cli.coding import Audio, Clock, CountingSink, encode_blocks, note_clipping, open_sink, summary
     from toneme.codecs.tokenfile import TokenWriter
@@ -43,7 +44,7 @@ def encode_file(model: Any, job: Job, codebooks: int, salvage: bool, force: bool
     clock, audio = Clock(), Audio(job.source, model, salvage)
     with open_sink(job.target) as sink:
         counted = None if isinstance(sink, Path) else CountingSink(sink)
-        with TokenWriter(cast(BinaryIO, counted or sink)) as writer:
+        with TokenWriter(cast(BinaryIO, counted or sink), encoding="packed" if packed else "entropy") as writer:
             for tokens in encode_blocks(model, audio, codebooks):
                 writer.write(tokens)
     n_bytes = counted.n_bytes if counted else job.target.stat().st_size

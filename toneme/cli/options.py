@@ -60,6 +60,7 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing fil
 Salvage = Annotated[
     bool, typer.Option("--salvage", help="Take what is whole of a damaged or cut input instead of refusing it.")
 ]
+Packed = Annotated[bool, typer.Option("--packed", help="Write packed chunks only, which simple readers (the page) read.")]
 AnyWeights = Annotated[bool, typer.Option("--any-weights", help="Decode though other weights made the tokens.")]
 
 Bits = Annotated[str, typer.Option("--bits", help="Samples of lossless output: 16, 24 or float.")]

@@ -1,0 +1,275 @@
+"""The page: its token files byte by byte, in Node; all of it, in a real Chromium; how it is put together."""
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import toneme
+from toneme.cli import run
+from toneme.codecs.tokenfile import read_tok
+from toneme.export.codec import ExportedCodec
+from toneme.export.page import INSTALLED, PAGE, RUNTIME_FILES, runtime_folder, write_page
+from toneme.export.runtime import StreamingCodec
+
+ROOT = Path(__file__).parents[2]
+SPEECH = ROOT / "samples" / "speech.wav"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+MICROPHONE = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]  # a beep, granted without asking
+
+ROUND_TRIP = """
+import { readTok, writeTok } from "./tok.mjs";
+import { readFileSync, writeFileSync } from "node:fs";
+const { about, codes, samples, out } = JSON.parse(readFileSync(0, "utf8"));
+const bytes = writeTok(about, codes.map((row) => Int32Array.from(row)), samples);
+writeFileSync(out, bytes);
+const back = readTok(bytes);
+const same = back.codes.every((row, n) => row.every((code, t) => code === codes[n][t]) && row.length === codes[n].length);
+const refused = [];
+for (const cut of [0, 3, 5, 40, bytes.length - 30]) {
+  try { readTok(bytes.subarray(0, cut)); refused.push("taken"); } catch (error) { refused.push(error.message); }
+}
+const spoilt = bytes.slice(); spoilt[bytes.length >> 1] ^= 4;
+try { readTok(spoilt); refused.push("taken"); } catch (error) { refused.push(error.message); }
+console.log(JSON.stringify({ same, samples: back.samples, codec: back.codec, refused }));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed: the page's token files are tested in it")
+@pytest.mark.parametrize(("frames", "depth"), [(1, 1), (37, 4), (2500, 4), (5000, 1), (0, 2)])
+def test_token_files_are_the_same_bytes(small_folder, tmp_path, frames, depth):
+    codec = ExportedCodec(small_folder)
+    codes = torch.from_numpy(np.random.default_rng(frames).integers(0, 64, (1, depth, frames)))
+    samples = max(0, frames * 480 - 7)
+    tokens = codec.tokens_from_codes(codes, samples)
+    with_length_unknown(tokens, tmp_path / "ours.tok")
+    script = tmp_path / "script.mjs"
+    script.write_text(ROUND_TRIP)
+    shutil.copy(PAGE / "tok.js", tmp_path / "tok.mjs")
+    given = {
+        "about": codec.manifest.to_dict(),
+        "codes": codes[0].tolist(),
+        "samples": samples,
+        "out": str(tmp_path / "theirs.tok"),
+    }
+    done = subprocess.run(["node", str(script)], input=json.dumps(given), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "theirs.tok").read_bytes() == (tmp_path / "ours.tok").read_bytes()
+    found = json.loads(done.stdout)
+    assert found["same"]
+    assert (found["samples"], found["codec"]) == (samples, "small")
+    assert all("token file" in sentence for sentence in found["refused"])
+
+
+def with_length_unknown(tokens: toneme.Tokens, path: Path) -> None:
+    """Write tokens as `codec encode --packed` does, which does not know the length when it begins."""
+    from toneme.codecs.tokenfile import TokenWriter
+
+    with TokenWriter(path, encoding="packed") as writer:
+        writer.write(tokens)
+
+
+def test_the_page_asks_nobody_else():
+    for path in PAGE.iterdir():
+        text = path.read_text()
+        assert "http://" not in text, path
+        assert "https://" not in text, path
+    assert {path.name for path in PAGE.iterdir()} >= {"index.html", "app.js", "codec.js", "tok.js", "draw.js", "audio.js"}
+
+
+def test_it_is_put_together_as_files(small_folder, tmp_path):
+    package = tmp_path / "onnxruntime-web" / "dist"
+    package.mkdir(parents=True)
+    for name in RUNTIME_FILES:
+        (package / name).write_text(name)
+    assert runtime_folder(package.parent) == runtime_folder(package) == package
+    arguments = ["serve", "--codec", str(small_folder), "--static", str(tmp_path / "site")]
+    assert run([*arguments, "--onnxruntime-web", str(package.parent)]) == 0
+    found = {str(path.relative_to(tmp_path / "site")) for path in (tmp_path / "site").rglob("*") if path.is_file()}
+    assert found >= {"index.html", "app.js", "model/codec.json", "model/encoder.onnx", "model/decoder.onnx"}
+    assert found >= {f"ort/{name}" for name in RUNTIME_FILES}
+
+
+def test_a_runtime_that_is_not_there_is_refused(small_folder, tmp_path, monkeypatch):
+    with pytest.raises(toneme.CheckpointError, match="does not hold onnxruntime-web"):
+        runtime_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert runtime_folder(None) is None
+    with pytest.raises(toneme.CheckpointError, match="npm install onnxruntime-web"):
+        write_page(small_folder, tmp_path / "site", None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + MICROPHONE)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def onnxruntime_web() -> Path:
+    named = os.environ.get("TONEME_ONNXRUNTIME_WEB")
+    folder = runtime_folder(Path(named) if named else ROOT / INSTALLED) if named or (ROOT / INSTALLED).is_dir() else None
+    if folder is None:
+        pytest.skip("onnxruntime-web is not here: npm install onnxruntime-web, or set TONEME_ONNXRUNTIME_WEB to its folder")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(shipped_folder, onnxruntime_web):
+    """The address of `codec serve`'s application on a free port."""
+    import uvicorn
+
+    from toneme.export.server import make_app
+
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(shipped_folder, onnxruntime_web=onnxruntime_web), port=0, log_level="error")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        threading.Event().wait(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def static(shipped_folder, onnxruntime_web, tmp_path_factory):
+    """The address of the page as files below another path, from Python's own web server."""
+    folder = tmp_path_factory.mktemp("static")
+    write_page(shipped_folder, folder / "below", onnxruntime_web)
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/below/"
+        server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Says nothing about requests."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def opened(browser, address: str):
+    """Open the page; return it, what it asked of other hosts, and what its console complained of."""
+    page = browser.new_page(viewport={"width": 1100, "height": 1250}, accept_downloads=True)
+    others, complaints = [], []
+    page.on("request", lambda r: others.append(r.url) if not r.url.startswith((address, "blob:", "data:")) else None)
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: complaints.append(str(e)))
+    page.goto(address)
+    page.locator("#status", has_text="Ready.").wait_for(timeout=60_000)
+    return page, others, complaints
+
+
+def download(page, selector: str, path: Path) -> bytes:
+    with page.expect_download() as waiting:
+        page.click(selector)
+    waiting.value.save_as(path)
+    return path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["served", "static"])
+def test_the_page_in_a_browser(kind, browser, request, shipped_folder, tmp_path):
+    page, others, complaints = opened(browser, request.getfixturevalue(kind))
+    page.set_input_files("#file", SPEECH)
+    page.locator("#status", has_text="8 of 8 codebooks").wait_for(timeout=90_000)
+    assert not page.is_visible("#error")
+    written = download(page, "#save-tok", tmp_path / "page.tok")
+    pcm = soundfile.read(SPEECH, dtype="float32")[0]
+    codec = StreamingCodec(shipped_folder)
+    codes = codec.encode(pcm)
+    np.testing.assert_array_equal(read_tok(tmp_path / "page.tok").codes.numpy(), codes)
+    assert (
+        run(
+            [
+                "encode",
+                str(SPEECH),
+                "-o",
+                str(tmp_path / "cli.tok"),
+                "--codec",
+                str(shipped_folder),
+                "--backend",
+                "onnx",
+                "--packed",
+            ]
+        )
+        == 0
+    )
+    assert written == (tmp_path / "cli.tok").read_bytes()
+    check_sound(page, codec.decode(codes, len(pcm))[0, 0], tmp_path)
+    if folder := os.environ.get("TONEME_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/page-{kind}.png", full_page=True)
+    page.focus("input[name=rate]:checked")
+    page.keyboard.press("ArrowUp")
+    page.locator("#status", has_text="7 of 8 codebooks").wait_for(timeout=60_000)
+    assert "3.50 kbps" in page.inner_text("#decoded-label")
+    check_sound(page, codec.decode(codes[:, :7], len(pcm))[0, 0], tmp_path)
+    page.set_input_files("#file", tmp_path / "cli.tok")
+    page.locator("#status", has_text="8 of 8 codebooks").wait_for(timeout=60_000)
+    assert not page.is_visible("#original")
+    check_sound(page, codec.decode(codes, len(pcm))[0, 0], tmp_path)
+    assert (others, complaints) == ([], [])
+    page.close()
+
+
+def check_sound(page, expected: np.ndarray, folder: Path) -> None:
+    download(page, "#save-wav", folder / "page.wav")
+    sound, rate = soundfile.read(folder / "page.wav")
+    assert rate == 24000
+    np.testing.assert_allclose(sound, np.clip(expected, -1, 1), atol=1 / 32768 + 1e-5)
+
+
+@pytest.mark.slow
+def test_what_the_page_cannot_do_it_says(served, browser, tmp_path):
+    page, others, _ = opened(browser, served)
+    for name, content, words in [
+        ("noise.wav", b"no audio at all", "cannot read this file as audio"),
+        ("broken.tok", b"\xffTOK\x01\x05abc", "damaged or cut"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        page.set_input_files("#file", tmp_path / name)
+        page.locator("#error", has_text=words).wait_for(timeout=30_000)
+    page.click("#record")
+    page.locator("#record", has_text="Stop").wait_for(timeout=10_000)
+    page.wait_for_timeout(1500)
+    page.keyboard.press("Enter")  # the button still has the focus
+    page.locator("#status", has_text="8 of 8 codebooks").wait_for(timeout=60_000)
+    assert not page.is_visible("#error")
+    named = "() => [...document.querySelectorAll('input, button, audio, canvas')].every(e => e.labels?.length || e.ariaLabel "
+    assert page.evaluate(named + "|| e.textContent.trim() || document.querySelector(`label[for=${e.id}]`))")
+    assert others == []
+    page.close()
+
+
+@pytest.mark.slow
+def test_a_page_without_its_runtime_says_so(shipped_folder, browser, tmp_path):
+    shutil.copytree(PAGE, tmp_path / "site")
+    shutil.copytree(shipped_folder, tmp_path / "site" / "model")
+    handler = functools.partial(Quiet, directory=str(tmp_path / "site"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.locator("#error", has_text="npm install onnxruntime-web").wait_for(timeout=30_000)
+        server.shutdown()
