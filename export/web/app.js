@@ -8,7 +8,8 @@ import { readTok, writeTok } from "./tok.js";
 const MOST_SECONDS = 600;
 const at = (id) => document.getElementById(id);
 const addresses = new Map(); // element id -> the blob's address that it shows
-let codec, recording;
+let codec, recording, turning = false;
+let queue = Promise.resolve(); // what was asked for, one after another
 let shown = null; // { name, audio (null for a token file), codes, samples, sounds: per number of codebooks }
 
 function say(text) { at("status").textContent = text; }
@@ -19,24 +20,19 @@ function fail(error) {
   say("Ready.");
 }
 
-/** Run one thing at a time; what goes wrong becomes a sentence in the page. */
-async function attempt(action) {
-  at("error").hidden = true;
-  setBusy(true);
-  try {
-    await action();
-  } catch (error) {
-    fail(error);
-  } finally {
-    setBusy(false);
-  }
-}
-
-function setBusy(busy) {
-  document.body.setAttribute("aria-busy", busy);
-  at("file").disabled = busy || !codec;
-  at("record").disabled = busy || !codec?.encoder;
-  at("rates").disabled = busy;
+/** Run one thing after another; what goes wrong becomes a sentence in the page. Nothing is disabled: it would lose the focus. */
+function attempt(action) {
+  queue = queue.then(async () => {
+    document.body.setAttribute("aria-busy", true);
+    try {
+      at("error").hidden = true;
+      await action();
+    } catch (error) {
+      fail(error);
+    }
+    document.body.setAttribute("aria-busy", false);
+  });
+  return queue;
 }
 
 async function open(file) {
@@ -74,7 +70,7 @@ async function present(item) {
 function choice(depth, checked) {
   const label = document.createElement("label"), input = document.createElement("input");
   Object.assign(input, { type: "radio", name: "rate", value: depth, checked });
-  input.addEventListener("change", () => attempt(() => hear(depth)));
+  input.addEventListener("change", () => attempt(() => input.checked && hear(depth))); // a later choice passes over earlier ones
   label.append(input, ` ${codec.kbps(depth).toFixed(2)} kbps`);
   return label;
 }
@@ -104,29 +100,34 @@ function show(id, attribute, bytes, type) {
 }
 
 async function toggleRecording() {
+  if (turning) return; // the microphone is being asked for
+  turning = true;
   at("error").hidden = true;
   try {
-    if (!recording) {
-      recording = await record(MOST_SECONDS, () => at("record").click());
-      markRecording(true);
-      say("Recording. Press the button again to stop.");
-      return;
-    }
-    const blob = await recording.stop();
-    recording = null;
-    markRecording(false);
-    await attempt(() => open(new File([blob], "recording")));
+    if (recording) await stopRecording();
+    else await startRecording();
   } catch (error) {
     recording = null;
-    markRecording(false);
     fail(error);
   }
+  markRecording(Boolean(recording));
+  turning = false;
+}
+
+async function startRecording() {
+  recording = await record(MOST_SECONDS, () => at("record").click());
+  say("Recording. Press the button again to stop.");
+}
+
+async function stopRecording() {
+  const blob = await recording.stop();
+  recording = null;
+  attempt(() => open(new File([blob], "recording")));
 }
 
 function markRecording(on) {
   at("record").setAttribute("aria-pressed", on);
   at("record").textContent = on ? "Stop" : "Record";
-  at("file").disabled = on;
 }
 
 function listen() {
@@ -151,5 +152,7 @@ attempt(async () => {
   codec = await Codec.load(new URL("model/", here), new URL("ort/", here));
   const { codec: name, sample_rate: rate } = codec.manifest;
   at("about").textContent = `${name}: ${rate / 1000} kHz, ${codec.frameRate} frames a second, ${codec.sizes.length} codebooks, ${codec.kbps(1).toFixed(2)} to ${codec.kbps(codec.sizes.length).toFixed(2)} kbps. Everything runs in this page.`;
+  at("file").disabled = false;
+  at("record").disabled = !codec.encoder;
   say("Ready.");
 });
