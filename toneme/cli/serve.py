@@ -1,5 +1,6 @@
 """`codec serve`: the page and the API of one codec, on this machine."""
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -56,12 +57,30 @@ def serve(
 
     limits = Limits(max_seconds, max_connections, max_bytes, idle)
     app = make_app(folder_of(codec), limits, host in LOOPBACK, onnxruntime_web, cores)
-    print(f"serving {app.state.server.codec.name} on http://{host}:{port}/ (end with Ctrl-C)", flush=True)
-    uvicorn.run(
-        app, host=host, port=port, log_level="warning", ws_max_size=MESSAGE_BYTES, ws_max_queue=4,
-        ws_per_message_deflate=False, limit_concurrency=4 * max_connections + 64, timeout_keep_alive=5,
-        timeout_graceful_shutdown=3,
-    )  # fmt: skip
+    with listen(host, port) as listener:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
+        print(f"serving {app.state.server.codec.name} on {address} (Ctrl-C ends)", flush=True)
+        settings = uvicorn.Config(
+            app, log_level="warning", ws_max_size=MESSAGE_BYTES, ws_max_queue=4, ws_per_message_deflate=False,
+            limit_concurrency=4 * max_connections + 64, timeout_keep_alive=5, timeout_graceful_shutdown=3,
+        )  # fmt: skip
+        uvicorn.Server(settings).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        TonemeError: if the address cannot be had.
+    """
+    from toneme.codecs.errors import TonemeError
+
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256)
+    except OSError as error:
+        raise TonemeError(
+            f"{host} cannot be listened on at port {port} ({error.strerror}): name others with --host and --port"
+        ) from None
 
 
 def require_server() -> None:
