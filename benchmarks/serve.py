@@ -94,13 +94,14 @@ async def measure(port: int, args: argparse.Namespace, server: int) -> None:
         results = await asyncio.gather(*(decoding_client(base, data, messages, at, size) for at in starts))
     else:
         results = await asyncio.gather(*(client(base, audio, at, args.direction, step) for at in starts))
-    wall = time.perf_counter() - start
+    wall, spent = time.perf_counter() - start, cpu_seconds(server) - before
     delays = np.sort(np.concatenate([delays for delays, _ in results])) * 1000
     report = {
         "streams": args.streams, "direction": args.direction, "seconds": args.seconds, "messages": len(delays),
         "dropped": sum(dropped for _, dropped in results), "late": int((delays > 1000 * STEP).sum()),
         "ms_median": round(float(np.median(delays)), 1), "ms_99": round(float(np.percentile(delays, 99)), 1),
-        "ms_worst": round(float(delays[-1]), 1), "server_cores": round((cpu_seconds(server) - before) / wall, 2),
+        "ms_worst": round(float(delays[-1]), 1), "server_cores": round(spent / wall, 2),
+        "server_ms": round(1000 * spent / max(1, len(delays)), 2),
         "clients_cores": round((time.process_time() - mine) / wall, 2), "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
     print(json.dumps(report))
