@@ -17,6 +17,7 @@ from .systems import System
 SUITES = {
     "reconstruction": (".reconstruction", "Reconstruction"),
     "tokens": (".token_statistics", "TokenStatistics"),
+    "downstream": (".probes.downstream", "Downstream"),
 }
 
 

@@ -48,6 +48,27 @@ def summarise(values: list[float], failures: int = 0, resamples: int = 2000, see
     return Summary(float(array.mean()), float(low), float(high), float(np.median(array)), len(array), failures)
 
 
+def summarise_ratio(counts: Sequence[tuple[float, float]], failures: int = 0, resamples: int = 2000, seed: int = 0) -> Summary:
+    """Return 100 times the ratio of two sums over clips, such as errors to words, with the interval of clips drawn anew.
+
+    Args:
+        counts: numerator and denominator of every clip.
+        failures: clips that have none.
+        resamples: how often clips are drawn.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if the denominators add up to nothing.
+    """
+    above, below = np.asarray(counts, dtype=np.float64).reshape(-1, 2).T
+    if not below.sum() > 0:
+        raise ValueError(f"no clip counts ({failures} failed): there is nothing to summarise")
+    draws = _draws(len(above), resamples, seed)
+    ratios = 100 * (draws @ above) / np.maximum(draws @ below, 1e-9)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return Summary(float(100 * above.sum() / below.sum()), float(low), float(high), None, len(above), failures)
+
+
 def summarise_set(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     distance: Callable[[np.ndarray, np.ndarray], float],

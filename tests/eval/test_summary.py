@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toneme.eval.summary import Summary, summarise, summarise_set
+from toneme.eval.summary import Summary, summarise, summarise_ratio, summarise_set
 
 VALUES = np.random.default_rng(1).normal(3.0, 1.0, 400)
 
@@ -40,3 +40,14 @@ def test_a_distance_of_sets_is_drawn_by_clips():
 
 def test_a_value_without_interval_is_written_alone():
     assert str(Summary(1.5, None, None, None, 3, 0)) == "1.500"
+
+
+def test_ratio_weighs_clips_by_what_they_are_counted_out_of():
+    summary = summarise_ratio([(1, 2), (0, 8)], failures=1)
+    assert (summary.mean, summary.clips, summary.failures) == (10, 2, 1)
+    assert (summary.low, summary.high) == (0, 50)  # either clip twice
+    hits = [float(value > 3) for value in VALUES]
+    ratio, mean = summarise_ratio([(hit, 1) for hit in hits]), summarise(hits)
+    assert (ratio.mean, ratio.low, ratio.high) == pytest.approx((100 * mean.mean, 100 * mean.low, 100 * mean.high))
+    with pytest.raises(ValueError, match="no clip counts"):
+        summarise_ratio([(0, 0)])

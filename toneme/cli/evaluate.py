@@ -37,7 +37,7 @@ Depths = Annotated[
     str | None,
     typer.Option("--codebooks", "-n", help="Numbers of codebooks, such as 1,2,4, or all.", show_default="powers of two"),
 ]
-Suites = Annotated[str, typer.Option("--suite", help="One or several of reconstruction,tokens.")]
+Suites = Annotated[str, typer.Option("--suite", help="One or several of reconstruction,tokens,downstream.")]
 Metrics = Annotated[str | None, typer.Option("--metrics", help="Names of metrics, such as pesq_wb,stoi.", show_default="all")]
 Rate = Annotated[int, typer.Option("--rate", min=8000, max=192_000, help="Hz at which estimates and targets are compared.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take so many clips, evenly spread.", show_default="all")]
