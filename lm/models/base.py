@@ -91,7 +91,9 @@ def load(folder: str | Path, device: str = "cpu") -> Any:
         found = json.loads(path.read_text())
         if found["family"] != FAMILY or found["version"] != VERSION:
             raise CheckpointError(f"{path} is of {found['family']} {found['version']}, and {FAMILY} {VERSION} was expected")
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in found["config"].items()}
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in found["config"].items()
+        }
         model = build(LanguageConfig(**plain))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder} is no language model ({error}): name the folder `model` of a run") from None

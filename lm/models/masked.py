@@ -16,11 +16,11 @@ from ..masking import cosine_schedule, hide, remask, span_mask
 from .base import LanguageModel
 from .config import LanguageConfig
 from .sampling import Sampling
-from .transformer import Transformer
+from .transformer import Transformer, waves
 
 
 class MaskedModel(LanguageModel):
-    """A transformer that sees both ways over frames, each the sum of its codes' embeddings; `mask_id` stands for hidden codes."""
+    """A transformer that sees both ways over frames, each the sum of its codes' embeddings; `mask_id` hides codes."""
 
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__(config)
@@ -45,6 +45,7 @@ class MaskedModel(LanguageModel):
         frames = torch.stack([table(row) for table, row in zip(self.tables, codes.unbind(1), strict=True)]).sum(0)
         places = torch.arange(codes.shape[-1], device=self.device)
         used = torch.ones_like(codes[:, 0], dtype=torch.bool) if lengths is None else places < lengths[:, None]
+        frames = frames + waves(frames.shape[1], frames.shape[2], self.device)  # hidden codes are all alike without
         hidden = self.body(torch.cat([before, frames], dim=1), torch.cat([keep, used], dim=1))
         return self.outward[stage](hidden[:, before.shape[1] :])
 

@@ -41,7 +41,7 @@ class Transformer(nn.Module):
 
     def __init__(self, width: int, layers: int, heads: int, causal: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
-        self.causal = causal
+        self.causal, self.heads = causal, heads
         self.blocks = nn.ModuleList([Block(width, heads, dropout) for _ in range(layers)])
         self.norm = nn.LayerNorm(width)
 
@@ -54,7 +54,7 @@ class Transformer(nn.Module):
             cache: of the positions before, extended in place.
         """
         before = 0 if cache is None else cache.length
-        turn = _angles(before, x.shape[1], x.shape[2] // self.blocks[0].heads, x.device)
+        turn = angles(before, x.shape[1], x.shape[2] // self.heads, x.device)
         mask = self._mask(x.shape[1], before, keep, x.device)
         for number, block in enumerate(self.blocks):
             x = block(x, turn, mask, None if cache is None else (cache, number))
@@ -98,10 +98,16 @@ class Block(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
-def _angles(start: int, count: int, width: int, device: torch.device) -> Tensor:
+def angles(start: int, count: int, width: int, device: torch.device) -> Tensor:
     """Return the angle of each position and pair of numbers, [count, width / 2]: position * 10000^(-2i / width)."""
     positions = torch.arange(start, start + count, device=device, dtype=torch.float32)
     return positions[:, None] * 10000.0 ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
+
+
+def waves(count: int, width: int, device: torch.device) -> Tensor:
+    """Return sines and cosines of the angles of the first positions [count, width], which say where in a sequence one is."""
+    turn = angles(0, count, width, device)
+    return torch.cat([turn.sin(), turn.cos()], dim=-1)
 
 
 def _rotate(x: Tensor, turn: Tensor) -> Tensor:

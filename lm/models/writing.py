@@ -91,11 +91,12 @@ def _chooser(steps: Stepper, prompt: Tensor, sampling: Sampling, generator: torc
     """Return what chooses each row of the next column: the prompt's code, what the pattern fixes, or one that is drawn."""
     pattern, given = steps.pattern, prompt.shape[-1]
     at = pattern.codebooks_at(steps.step, steps.frames)
+    starts = [pattern.initial + shift for shift in pattern.shifts]
     ids = pattern.allowed_ids(steps.step, steps.frames)
 
     def choose(row: int, logits: Tensor) -> Tensor:
         q, allowed = at[row], ids[row]
-        frame = steps.step - pattern.columns(1)[q, 0].item() if q >= 0 else -1
+        frame = steps.step - starts[q] if q >= 0 else -1
         if 0 <= frame < given:
             chosen = prompt[:, q, frame]
         elif len(allowed) == 1:

@@ -26,14 +26,14 @@ def batch(copies: int = 4):
     return codes.repeat(copies, 1, 1), lengths, ended, ["one", "two"] * copies
 
 
-def teach(model, steps: int, rate: float = 5e-3) -> list[float]:
-    """Teach a model both recordings and return the loss of each step."""
+def teach(model, steps: int, rate: float = 5e-3, data=None) -> list[float]:
+    """Teach a model both recordings, or other data, and return the loss of each step."""
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=rate), []
     model.train()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so small a model is only slowed down by more
     for _ in range(steps):
-        loss = model.loss(*batch())
+        loss = model.loss(*(data or batch()))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

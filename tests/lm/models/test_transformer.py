@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toneme.lm.models.transformer import Cache, Transformer, _angles, _rotate
+from toneme.lm.models.transformer import Cache, Transformer, _rotate, angles
 
 
 @pytest.fixture
@@ -14,10 +14,10 @@ def x():
 
 def test_a_causal_one_does_not_look_ahead_and_the_other_does(x):
     changed = x.clone()
-    changed[:, 4] += 1
+    changed[:, 4] = torch.randn(16)
     for causal in (True, False):
         model = Transformer(16, 2, 2, causal).eval()
-        same = (model(x) - model(changed)).abs().amax((0, 2)) < 1e-6
+        same = (model(x) - model(changed)).abs().amax((0, 2)) < 1e-4
         assert same.tolist() == [causal] * 4 + [False] * 3
 
 
@@ -39,7 +39,7 @@ def test_positions_that_stand_for_nothing_change_nothing(x):
 
 def test_products_of_turned_pairs_depend_on_their_distance(x):
     one, two = x[:1, :1], x[:1, 1:2]
-    turn = _angles(0, 12, 16, x.device)
+    turn = angles(0, 12, 16, x.device)
     products = [(_rotate(one, turn[i : i + 1]) * _rotate(two, turn[i + 3 : i + 4])).sum() for i in (0, 2, 8)]
     torch.testing.assert_close(products[0], products[1])
     torch.testing.assert_close(products[0], products[2])
