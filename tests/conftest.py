@@ -5,6 +5,7 @@ import os
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ WITHOUT_CORPUS = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Use the cores that this process may use, two at most: more threads only slow such small models down."""
-    torch.set_num_threads(min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
+    """Use the cores that this process may use, two at most, shared with the other processes of `pytest -n`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    torch.set_num_threads(max(1, min(2, cores) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
     config.stash[WITHOUT_CORPUS] = []
     stand_in_for_torchaudio()
 
@@ -37,6 +39,18 @@ def stand_in_for_torchaudio() -> None:
         empty = types.ModuleType("torchaudio")
         empty.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
         sys.modules["torchaudio"] = empty
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that `pytest -n` started first which tests of this one had to do without recordings."""
+    if (told := getattr(session.config, "workeroutput", None)) is not None:
+        told["without_corpus"] = session.config.stash[WITHOUT_CORPUS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what `pytest_sessionfinish` tells."""
+    node.config.stash[WITHOUT_CORPUS] += getattr(node, "workeroutput", {}).get("without_corpus", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

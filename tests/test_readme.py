@@ -47,8 +47,8 @@ def test_the_second_command_is_what_ci_runs():
     install, command = blocks()[1].split(" && ")
     ci = (ROOT / ".ci" / "run").read_text()
     assert install.removeprefix("pip install ") in ci
-    assert command == "pytest"
-    assert "\npytest" in ci
+    assert command == "pytest -n 2"
+    assert "\npytest -q -n 2" in ci
 
 
 def test_the_python_examples(place):
