@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -140,7 +140,7 @@ def make_app(
     server = Server(folder, limits or Limits(), runners)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> Any:
+    async def life(app: FastAPI) -> AsyncIterator[None]:
         yield
         server.close()
 
