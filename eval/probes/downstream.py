@@ -88,10 +88,11 @@ class Downstream(Suite):
             Section("Downstream", " ".join((__doc__ or "").split("\n\n", 1)[1].split()), _table("input", rows, self.found[0])),
             Section("Downstream: gaps", "In points, the first less the second.", _table("gap", gaps, self.found[0])),
             *_attentions(fits, results),
+            Section("Downstream: tasks", tables=_tasks(self.found[0])),
             Section("Downstream: not computed", tables=_listing(["what", "why"], {row.label: row.note for row in absent})),
             Section("Downstream: failures", tables=_listing(["what", "why"], failures)),
         ]
-        details = {"failures": failures, "folds": _folds(fits, results), "notes": {t.name: t.note for t in self.found[0]}}
+        details = {"failures": failures, "folds": _folds(fits, results)}
         return Findings([*rows, *gaps, *absent], [section for section in sections if section.tables], details)
 
     def _chance(self, task: Task) -> list[Row]:
@@ -239,6 +240,12 @@ def _attentions(fits: Sequence[FitJob], results: Results) -> list[Section]:
             lines.append([fit.features.label, fit.task.label, ", ".join(f"{share:.0f}" for share in shares)])
     text = "Mean weight of each codebook in the sum that probes hear, in percent, coarse first."
     return [Section("Downstream: attention", text, (Table(["input", "task", "shares"], lines),))] if lines else []
+
+
+def _tasks(tasks: Sequence[Task]) -> tuple[Table, ...]:
+    heads = ["task", "clips", "labels", "splits", "note"]
+    lines = [[t.label, str(len(t.clips)), str(len(set(t.labels))), str(len(t.splits)), t.note] for t in tasks]
+    return (Table(heads, lines),) if lines else ()
 
 
 def _listing(heads: list[str], found: Mapping[str, str]) -> tuple[Table, ...]:

@@ -57,7 +57,9 @@ def test_a_whole_run_gives_rows_gaps_and_what_is_missing(suite, tmp_path):
     assert notes["WavLM Base+"] == "weights not available (made)"
     content = write_results(tmp_path / "report", {}, {"downstream": findings})
     json.dumps(content, allow_nan=False)
-    assert "Downstream: gaps" in (tmp_path / "report" / "report.html").read_text()
+    report = (tmp_path / "report" / "report.html").read_text()
+    assert "Downstream: gaps" in report
+    assert "12 of its 12 clips lie under train/" in report
 
 
 def test_clips_that_cannot_be_read_are_told_and_left_out(suite, tmp_path):
