@@ -77,6 +77,21 @@ def test_a_run_stops_after_the_step_and_goes_on(shards, tmp_path):
     assert len(list((tmp_path / "states").iterdir())) == 2
 
 
+def test_a_model_is_told_texts_of_a_manifest(shards, tmp_path):
+    (tmp_path / "m.csv").write_text("path,text\nleft/000.wav,hello\nright/001.wav,\nright/003.wav,good day\n")
+    run = training("lm_delay", shards, tmp_path / "run", "language.told=text", f"language.labels={tmp_path / 'm.csv'}")
+    assert sorted(run.examples.told) == ["good day", "hello"]
+    assert run.run() == 4
+    model = base.load(tmp_path / "run" / "model")
+    assert model.config.text
+    assert model.config.labels == ()
+    batch = run.examples.batch(0, 8)
+    model.loss(batch.codes, batch.lengths, batch.ended, batch.told).backward()
+    read = model.prefix.table.weight.grad.abs().amax(1).nonzero()[:, 0].tolist()
+    assert read == sorted({0} | {1 + byte for told in batch.told if told for byte in told.encode()})
+    assert len(read) > 5
+
+
 def test_what_cannot_be_trained_on_is_said(shards, tmp_path):
     with pytest.raises(CheckpointError, match="holds tokens of tiny"):
         training("lm_delay", shards, tmp_path, "language.codec=default")
