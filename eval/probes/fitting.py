@@ -208,7 +208,7 @@ def attention(front: nn.Module, inputs: Sequence[Tensor], device: str) -> list[f
     return weights.mean(0).tolist()
 
 
-def read_text(frames: Tensor, characters: Sequence[str]) -> str:
+def read_text(frames: Tensor, characters: list[str]) -> str:
     """Return the text of the best character of each frame [frames]: repeated ones merged, then blanks dropped."""
     return "".join(characters[i - 1] for i in frames.unique_consecutive().tolist() if i)
 

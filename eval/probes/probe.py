@@ -24,6 +24,7 @@ class CodeFront(nn.Module):
     def __init__(self, sizes: tuple[int, ...]) -> None:
         super().__init__()
         self.tables = nn.Embedding(sum(sizes), WIDTH)
+        nn.init.normal_(self.tables.weight, std=0.1)  # at 1, codes that are seldom learned from drown the others
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0))
         self.score = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))
 
