@@ -19,7 +19,8 @@ def test_kmeans_brings_codes_nearer_than_chance(quantizer):
         parts = [quantizer.semantic, quantizer.acoustic] if hasattr(quantizer, "semantic") else [quantizer]
         inside = [part.enter(latents()) if hasattr(part, "enter") else latents() for part in parts]
         books = [part.quantizer if hasattr(part, "enter") else part for part in parts]
-        return sum(float((book.decode(book.encode(x)) - x).detach().square().mean()) for book, x in zip(books, inside, strict=True))
+        pairs = zip(books, inside, strict=True)
+        return sum(float((book.decode(book.encode(x)) - x).detach().square().mean()) for book, x in pairs)
 
     before = error()
     start_codebooks(quantizer, latents())
