@@ -14,6 +14,7 @@ from .shard_plan import Done, ShardFolder
 from .shard_work import Progress, Settings, Worker
 
 ATTEMPTS = 3  # times that a shard is begun before its worker's death counts as its fault
+STILLBORN = 3  # workers that may die while they load the codec, before that counts as its fault
 
 
 @dataclass
@@ -72,7 +73,7 @@ def make_with_processes(
     Raises:
         TonemeError: if a worker cannot work, or dies again and again on one shard.
     """
-    queue = _Queue(folder.missing())
+    queue, stillborn = _Queue(folder.missing()), 0
     workers = [_start(folder.folder, codec, device, threads, settings) for device in devices[: len(queue.waiting)]]
     try:
         while workers:
@@ -84,9 +85,10 @@ def make_with_processes(
                     workers.remove(worker)
                     if worker.shard is None and worker.process.exitcode == 0:
                         continue
-                    if worker.shard is None:
-                        raise TonemeError("a worker died while it loaded the codec: use fewer --workers") from None
-                    queue.again(worker.shard)
+                    if worker.shard is not None:
+                        queue.again(worker.shard)
+                    elif (stillborn := stillborn + 1) > STILLBORN:
+                        raise TonemeError("workers died while they loaded the codec: use fewer --workers") from None
                     workers.append(_start(folder.folder, codec, worker.device, threads, settings))
                     continue
                 if kind == "progress":
