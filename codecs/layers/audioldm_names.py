@@ -10,6 +10,7 @@ from .hifigan import HiFiGAN, HiFiGANBlock
 from .image import ResidualBlock
 from .unet import Attention, SpatialTransformer, UNet
 from .vae import PointAttention, VAEDecoder
+from .vae_encoder import VAEEncoder
 
 Tables = Mapping[type[nn.Module], Mapping[str, str]]  # kind of layer -> our name of a part -> theirs
 
@@ -44,6 +45,10 @@ VAE_ENDS = {
     "middle.1": "decoder.mid.attn_1", "middle.2": "decoder.mid.block_2", "leave.0": "decoder.norm_out",
     "leave.2": "decoder.conv_out",
 }  # fmt: skip
+VAE_ENCODER_ENDS = {
+    "enter": "encoder.conv_in", "middle.0": "encoder.mid.block_1", "middle.1": "encoder.mid.attn_1",
+    "middle.2": "encoder.mid.block_2", "leave.0": "encoder.norm_out", "leave.2": "encoder.conv_out", "spread": "quant_conv",
+}  # fmt: skip
 
 
 def audiomae_names(model: AudioMAE) -> dict[str, str]:
@@ -69,6 +74,21 @@ def vae_names(model: VAEDecoder) -> dict[str, str]:
             names[ours] = f"decoder.up.{last - int(number)}.{part}.{rest}"
         else:
             names[ours] = f"{VAE_ENDS[f'{first}.{number}']}.{rest}"
+    return names
+
+
+def vae_encoder_names(model: VAEEncoder) -> dict[str, str]:
+    """Return our name -> theirs of every weight."""
+    place = re.compile(r"levels\.(\d+)\.(\d+)\.(.+)")
+    names = {}
+    for ours, theirs in _names(model, VAE).items():
+        if found := place.fullmatch(theirs):
+            level, number, rest = found.groups()
+            part = f"block.{number}" if int(number) < model.blocks else "downsample"
+            names[ours] = f"encoder.down.{level}.{part}.{rest}"
+        else:
+            end = next(end for end in VAE_ENCODER_ENDS if theirs.startswith(end + "."))
+            names[ours] = VAE_ENCODER_ENDS[end] + theirs.removeprefix(end)
     return names
 
 
