@@ -86,6 +86,7 @@ class AdversarialSettings:
         from_step: the first step with them.
         share: share of steps in which the discriminators learn.
         learning_rate: of theirs, the codec's own by default.
+        clip: norm that their gradient is held to, the codec's own by default; 0 leaves it.
     """
 
     discriminators: Entries = field(default_factory=dict)
@@ -97,6 +98,7 @@ class AdversarialSettings:
     from_step: int = 0
     share: float = 1.0
     learning_rate: float | None = None
+    clip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,28 @@ class LanguageSettings:
 
 
 @dataclass(frozen=True)
+class DiffusionSettings:
+    """The stages in which a semanticodec is trained.
+
+    Attributes:
+        stage: "tokenizer" or "decoder"; "" trains any other codec.
+        parts: AudioMAE, the VAE and the vocoder, which no stage trains: a folder of the published `encoder.ckpt` and
+            `decoder.ckpt`, "published" to fetch them, "" for random ones or those of `init`, which has no VAE's encoder.
+        fit: steps of the tokenizer's stage in which k-means fits the semantic codes, before the acoustic ones learn.
+        tokenizer: the acoustic codes go on learning with the decoder, as published.
+        loss: "v" or "noise".
+        drop: share of items whose codes the decoder is not told, so that it can be guided.
+    """
+
+    stage: str = ""
+    parts: str = ""
+    fit: int = 1000
+    tokenizer: bool = True
+    loss: str = "v"
+    drop: float = 0.1
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that says how a codec, or a language model of one's tokens, is trained.
 
@@ -203,6 +227,7 @@ class Recipe:
         balancer: settings of the balancer of gradients, none to weigh losses as they are.
         distil: name -> settings of teachers.
         language: table of the language model that is trained instead.
+        diffusion: table of the stages of a semanticodec.
         precision: "fp32" or "bf16".
         compile: let torch compile encoder and decoder.
         ema: decay of the average of the weights that is saved.
@@ -223,6 +248,7 @@ class Recipe:
     adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     distil: Entries = field(default_factory=dict)
     language: LanguageSettings = field(default_factory=LanguageSettings)
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     data: DataSettings = field(default_factory=DataSettings)
     saving: SavingSettings = field(default_factory=SavingSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)

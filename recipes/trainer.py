@@ -128,10 +128,11 @@ class Trainer:
         for _ in range(self.recipe.accumulate):
             for name, value in self._accumulate(self.batches.next(), adversarial, learns).items():
                 sums[name] = sums.get(name, 0.0) + value / self.recipe.accumulate
-        sums["gradient"] = self._move(self.optimizer, self.model, self.recipe.optimizer.learning_rate)
+        own, theirs = self.recipe.optimizer, self.recipe.adversarial
+        sums["gradient"] = self._move(self.optimizer, self.model, own.learning_rate, own.clip)
         if learns and self.critics is not None and self.critics_optimizer is not None:
-            rate = self.recipe.adversarial.learning_rate or self.recipe.optimizer.learning_rate
-            sums["critics_gradient"] = self._move(self.critics_optimizer, self.critics, rate)
+            rate, clip = theirs.learning_rate or own.learning_rate, own.clip if theirs.clip is None else theirs.clip
+            sums["critics_gradient"] = self._move(self.critics_optimizer, self.critics, rate, clip)
         self.average.follow(self.step)
         self.step += 1
         return sums
@@ -198,10 +199,10 @@ class Trainer:
             roots, grads = [*roots, waveform], [*grads, share * gradient]
         torch.autograd.backward(roots, grads)
 
-    def _move(self, optimizer: torch.optim.Optimizer, module: nn.Module, rate: float) -> float:
+    def _move(self, optimizer: torch.optim.Optimizer, module: nn.Module, rate: float, clip: float) -> float:
         """Average gradients over machines, clip, step, and return the gradient's norm before it was clipped."""
         machines.average_gradients(module.parameters(), self.world)
-        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), self.recipe.optimizer.clip or float("inf"))
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip or float("inf"))
         if not torch.isfinite(norm):
             raise TrainingError(self._explain(f"the gradient of the {type(module).__name__.lower()} is {norm.item()}"))
         factor = learning_rate(self.recipe.optimizer, self.step, self.recipe.steps) / self.recipe.optimizer.learning_rate

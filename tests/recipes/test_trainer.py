@@ -75,6 +75,22 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(audio, tmp_pat
     assert theirs["spectral"] == pytest.approx(ours["spectral"], rel=1e-4)
 
 
+def test_the_discriminators_gradient_is_clipped_by_its_own_bound(audio, tmp_path):
+    settings = [*CRITICS, "adversarial.from_step=0", "adversarial.share=1", "quantizer.from_step=99", "optimizer.clip=0"]
+    bounds = {"own": "adversarial.clip=1e-4", "none": "adversarial.clip=null", "shared": "optimizer.clip=1e-4"}
+    moments = {}
+    for name, bound in bounds.items():
+        trainer = small(audio, tmp_path / name, *settings, bound)
+        trainer.take_step()
+        for part, optimizer in (("codec", trainer.optimizer), ("critics", trainer.critics_optimizer)):
+            first = torch.cat([state["exp_avg"].flatten() for state in optimizer.state.values()])
+            moments[name, part] = first.norm().item() / (1 - trainer.recipe.optimizer.betas[0])
+    assert moments["own", "critics"] == pytest.approx(1e-4, rel=1e-2)
+    assert moments["shared", "critics"] == pytest.approx(1e-4, rel=1e-2)
+    assert moments["own", "codec"] == moments["none", "codec"] > 1e-2
+    assert moments["none", "critics"] > 3e-4
+
+
 def test_half_precision_trains_and_quantizes_in_full(audio, tmp_path):
     trainer = small(audio, tmp_path / "run", "precision=bf16", "steps=4", *CRITICS)
     trainer.run()
