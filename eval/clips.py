@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from ..codecs.audio import read_audio
 from ..codecs.errors import AudioError
 
 DOMAINS = ("speech", "music", "environment", "sound", "noise")  # folders of these names say what their files are
+SPLITS = ("train", "eval", "probes")  # folders of these names, above those of domains, say what their files are for
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Clip:
     digest: str
     seconds: float | None = None
 
+    @property
+    def split(self) -> str:
+        """One of SPLITS where the first folder says so, else ""."""
+        first = self.name.split("/")[0]
+        return first if first in SPLITS and "/" in self.name else ""
+
     def read(self) -> tuple[Tensor, int]:
         """Return the clip [time], channels mixed to one, and its rate in Hz.
 
@@ -49,9 +56,10 @@ def find_clips(data: Path, suffixes: Collection[str], limit: int | None = None, 
     """Return the clips in a folder and below it, or the one that a file is.
 
     Args:
-        data: a folder, whose subfolders may say the domain (speech, music, environment), or a file.
+        data: a folder, whose subfolders may say the domain (speech, music, environment) and above it the split (train,
+            eval, probes), or a file.
         suffixes: of audio files, in lower case.
-        limit: take so many, evenly spread over each domain.
+        limit: take so many of each split, evenly spread over each domain.
         seconds: take so much of each from its start.
 
     Raises:
@@ -61,9 +69,9 @@ def find_clips(data: Path, suffixes: Collection[str], limit: int | None = None, 
     if not files:
         raise AudioError(f"{data} holds no audio: looked for {', '.join(sorted(suffixes))} in it and below")
     named = [(file, file.name if file == data else file.relative_to(data).as_posix()) for file in files]
-    found = [(file, name, _domain(data, name)) for file, name in named]
+    found = [Clip(file, name, _domain(data, name), "", seconds) for file, name in named]
     kept = found if limit is None else _spread(found, limit)
-    return [Clip(file, name, domain, _digest(file), seconds) for file, name, domain in kept]
+    return [replace(clip, digest=_digest(clip.path)) for clip in kept]
 
 
 def _walk(folder: Path, suffixes: Collection[str]) -> list[Path]:
@@ -77,17 +85,20 @@ def _walk(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def _domain(data: Path, name: str) -> str:
-    first = name.split("/")[0] if "/" in name else data.resolve().name
-    return first.lower() if first.lower() in DOMAINS else ""
+    folders = name.split("/")[:-1] or [data.resolve().name]
+    named = folders[1] if folders[0] in SPLITS and len(folders) > 1 else folders[0]
+    return named.lower() if named.lower() in DOMAINS else ""
 
 
-def _spread(found: list[tuple[Path, str, str]], limit: int) -> list[tuple[Path, str, str]]:
-    """Keep `limit` clips, each domain in proportion to its size, one at least, evenly spread over its files."""
+def _spread(found: list[Clip], limit: int) -> list[Clip]:
+    """Keep `limit` clips of each split, each domain in proportion to its size, one at least, evenly spread over its files."""
     kept = []
-    for domain in dict.fromkeys(domain for _, _, domain in found):
-        members = [item for item in found if item[2] == domain]
-        count = min(len(members), max(1, round(limit * len(members) / len(found))))
-        kept += [members[i * len(members) // count] for i in range(count)]
+    for split in dict.fromkeys(clip.split for clip in found):
+        clips = [clip for clip in found if clip.split == split]
+        for domain in dict.fromkeys(clip.domain for clip in clips):
+            members = [clip for clip in clips if clip.domain == domain]
+            count = min(len(members), max(1, round(limit * len(members) / len(clips))))
+            kept += [members[i * len(members) // count] for i in range(count)]
     return kept
 
 

@@ -62,12 +62,13 @@ def evaluate(
 
 def describe(setup: Setup, command: str, seconds: float, workers: int) -> dict[str, Any]:
     """Return how an evaluation was made, in words."""
-    audio = dict.fromkeys(clip.domain or "audio" for clip in setup.clips)
-    counts = ", ".join(f"{sum((clip.domain or 'audio') == name for clip in setup.clips)} of {name}" for name in audio)
+    domains = [clip.domain or "audio" for clip in setup.tested]
+    counts = ", ".join(f"{domains.count(name)} of {name}" for name in dict.fromkeys(domains))
+    others = len(setup.clips) - len(setup.tested)
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
-        "clips": counts,
+        "clips": counts + (f", and {others} for probes and language models to learn from" if others else ""),
         "compared at": f"{setup.sample_rate} Hz",
         "versions": f"toneme {version('toneme')}, torch {torch.__version__}, Python {platform.python_version()}",
         "machine": f"{platform.machine()}, {processor()}, {workers} worker{'s' * (workers != 1)}, "

@@ -4,6 +4,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ class MeasureJob(Job):
             "encode_realtime": _times(best.encode_seconds), "decode_realtime": _times(best.decode_seconds),
             "realtime_factor": _times(best.seconds),
         }  # fmt: skip
+
+
+def measure_jobs(systems: Sequence[System], clip: Clip) -> list[Job]:
+    """Return the measurements of systems, those of one codec in one process."""
+    groups: dict[str, list[System]] = {}
+    for system in systems:
+        groups.setdefault(getattr(system, "source", system.label), []).append(system)
+    return [MeasureJob(tuple(group), clip) for group in groups.values()]
 
 
 def facts_of(system: System, results: Results) -> dict[str, Any]:

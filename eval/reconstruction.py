@@ -17,7 +17,7 @@ from ..codecs.errors import TonemeError
 from .clips import DOMAINS, Clip
 from .examples import ExampleJob, example_html, pick_examples
 from .jobs import Job, Results
-from .measurement import MeasureJob, facts_of
+from .measurement import facts_of, measure_jobs
 from .metrics import Measure, Metric, SetMetric, pick_metrics
 from .plots import curves
 from .suite import Findings, Row, Section, Setup, Suite, Table
@@ -142,7 +142,8 @@ class Reconstruction(Suite):
 
     def jobs(self) -> list[Job]:
         """Return the measurement of every system, and every clip by every system."""
-        return [*self._measurements(), *(self._job(system, clip) for system in self.setup.systems for clip in self.setup.clips)]
+        measured = measure_jobs(self.setup.systems, self.setup.tested[0])
+        return [*measured, *(self._job(system, clip) for system in self.setup.systems for clip in self.setup.tested)]
 
     def more_jobs(self, results: Results) -> list[Job]:
         """Return the examples: which clips they are depends on the scores."""
@@ -162,23 +163,20 @@ class Reconstruction(Suite):
             by = self.metrics[self._ranking()].label
             text = f"The middle and the worst clip of each domain by the first system's {by}; first five seconds, FLAC."
             sections.insert(len(self.domains), Section("Listen and look", text, html=html))
-        return Findings(rows, sections, {"clips": self._details(results), "not computed": self._not_computed()})
+        return Findings(
+            [*rows, *self.absent_rows()], sections, {"clips": self._details(results), "not computed": self._not_computed()}
+        )
 
     @property
     def domains(self) -> list[str]:
         """The domains of the clips, and "all" where there are several."""
-        there = dict.fromkeys(clip.domain or "audio" for clip in self.setup.clips)
+        there = dict.fromkeys(clip.domain or "audio" for clip in self.setup.tested)
         found = [name for name in (*DOMAINS, "audio") if name in there]
         return found if len(found) == 1 else [*found, "all"]
 
     def clips_of(self, domain: str) -> list[Clip]:
         """Return the clips of a domain, or all."""
-        return [clip for clip in self.setup.clips if domain in ("all", clip.domain or "audio")]
-
-    def _measurements(self) -> list[Job]:
-        sources = dict.fromkeys(getattr(system, "source", system.label) for system in self.setup.systems)
-        members = {source: [s for s in self.setup.systems if getattr(s, "source", s.label) == source] for source in sources}
-        return [MeasureJob(tuple(group), self.setup.clips[0]) for group in members.values()]
+        return [clip for clip in self.setup.tested if domain in ("all", clip.domain or "audio")]
 
     def _job(self, system: System, clip: Clip) -> ClipJob:
         names = tuple(name for name, metric in self.usable.items() if metric.fits(clip.domain))
@@ -247,6 +245,7 @@ class Reconstruction(Suite):
             kbps = next((row.facts["kbps"] for row in cells.values()), None)
             texts = [str(row.summary or row.note.split(" (")[0]) for row in cells.values()]
             lines.append([system.label, "-" if kbps is None else f"{kbps:.2f}", *texts])
+        lines += [[name, "-", why, *rest] for name, why, *rest in self.absent_lines(1 + len(heads))]
         return Table(["codec", "kbps", *heads.values()], lines)
 
     def _worst(self, clips: list[Clip], results: Results) -> Table:
@@ -317,7 +316,7 @@ class Reconstruction(Suite):
     def _details(self, results: Results) -> list[dict[str, Any]]:
         details = []
         for system in self.setup.systems:
-            for clip in self.setup.clips:
+            for clip in self.setup.tested:
                 job = self._job(system, clip)
                 found = {name: results[job.key(name)] for name in job.metrics}
                 details.append(

@@ -5,6 +5,7 @@ A new suite is a class in a file of its own and a line in SUITES.
 
 import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ SUITES = {
     "reconstruction": (".reconstruction", "Reconstruction"),
     "tokens": (".token_statistics", "TokenStatistics"),
     "downstream": (".probes.downstream", "Downstream"),
+    "language": (".probes.language", "Language"),
 }
 
 
@@ -31,6 +33,7 @@ class Setup:
         sample_rate: Hz, at which estimates and targets are compared.
         metrics: names, None for all.
         examples: how many clips of each domain the report plays.
+        absent: why others cannot be evaluated, in a sentence, by name.
     """
 
     systems: tuple[System, ...]
@@ -38,6 +41,12 @@ class Setup:
     sample_rate: int = 24000
     metrics: tuple[str, ...] | None = None
     examples: int = 1
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tested(self) -> tuple[Clip, ...]:
+        """The clips of the split eval, all where there is none: what is not there to learn from."""
+        return tuple(clip for clip in self.clips if clip.split == "eval") or self.clips
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,17 @@ class Suite(ABC):
     def more_jobs(self, results: Results) -> list[Job]:
         """Return work that depends on the results of the first."""
         return []
+
+    def absent_rows(self) -> list[Row]:
+        """Return a row for each system that cannot be evaluated, which says why."""
+        return [
+            Row(self.name, name, "all", "", "", "", "", "", None, {"codec": name}, why)
+            for name, why in self.setup.absent.items()
+        ]
+
+    def absent_lines(self, columns: int) -> list[list[str]]:
+        """Return a line for each of them, for a table of so many columns whose second says why in a few words."""
+        return [[name, why.split(" (")[0], *["-"] * (columns - 2)] for name, why in self.setup.absent.items()]
 
     @abstractmethod
     def find(self, results: Results) -> Findings:

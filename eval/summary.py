@@ -48,14 +48,17 @@ def summarise(values: list[float], failures: int = 0, resamples: int = 2000, see
     return Summary(float(array.mean()), float(low), float(high), float(np.median(array)), len(array), failures)
 
 
-def summarise_ratio(counts: Sequence[tuple[float, float]], failures: int = 0, resamples: int = 2000, seed: int = 0) -> Summary:
-    """Return 100 times the ratio of two sums over clips, such as errors to words, with the interval of clips drawn anew.
+def summarise_ratio(
+    counts: Sequence[tuple[float, float]], failures: int = 0, resamples: int = 2000, seed: int = 0, scale: float = 100.0
+) -> Summary:
+    """Return the ratio of two sums over clips, such as errors to words, with the interval of clips drawn anew.
 
     Args:
         counts: numerator and denominator of every clip.
         failures: clips that have none.
         resamples: how often clips are drawn.
         seed: of the draws.
+        scale: that ratios are given in: 100 for per cent.
 
     Raises:
         ValueError: if the denominators add up to nothing.
@@ -64,9 +67,9 @@ def summarise_ratio(counts: Sequence[tuple[float, float]], failures: int = 0, re
     if not below.sum() > 0:
         raise ValueError(f"no clip counts ({failures} failed): there is nothing to summarise")
     draws = _draws(len(above), resamples, seed)
-    ratios = 100 * (draws @ above) / np.maximum(draws @ below, 1e-9)
+    ratios = scale * (draws @ above) / np.maximum(draws @ below, 1e-9)
     low, high = np.percentile(ratios, [2.5, 97.5])
-    return Summary(float(100 * above.sum() / below.sum()), float(low), float(high), None, len(above), failures)
+    return Summary(float(scale * above.sum() / below.sum()), float(low), float(high), None, len(above), failures)
 
 
 def summarise_set(

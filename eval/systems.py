@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..codecs.base import Codec
-from ..codecs.registry import load
+from ..codecs.registry import HUB, load, official_names
 from ..codecs.spec import CodecSpec
 
 
@@ -138,6 +138,11 @@ def codec_systems(source: str, depths: list[int] | None = None, kbps: list[float
         )
         for depth in pick_depths(spec, depths, kbps)
     ]  # fmt: skip
+
+
+def is_elsewhere(source: str) -> bool:
+    """Return whether a codec's weights are not ours to ship: it is a published model by its official name, or on the hub."""
+    return source.startswith(HUB) or source.replace("-", "_").lower() in {n.replace("-", "_").lower() for n in official_names()}
 
 
 def pick_depths(spec: CodecSpec, depths: list[int] | None, kbps: list[float] | None) -> list[int]:

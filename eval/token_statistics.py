@@ -27,7 +27,7 @@ from ..codecs.tokenfile import TokenWriter
 from ..codecs.tokens import Tokens
 from .clips import Clip
 from .jobs import Job, Results
-from .measurement import facts_of
+from .measurement import facts_of, measure_jobs
 from .reconstruction import pack, package_version, unpack
 from .suite import Findings, Row, Section, Setup, Suite, Table
 from .summary import Summary, summarise
@@ -198,14 +198,15 @@ class TokenStatistics(Suite):
         self.systems = [system for system in codecs if deepest[system.source] is system]
 
     def jobs(self) -> list[Job]:
-        """Return one job for each codec and clip."""
-        return [TokenJob(system, clip) for system in self.systems for clip in self.setup.clips]
+        """Return the measurement of every codec, and one job for each and clip."""
+        measured = measure_jobs(self.systems, self.setup.tested[0])
+        return [*measured, *(TokenJob(system, clip) for system in self.systems for clip in self.setup.tested)]
 
     def find(self, results: Results) -> Findings:
         """Return rows, and tables of codecs and of their codebooks."""
         rows, lines, parts, failed = [], [], [], {}
         for system in self.systems:
-            jobs = [TokenJob(system, clip) for clip in self.setup.clips]
+            jobs = [TokenJob(system, clip) for clip in self.setup.tested]
             found = [results[job.keys[0]] for job in jobs if "error" not in results[job.keys[0]]]
             failed |= {
                 f"{system.label}, {j.clip.name}": results[j.keys[0]]["error"] for j in jobs if "error" in results[j.keys[0]]
@@ -222,11 +223,12 @@ class TokenStatistics(Suite):
             if lines
             else []
         )
+        lines += self.absent_lines(len(head)) if head else []
         first = Section("Tokens", " ".join((__doc__ or "").split("\n\n", 1)[1].split()), (Table(head, lines),) if lines else ())
         failures = (
             [Section("Tokens: failures", tables=(Table(["clip", "why"], [list(f) for f in failed.items()]),))] if failed else []
         )
-        return Findings(rows, [first, *parts, *failures], {"failures": failed})
+        return Findings([*rows, *self.absent_rows()], [first, *parts, *failures], {"failures": failed})
 
     def _rows(
         self, system: CodecSystem, pooled: Pooled, found: list[dict[str, Any]], failures: int, results: Results

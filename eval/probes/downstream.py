@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..jobs import Job, Results
-from ..measurement import facts_of
+from ..measurement import facts_of, measure_jobs
 from ..suite import Findings, Row, Section, Setup, Suite, Table
 from ..summary import summarise_ratio
 from ..systems import CodecSystem
@@ -53,9 +53,10 @@ class Downstream(Suite):
         return [task for task in tasks if task.name not in missing], missing
 
     def jobs(self) -> list[Job]:
-        """Return one job for each codec and clip of a task."""
+        """Return the measurement of every codec, and one job for each and clip of a task."""
         clips = {clip.digest: clip for task in self.found[0] for clip in task.clips}
-        return [CodesJob(system, clip) for system in self.systems for clip in clips.values()]
+        measured = measure_jobs(self.systems, self.setup.tested[0])
+        return [*measured, *(CodesJob(system, clip) for system in self.systems for clip in clips.values())]
 
     def more_jobs(self, results: Results) -> list[Job]:
         """Return the probes: the codes are among the results of the first jobs."""
@@ -89,7 +90,10 @@ class Downstream(Suite):
             Section("Downstream: gaps", "In points, the first less the second.", _table("gap", gaps, self.found[0])),
             *_attentions(fits, results),
             Section("Downstream: tasks", tables=_tasks(self.found[0])),
-            Section("Downstream: not computed", tables=_listing(["what", "why"], {row.label: row.note for row in absent})),
+            Section(
+                "Downstream: not computed",
+                tables=_listing(["what", "why"], {row.label or row.system: row.note for row in absent}),
+            ),
             Section("Downstream: failures", tables=_listing(["what", "why"], failures)),
         ]
         details = {"failures": failures, "folds": _folds(fits, results)}
@@ -161,7 +165,7 @@ class Downstream(Suite):
         if self.obstacle:
             label = TeacherFeatures.label
             rows.append(Row(self.name, label, "", "", label, "%", "", VERSION, None, {}, self.obstacle))
-        return rows
+        return [*rows, *self.absent_rows()]
 
     def _failures(self, fits: Sequence[FitJob], results: Results) -> dict[str, str]:
         failures = {}

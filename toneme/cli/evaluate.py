@@ -37,10 +37,15 @@ Depths = Annotated[
     str | None,
     typer.Option("--codebooks", "-n", help="Numbers of codebooks, such as 1,2,4, or all.", show_default="powers of two"),
 ]
-Suites = Annotated[str, typer.Option("--suite", help="One or several of reconstruction,tokens,downstream.")]
+Suites = Annotated[str, typer.Option("--suite", help="One or several of reconstruction,tokens,downstream,language.")]
 Metrics = Annotated[str | None, typer.Option("--metrics", help="Names of metrics, such as pesq_wb,stoi.", show_default="all")]
 Rate = Annotated[int, typer.Option("--rate", min=8000, max=192_000, help="Hz at which estimates and targets are compared.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take so many clips, evenly spread.", show_default="all")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, help="Take so many clips, evenly spread; of train, eval and probes each.", show_default="all"
+    ),
+]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=0.1, help="Take so much of each clip.", show_default="all")]
 Workers = Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Processes.", show_default="the processor's cores")]
 Devices = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or several such as cuda:0,cuda:1.")]
@@ -86,9 +91,9 @@ def eval_(
     from toneme.eval.suite import Setup
 
     names = tuple(pick_metrics(metrics.split(","))) if metrics else None
-    systems = find_systems(codecs or [], command or [], depths, rates, codebooks == "all")
+    systems, absent = find_systems(codecs or [], command or [], depths, rates, codebooks == "all")
     clips = find_clips(data, AUDIO, limit, seconds)
-    setup = Setup(tuple(systems), tuple(clips), rate, names, examples)
+    setup = Setup(tuple(systems), tuple(clips), rate, names, examples, absent)
     content = evaluate(
         setup, suite.split(","), output, "codec " + shlex.join(sys.argv[1:]) if sys.argv[1:] else "codec eval", progress,
         workers or cores(), [pick_device(name) for name in device.split(",")], markdown,
@@ -96,22 +101,35 @@ def eval_(
     finish(content, output, json)
 
 
-def find_systems(codecs: list[str], commands: list[str], depths: Any, rates: Any, every: bool) -> list[Any]:
-    """Return all systems; two of one label are a usage error."""
+def find_systems(
+    codecs: list[str], commands: list[str], depths: Any, rates: Any, every: bool
+) -> tuple[list[Any], dict[str, str]]:
+    """Return all systems, and why those cannot be had whose weights are elsewhere; two of one label are a usage error."""
+    from toneme.codecs.errors import TonemeError
     from toneme.eval.commands import command_systems
-    from toneme.eval.systems import codec_systems
+    from toneme.eval.systems import codec_systems, is_elsewhere
 
     if every:
         depths = list(range(1, 1025))
-    systems: list[Any] = [system for name in codecs for system in codec_systems(name, depths, rates)]
+    systems: list[Any] = []
+    absent: dict[str, str] = {}
+    for name in codecs:
+        try:
+            systems += codec_systems(name, depths, rates)
+        except TonemeError as error:
+            if not is_elsewhere(name):
+                raise
+            absent[name] = f"weights not available ({error})"
     systems += [system for text in commands for system in command_systems(text, rates)]
+    if absent and not systems:
+        raise TonemeError(next(iter(absent.values())))
     labels = [system.label for system in systems]
     doubled = [label for label in labels if labels.count(label) > 1]
     if doubled:
         raise typer.BadParameter(f"two systems are called {doubled[0]}: name a command with 'NAME: ' before it")
     if not systems:
         raise typer.BadParameter("no codec has a rate or depth that was asked for: ask for others")
-    return systems
+    return systems, absent
 
 
 def numbers(text: str | None, kind: type, option: str) -> Any:
