@@ -28,7 +28,7 @@ def evaluate(
     devices: Sequence[str] = ("cpu",),
     table: Path | None = None,
 ) -> dict[str, Any]:
-    """Run suites and write results.json, results.csv and report.html; return what results.json holds.
+    """Run suites and write results.json, results.csv and report.html after each; return what results.json holds.
 
     Args:
         setup: what is evaluated on what.
@@ -43,7 +43,7 @@ def evaluate(
     Raises:
         TonemeError: if a suite is unknown or nothing could be evaluated.
     """
-    start, findings = time.perf_counter(), dict[str, Findings]()
+    start, findings, content = time.perf_counter(), dict[str, Findings](), dict[str, Any]()
     made = {name: make_suite(name, setup) for name in suites}
     with closing(Cache(folder / "cache.sqlite")) as cache:
         for name, suite in made.items():
@@ -54,10 +54,11 @@ def evaluate(
             with progress(f"{name}: report", len(more)) as advance:
                 results |= run_jobs(more, cache, workers, devices, advance)
             findings[name] = suite.find(results)
-    about = describe(setup, command, time.perf_counter() - start, workers)
-    if table:
-        table.write_text(markdown(findings, about))
-    return write_results(folder, about, findings)
+            about = describe(setup, command, time.perf_counter() - start, workers)
+            content = write_results(folder, about, findings)
+            if table:
+                table.write_text(markdown(findings, about))
+    return content
 
 
 def describe(setup: Setup, command: str, seconds: float, workers: int) -> dict[str, Any]:

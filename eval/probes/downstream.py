@@ -3,12 +3,14 @@
 - tasks: classification from every probes/NAME.csv of the data, by its own split, folds, or speakers in turn; speech recognition
   by CTC with characters as units from the transcripts of its manifest.csv. Files named `digits`, `keyword`, `speaker`, `intent`
   and `esc10` are told of where they are missing.
-- inputs: a codec's first codebook, as many as were asked for, all; its semantic and its acoustic ones apart, where it has both;
-  log-mel spectra and the mean hidden state of WavLM Base+. Chance is the most frequent class of what is learned from.
+- inputs: a codec's first codebook, and as many as the largest depth asked for; its semantic and its acoustic ones apart, where
+  it has both; log-mel spectra and the mean hidden state of WavLM Base+. Chance is the most frequent class of what is learned
+  from.
 - probes: embeddings learned from nothing, attention over codebooks, one convolution and attentive pooling, or a bidirectional
   GRU. The budget of steps is fixed and the same for every input; nothing is chosen by the test.
-- figures: all tested items of all folds together, mean over seeds; 95 % bootstrap intervals over items. Gaps are over the same
-  items, in points. Intervals count neither the draw of training clips nor that items of one speaker are alike.
+- figures: all tested items of all folds together, mean over three seeds where there are fewer than three folds; 95 % bootstrap
+  intervals over items. Gaps are over the same items, in points. Intervals count neither the draw of training clips nor that
+  items of one speaker are alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +40,8 @@ class Downstream(Suite):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         codecs = [system for system in setup.systems if isinstance(system, CodecSystem)]
-        self.depths = {s.source: sorted({o.codebooks for o in codecs if o.source == s.source}) for s in codecs}
-        self.systems = [system for system in codecs if system.codebooks == self.depths[system.source][-1]]
+        deepest = {system.source: system for system in sorted(codecs, key=lambda system: system.codebooks)}
+        self.systems = list(deepest.values())
         self.obstacle = TeacherFeatures.obstacle()
 
     @cached_property
@@ -74,7 +76,7 @@ class Downstream(Suite):
         found = {digest: results[key] for digest, key in keys.items() if "error" not in results[key]}
         if not found:
             return []
-        views = pick_views(system.name, next(iter(found.values()))["roles"], self.depths[system.source])
+        views = pick_views(system.name, next(iter(found.values()))["roles"])
         return [TokenFeatures(label, system, books, found) for label, books in views.items()]
 
     def find(self, results: Results) -> Findings:
@@ -112,7 +114,7 @@ class Downstream(Suite):
     def _rows(self, fit: FitJob, results: Results) -> list[Row]:
         found = [results[key] for key in fit.keys if "error" not in results[key]]
         failures = len({name for item in found for name in item["failures"]})
-        facts = {"folds": len(fit.task.splits), "seeds": len(fit.budget.seeds)} | facts_of_features(fit.features, results)
+        facts = {"folds": len(fit.task.splits), "seeds": len(fit.seeds)} | facts_of_features(fit.features, results)
         label, rows = fit.features.label, []
         for metric in fit.task.metrics if found else []:
             rows.append(self._row(fit.task, label, metric, list(counts_of(found, metric).values()), failures, facts))
@@ -181,9 +183,9 @@ class Downstream(Suite):
         return failures
 
 
-def pick_views(name: str, roles: Sequence[str], depths: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return labels and codebooks of what is probed of a codec: first, as many as asked for, all, each role."""
-    views = {f"{name} x{depth}": tuple(range(depth)) for depth in sorted({1, *depths, len(roles)}) if depth <= len(roles)}
+def pick_views(name: str, roles: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return labels and codebooks of what is probed of a codec: the first, all, those of each role."""
+    views = {f"{name} x{depth}": tuple(range(depth)) for depth in sorted({1, len(roles)})}
     for role in ROLES if set(ROLES) <= set(roles) else ():
         books = tuple(k for k, its in enumerate(roles) if its == role)
         if books not in views.values():
@@ -217,7 +219,7 @@ def _folds(fits: Sequence[FitJob], results: Results) -> list[dict[str, Any]]:
     return [
         {"input": fit.features.label, "task": fit.task.name, "fold": split.name, "seed": seed, "metric": metric,
          "value": 100 * sum(above for above, _ in values) / sum(below for _, below in values), "items": len(values)}
-        for fit in fits for split in fit.task.splits for seed in fit.budget.seeds
+        for fit in fits for split in fit.task.splits for seed in fit.seeds
         for metric, values in results[fit.key(split, seed)].get("values", {}).items()
     ]  # fmt: skip
 

@@ -54,7 +54,12 @@ class FitJob(Job):
     @property
     def keys(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """One per split and seed."""
-        return tuple(self.key(split, seed) for split in self.task.splits for seed in self.budget.seeds)
+        return tuple(self.key(split, seed) for split in self.task.splits for seed in self.seeds)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those of the budget; of three folds or more, which are repeats themselves, the first alone."""
+        return self.budget.seeds[: 1 if len(self.task.splits) > 2 else None]
 
     def key(self, split: Split, seed: int) -> str:
         """Return the key of a split's result with a seed."""
@@ -67,7 +72,7 @@ class FitJob(Job):
         inputs, failures = self._inputs(device)
         found: Results = {}
         for split in self.task.splits:
-            for seed in self.budget.seeds:
+            for seed in self.seeds:
                 if (key := self.key(split, seed)) in wanted:
                     found[key] = self._fit(split, seed, inputs, failures, device)
         return found

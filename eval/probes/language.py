@@ -1,9 +1,9 @@
 """The suite `language`: how well a small language model learns a codec's tokens, and what it makes of them.
 
-- model: the decoder-only transformer of lm.models over a delay pattern, one for each codec and depth; width 128, 4 layers, 4
-  heads; 300 steps of AdamW on 8 pieces of at most 3 s, seed 0, one thread: the same budget for every codec, nothing chosen by
-  the test. It learns from at most 1000 clips outside of eval/, or, where the data has no such folders, from four clips in five,
-  and is tested on the others.
+- model: the decoder-only transformer of lm.models over a delay pattern, one for each codec's least and largest depth asked for;
+  width 128, 4 layers, 4 heads; 300 steps of AdamW on 8 pieces of at most 3 s, seed 0, one thread: the same budget for every
+  codec, nothing chosen by the test. It learns from at most 1000 clips outside of eval/, or, where the data has no such folders,
+  from four clips in five, and is tested on the others.
 - bits per second of audio: -log2 of the probabilities that the model gives the codes of the tested clips, in pieces of at most
   3 s heard from their start; over all codebooks, so that codecs of unlike rates can be compared. Beside it the nominal rate and
   the rate without context, by how often each code was there to learn from.
@@ -41,15 +41,16 @@ EVERY = 5  # one clip of so many is tested, where the data does not say which
 
 
 class Language(Suite):
-    """Language models of every codec at every depth that was asked for."""
+    """Language models of every codec at its least and its largest depth that was asked for."""
 
     name = "language"
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.systems = [system for system in setup.systems if isinstance(system, CodecSystem)]
-        deepest = {system.source: system for system in sorted(self.systems, key=lambda system: system.codebooks)}
-        self.deepest = deepest
+        codecs = sorted((s for s in setup.systems if isinstance(s, CodecSystem)), key=lambda system: system.codebooks)
+        self.deepest = {system.source: system for system in codecs}
+        least = {system.source: system for system in reversed(codecs)}
+        self.systems = [system for system in codecs if system in (least[system.source], self.deepest[system.source])]
         self.judges = {name: metric for name, metric in pick_metrics(setup.metrics).items() if name in JUDGES}
         self.obstacles = {name: metric.obstacle() for name, metric in self.judges.items()}
 
