@@ -22,7 +22,7 @@ from .features import Features
 from .probe import Classifier, CodeFront, FeatureFront, Transcriber
 from .tasks import Split, Task
 
-VERSION = "1"
+VERSION = "2"
 LEAST_RATE = 50.0  # Hz of frames that characters are read from
 
 

@@ -1,7 +1,7 @@
 """The suite `language`: how well a small language model learns a codec's tokens, and what it makes of them.
 
 - model: the decoder-only transformer of lm.models over a delay pattern, one for each codec's least and largest depth asked for;
-  width 128, 4 layers, 4 heads; 300 steps of AdamW on 8 pieces of at most 3 s, seed 0, one thread: the same budget for every
+  width 128, 4 layers, 4 heads; 200 steps of AdamW on 8 pieces of at most 3 s, seed 0, one thread: the same budget for every
   codec, nothing chosen by the test. It learns from at most 1000 clips outside of eval/, or, where the data has no such folders,
   from four clips in five, and is tested on the others.
 - bits per second of audio: -log2 of the probabilities that the model gives the codes of the tested clips, in pieces of at most

@@ -47,7 +47,7 @@ class LanguageBudget:
         width, layers, heads: of the transformer.
     """
 
-    fit: Budget = field(default_factory=lambda: Budget(steps=300, batch=8, rate=2e-3, seeds=(0,)))
+    fit: Budget = field(default_factory=lambda: Budget(steps=200, batch=8, rate=2e-3, seeds=(0,)))
     seconds: float = 3.0
     prompt: float = 1.0
     continued: int = 40

@@ -15,6 +15,10 @@ DROPOUT = 0.2
 class CodeFront(nn.Module):
     """Codes [batch, frames, codebooks] to [batch, frames, WIDTH]: one table per codebook, summed with weights that add up to 1.
 
+    Weights begin coarse first, each codebook's about a third of the one before: where all begin alike, the fine ones, of whose
+    codes each is seldom seen, drown the coarse ones, and eight codebooks tell less than the first of them. Both this and the
+    tables' first deviation were chosen on a fifth of what digits are learned from.
+
     Args:
         sizes: of the codebooks.
     """
@@ -24,9 +28,10 @@ class CodeFront(nn.Module):
     def __init__(self, sizes: tuple[int, ...]) -> None:
         super().__init__()
         self.tables = nn.Embedding(sum(sizes), WIDTH)
-        nn.init.normal_(self.tables.weight, std=0.1)  # at 1, codes that are seldom learned from drown the others
+        nn.init.normal_(self.tables.weight, std=0.1)
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0))
         self.score = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))
+        self.bias = nn.Parameter(-torch.arange(len(sizes), dtype=torch.float32))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return the mixed embeddings."""
@@ -36,7 +41,7 @@ class CodeFront(nn.Module):
     def attend(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings [batch, frames, codebooks, WIDTH] and the weights [batch, frames, codebooks] of their sum."""
         embedded = self.tables(codes + self.first)
-        return embedded, self.score(embedded)[..., 0].softmax(-1)
+        return embedded, (self.score(embedded)[..., 0] + self.bias).softmax(-1)
 
 
 class FeatureFront(nn.Module):

@@ -45,7 +45,7 @@ def accuracy(found):
 def test_what_tokens_tell_is_learned_and_attention_goes_where_it_is():
     found = fit_classes(make_part(), Made(SIZES), SMALL, 0)
     assert accuracy(found) > 0.9
-    assert found["attention"][1] > 0.55
+    assert found["attention"][1] > 0.4  # where 0.27 is what it begins with
     assert sum(found["attention"]) == pytest.approx(1)
 
 
