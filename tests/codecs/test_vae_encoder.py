@@ -18,9 +18,9 @@ def in_diffusers(name: str) -> str:
         ("encoder.mid.block_1", "encoder.mid_block.resnets.0"), ("encoder.mid.block_2", "encoder.mid_block.resnets.1"),
         ("encoder.mid.attn_1", "encoder.mid_block.attentions.0"), ("encoder.norm_out", "encoder.conv_norm_out"),
         ("encoder.down.", "encoder.down_blocks."), (".block.", ".resnets."), (".downsample.", ".downsamplers.0."),
-        ("nin_shortcut", "conv_shortcut"), ("attentions.0.norm.", "attentions.0.group_norm."), ("attentions.0.q.", "attentions.0.to_q."),
-        ("attentions.0.k.", "attentions.0.to_k."), ("attentions.0.v.", "attentions.0.to_v."),
-        ("attentions.0.proj_out.", "attentions.0.to_out.0."),
+        ("nin_shortcut", "conv_shortcut"), ("attentions.0.norm.", "attentions.0.group_norm."),
+        ("attentions.0.q.", "attentions.0.to_q."), ("attentions.0.k.", "attentions.0.to_k."),
+        ("attentions.0.v.", "attentions.0.to_v."), ("attentions.0.proj_out.", "attentions.0.to_out.0."),
     ):  # fmt: skip
         name = name.replace(theirs, other)
     return name

@@ -73,8 +73,11 @@ def trainer_of(recipe: Any) -> Any:
     """Return the class that trains what a recipe describes."""
     from toneme.recipes.clustering import FAMILY, Clustering
     from toneme.recipes.language import LanguageTraining
+    from toneme.recipes.latent import LatentTraining
     from toneme.recipes.trainer import Trainer
 
     if recipe.language.kind:
         return LanguageTraining
+    if recipe.diffusion.stage:
+        return LatentTraining
     return Clustering if recipe.codec.family == FAMILY else Trainer

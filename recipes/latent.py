@@ -1,0 +1,261 @@
+"""Training SemantiCodec: k-means of its semantic codes, its acoustic codes, and the diffusion model that sounds them."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..codecs.checkpoint import load_exactly
+from ..codecs.layers.vae_encoder import VAEEncoder
+from ..codecs.semanticodec import SemantiCodec
+from . import machines
+from .average import Average
+from .codebooks import Usage, rows_wanted, set_options, start_codebooks
+from .data.items import make_items
+from .data.loader import Batches
+from .errors import RecipeError, TrainingError
+from .journal import Journal
+from .models import build_codec, initial_codec
+from .pretrained import load_parts
+from .recipe import Recipe, to_yaml
+from .schedule import learning_rate
+from .signals import on_end_signals
+from .stages import DecoderStage, Stage, TokenizerStage
+from .state import exact_states, read_file, write_file
+
+STAGES = ("tokenizer", "decoder")
+
+
+class LatentTraining:
+    """A run of a recipe with a `diffusion.stage`, with the face of a `Trainer`.
+
+    Args:
+        recipe: of which codec, init, diffusion, steps, batch, accumulate, optimizer, quantizer (kmeans, commitment, options),
+            data, saving, watch, precision, ema and seed count; items are windows of the codec.
+        folder: of the run.
+        name: of the codec where the recipe has none.
+        device: "cpu", "cuda" or "cuda:N"; under torchrun every process has a GPU of its own.
+
+    Raises:
+        RecipeError: if the codec is of another family, or there is no such stage.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, name: str = "semanticodec", device: str = "cpu") -> None:
+        self.recipe, self.folder = recipe, folder
+        self.rank, self.world = machines.join(device)
+        self.device = torch.device(machines.local_device(device))
+        torch.manual_seed(recipe.seed)
+        self.codec = self._codec(name)
+        self.stage = self._stage().to(self.device).train()
+        spec, data = self.codec.spec, recipe.data
+        seconds = self.codec.config.window / spec.sample_rate
+        items = make_items(data, spec.sample_rate, spec.channels, seconds, recipe.seed, self.say)
+        workers = (data.workers, data.timeout, self.say)
+        self.batches = Batches(items, recipe.batch, 0, self.rank, self.world, *workers)
+        self.learned = [p for p in self.stage.parameters() if p.requires_grad]
+        settings = recipe.optimizer
+        self.optimizer = torch.optim.AdamW(
+            self.learned, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self.average = Average(self.stage, recipe.ema)
+        self.usage = Usage(spec.codebook_sizes, recipe.watch.window, self.device)
+        self.step, self.started, self.stopping = 0, False, False
+
+    def _codec(self, name: str) -> SemantiCodec:
+        recipe = self.recipe
+        if recipe.diffusion.stage == "decoder" and not recipe.init:
+            raise RecipeError("the decoder learns to sound codes: name the codec of the tokenizer's stage in init")
+        codec = initial_codec(recipe.init, recipe.codec.name) if recipe.init else build_codec(recipe.codec, name)
+        if not isinstance(codec, SemantiCodec) or recipe.diffusion.stage not in STAGES:
+            raise RecipeError(
+                f"diffusion.stage is one of {', '.join(STAGES)} of a semanticodec; got {recipe.diffusion.stage!r} of "
+                f"{codec.family}"
+            )
+        return codec
+
+    def _stage(self) -> Stage:
+        recipe, settings = self.recipe, self.recipe.diffusion
+        encoder = VAEEncoder(self.codec.config.vae)
+        load_parts(self.codec, encoder, settings.parts)
+        set_options(self.codec.acoustic, recipe.quantizer.options)
+        commitment = recipe.quantizer.commitment
+        if settings.stage == "tokenizer":
+            return TokenizerStage(self.codec, commitment)
+        return DecoderStage(self.codec, encoder, settings.tokenizer, settings.loss, settings.drop, commitment)
+
+    @property
+    def _fits(self) -> bool:
+        """Whether this step is one of k-means."""
+        return self._learning < 0
+
+    @property
+    def _learning(self) -> int:
+        """Steps taken since k-means."""
+        return self.step - (self.recipe.diffusion.fit if self.recipe.diffusion.stage == "tokenizer" else 0)
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def take_step(self) -> dict[str, float]:
+        """Take one step and return what it measured.
+
+        Raises:
+            TrainingError: if a loss or a gradient is not finite, or there were too few features for centres.
+        """
+        torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
+        if self._fits:
+            return self._fit()
+        if not self.started:
+            self._start()
+        sums: dict[str, float] = {}
+        for _ in range(self.recipe.accumulate):
+            for name, value in self._accumulate(self.batches.next().waveform.to(self.device)).items():
+                sums[name] = sums.get(name, 0.0) + value / self.recipe.accumulate
+        sums["gradient"] = self._move()
+        if wild := [name for name, value in sums.items() if not math.isfinite(value)]:
+            raise TrainingError(
+                f"{wild[0]} became {sums[wild[0]]} at step {self.step}: lower optimizer.learning_rate, and go on from the last "
+                "state with --resume"
+            )
+        self.average.follow(self._learning)
+        self.step += 1
+        return sums
+
+    def _fit(self) -> dict[str, float]:
+        """Move the semantic codes' centres to one batch."""
+        if self.world > 1:
+            raise RecipeError("k-means fits semantic codes in one process: train the tokenizer's stage without torchrun")
+        semantic = self.codec.semantic
+        features, beyond = self.stage.hear(self.batches.next().waveform.to(self.device))
+        semantic.partial_fit(features.transpose(1, 2)[~beyond].T[None])
+        self.step += 1
+        return {"distance": semantic(features).commitment.item()} if semantic.fitted else {}
+
+    def _start(self) -> None:
+        """Set what learning starts from: the scale of latents, and the acoustic codebook, on batches that come again."""
+        self.started = True
+        if not self.codec.semantic.fitted:
+            raise TrainingError(
+                f"{self.step} steps gave fewer features than the {self.codec.semantic.start_rows} that the first semantic "
+                "codes take: raise diffusion.fit or batch"
+            )
+        position, wanted = self.batches.position, rows_wanted(self.codec.acoustic)
+        first = self.batches.next().waveform.to(self.device)
+        if isinstance(self.stage, DecoderStage):
+            self.codec.scale.copy_(
+                machines.mean_of({"scale": self.stage.latents_scale(first).item()}, self.world, self.device)["scale"]
+            )
+        if self.recipe.diffusion.stage == "tokenizer" and self.recipe.quantizer.kmeans:
+            rows = [self.stage.acoustic_rows(first)]
+            while sum(map(len, rows)) < wanted:
+                rows.append(self.stage.acoustic_rows(self.batches.next().waveform.to(self.device)))
+            start_codebooks(self.codec.acoustic, torch.cat(rows).T[None])
+        self.batches.seek(position)
+
+    def _accumulate(self, waveform: Tensor) -> dict[str, float]:
+        """Add the gradients of one batch, and return its losses."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            losses, codes = self.stage(waveform)
+        self.usage.see(codes, self.step)
+        (torch.stack(list(losses.values())).sum() / self.recipe.accumulate).backward()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def _move(self) -> float:
+        """Average gradients over machines, clip, step where they are finite, and return their norm before it was clipped."""
+        settings = self.recipe.optimizer
+        machines.average_gradients(self.learned, self.world)
+        norm = torch.nn.utils.clip_grad_norm_(self.learned, settings.clip or float("inf")).item()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, self._learning, self.recipe.steps)
+        if math.isfinite(norm):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self, resume: bool = False) -> int:
+        """Train to the recipe's last step, or until SIGTERM; return the step reached.
+
+        Raises:
+            TrainingError: if the run cannot go on.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._load()
+        elif self.rank == 0:
+            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+        journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
+        try:
+            with on_end_signals(self._stop):
+                self._loop(journal)
+        finally:
+            self.batches.close()
+            journal.close()
+            machines.leave()
+        return self.step
+
+    def _loop(self, journal: Journal) -> None:
+        saving, saved = self.recipe.saving, -1
+        while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
+            journal.add(self.take_step())
+            journal.tick(self.step)
+            if self.step % saving.log == 0:
+                shares = torch.zeros(0) if self._fits else self.usage.shares(self.step - 1)
+                journal.write(self.step, machines.mean_of(journal.means(), self.world, self.device), shares)
+            if self.step % saving.every == 0:
+                self.save()
+                saved = self.step
+        if saved != self.step:
+            self.save()
+
+    def save(self) -> None:
+        """Write the state and the codec, whose weights are the averaged ones."""
+        if self.rank:
+            return
+        states = self.folder / "states"
+        states.mkdir(parents=True, exist_ok=True)
+        write_file(self._state(), states / f"step-{self.step:09d}.pt")
+        for old in exact_states(states)[: -self.recipe.saving.keep]:
+            old.unlink()
+        weights = {k.removeprefix("codec."): v for k, v in self.average.state_dict().items() if k.startswith("codec.")}
+        saved = SemantiCodec.unloaded(self.codec.config, self.codec.name)
+        load_exactly(saved, weights, "the trained weights", take=True)
+        saved.save(self.folder / "codec")
+
+    def _state(self) -> dict[str, Any]:
+        """What a resumed run needs; what no stage trains comes from where it came from."""
+        return {
+            "stage": self.recipe.diffusion.stage, "step": self.step, "started": self.started,
+            "learned": {name: p for name, p in self.stage.named_parameters() if p.requires_grad},
+            "buffers": dict(self.codec.named_buffers()), "gathered": self.codec.semantic._gathered,
+            "average": self.average.weights, "optimizer": self.optimizer.state_dict(), "usage": self.usage.state(),
+            "batches": self.batches.position,
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def _load(self) -> None:
+        folder = self.folder / "states"
+        state = next((found for path in reversed(exact_states(folder)) if (found := read_file(path)) is not None), None)
+        if state is None or state.get("stage") != self.recipe.diffusion.stage:
+            raise TrainingError(f"{folder} holds no state of this stage that can be read: leave out --resume to start anew")
+        for own, theirs in ((dict(self.stage.named_parameters()), "learned"), (dict(self.codec.named_buffers()), "buffers"),
+                            (self.average.weights, "average")):  # fmt: skip
+            for name, value in state[theirs].items():
+                own[name].copy_(value)
+        self.codec.semantic._gathered = list(state["gathered"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.usage.load(state["usage"])
+        self.step, self.started = state["step"], state["started"]
+        self.batches.seek(state["batches"])
+        self.say(f"resumed at step {self.step}")
+
+    def _stop(self) -> None:
+        self.stopping = True
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, on the first machine."""
+        if self.rank == 0:
+            print(line, file=sys.stderr, flush=True)
