@@ -32,13 +32,16 @@ class ColumnModel(LanguageModel):
     def loss(self, codes: Tensor, lengths: Tensor, ended: Tensor, told: Sequence[str | None]) -> Tensor:
         """See `LanguageModel.loss`; the end of a recording counts as a code of the first codebook."""
         sequence, mask = self.targets(codes, lengths, ended)
-        logits = self(sequence, told)
-        wanted = sequence[..., 1:]
+        wanted, mask = sequence[..., 1:], mask[..., 1:]
+        used = mask.any(1)  # beyond an item's end there is nothing to learn
+        columns = wanted.transpose(1, 2)[used].T[None]  # [1, rows, n]
+        logits = self.head(self._read(sequence[..., :-1], told)[used][None], columns)
+        there = mask.transpose(1, 2)[used].T  # [rows, n]
         losses = [
-            F.cross_entropy(own[mask[:, row, 1:]].float(), wanted[:, row][mask[:, row, 1:]], reduction="sum")
-            for row, own in enumerate(logits)
+            F.cross_entropy(own[0, here].float(), ids[here], reduction="sum")
+            for own, ids, here in zip(logits, columns[0], there, strict=True)
         ]
-        return torch.stack(losses).sum() / mask[..., 1:].sum()
+        return torch.stack(losses).sum() / mask.sum()
 
     def targets(self, codes: Tensor, lengths: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence [batch, rows, columns] of codes and one frame more, and where the loss is taken."""
@@ -50,11 +53,14 @@ class ColumnModel(LanguageModel):
 
     def forward(self, sequence: Tensor, told: Sequence[str | None]) -> list[Tensor]:
         """Return the logits [batch, columns - 1, ids] of each row of the columns of a sequence after the first."""
+        return self.head(self._read(sequence[..., :-1], told), sequence[..., 1:])
+
+    def _read(self, columns: Tensor, told: Sequence[str | None]) -> Tensor:
+        """Return what is known after each of the columns [batch, rows, n], as [batch, n, width]."""
         before, keep = self.prefix(self.prefix.ids(told).to(self.device))
-        columns = self._embed(sequence[..., :-1])
-        keep = F.pad(keep, (0, columns.shape[1]), value=True)
-        hidden = self.body(torch.cat([before, columns], dim=1), keep)[:, before.shape[1] :]
-        return self.head(hidden, sequence[..., 1:])
+        embedded = self._embed(columns)
+        keep = F.pad(keep, (0, embedded.shape[1]), value=True)
+        return self.body(torch.cat([before, embedded], dim=1), keep)[:, before.shape[1] :]
 
     def begin(self, told: Sequence[str | None]) -> "Reading":
         """Return what reads columns one by one, of a batch that is told something."""
