@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError
 from ..codecs.teachers import load_teacher
+from .alignment import Aligner, Span
 from .data.features import FeatureCache
 from .data.items import Items
 from .data.loader import Batch
@@ -35,6 +36,7 @@ class Lesson:
         loss: its name, and `settings`.
         weight: of the loss.
         cache: keep a speech model's features in `data.cache`.
+        aligner: of a language model, what finds when words are said, as `Aligner` takes it; "" for none.
     """
 
     teacher: str
@@ -44,6 +46,7 @@ class Lesson:
     settings: dict[str, Any] = field(default_factory=dict)
     weight: float = 1.0
     cache: bool = False
+    aligner: str = ""
 
     @classmethod
     def read(cls, name: str, entry: dict[str, Any]) -> "Lesson":
@@ -91,15 +94,16 @@ class SpeechLesson:
 
 
 class TextLesson:
-    """Features of a language model for what is said, each token spread evenly over its share of the recording.
+    """Features of a language model for what is said, each token at the time of its word.
 
-    The manifest's column `text` says what is said. DM-Codec's published code lays token i onto frame i, whenever it is
-    spoken; without an aligner even spans are the nearest to right that there is.
+    The manifest's column `text` says what is said, and `times` when: from and to of every word, in seconds. Without `times` an
+    aligner finds them, and without `text` what is said as well; without either, words share the recording evenly. DM-Codec's
+    published code lays token i onto frame i, whenever it is spoken.
     """
 
     frame_rate = 50.0  # Hz, of what is taught
 
-    def __init__(self, lesson: Lesson, items: Items) -> None:
+    def __init__(self, lesson: Lesson, items: Items, device: str = "cpu") -> None:
         name = lesson.teacher.removeprefix(TEXT)
         package: Any = importlib.import_module("transformers")
         try:
@@ -110,10 +114,14 @@ class TextLesson:
             raise CheckpointError(
                 f"the text teacher {name} cannot be had ({reason}): fetch it once, or pass a folder"
             ) from None
-        if not any(part.text for part in items.recordings):
-            raise RecipeError("a text teacher needs to know what is said: give data.train a manifest with a column text")
+        if not (lesson.aligner or any(part.text for part in items.recordings)):
+            raise RecipeError(
+                "a text teacher needs to know what is said: give data.train a manifest with a column text, or the lesson an "
+                "aligner"
+            )
+        self.aligner = Aligner(lesson.aligner, device) if lesson.aligner else None
         self.items, self.layer, self.dimension = items, lesson.layer, self.model.config.hidden_size
-        self.known: dict[int, Tensor] = {}
+        self.known: dict[int, tuple[Tensor, list[Span]]] = {}
 
     @torch.no_grad()
     def features(self, batch: Batch, waveform: Tensor) -> Tensor:
@@ -122,22 +130,49 @@ class TextLesson:
         return torch.stack(crops).to(waveform.device)
 
     def _crop(self, recording: int, start: float) -> Tensor:
-        tokens, seconds = self._tokens(recording), self.items.length(recording)
-        share = seconds / max(1, len(tokens))
-        spans = [(n * share - start, (n + 1) * share - start) for n in range(len(tokens))]
+        tokens, spans = self._tokens(recording)
+        spans = [(begin - start, end - start) for begin, end in spans]
         heard = [n for n, (begin, end) in enumerate(spans) if end > 0 and begin < self.items.seconds]
         frames = round(self.items.seconds * self.frame_rate)
         return spread_tokens(tokens[heard], [(max(0.0, spans[n][0]), spans[n][1]) for n in heard], frames, self.frame_rate)
 
-    def _tokens(self, recording: int) -> Tensor:
-        """Features [tokens, dim] of what is said in a recording."""
+    def _tokens(self, recording: int) -> tuple[Tensor, list[Span]]:
+        """Features [tokens, dim] of what is said in a recording, and when."""
         if recording not in self.known:
-            text = self.items.recordings[recording].text
-            inputs = self.tokenizer(text, return_tensors="pt", truncation=True)
+            words, times = self._words(recording)
+            if not words:
+                self.known[recording] = torch.zeros(0, self.dimension), []
+                return self.known[recording]
+            inputs = self.tokenizer(words, is_split_into_words=True, return_tensors="pt", truncation=True)
             states = self.model(**inputs, output_hidden_states=True).hidden_states
             features = (torch.stack(states).mean(0) if self.layer is None else states[self.layer])[0]
-            self.known[recording] = features[1:-1] if text else features[:0]  # without the marks of begin and end
+            owners = inputs.word_ids()  # none of the marks of begin and end
+            kept = [n for n, owner in enumerate(owners) if owner is not None]
+            self.known[recording] = features[kept], token_spans([owners[n] for n in kept], times)
         return self.known[recording]
+
+    def _words(self, recording: int) -> tuple[list[str], list[Span]]:
+        about = self.items.recordings[recording]
+        words, seconds = about.text.split(), self.items.length(recording)
+        if words and about.times:
+            return words, list(zip(about.times[::2], about.times[1::2], strict=True))
+        if self.aligner is not None:
+            waveform = torch.from_numpy(self.items.read(recording, 0.0, seconds))
+            found = self.aligner.words(waveform, self.items.sample_rate, about.text)
+            return [word for word, _ in found], [span for _, span in found]
+        share = seconds / max(1, len(words))
+        return words, [(n * share, (n + 1) * share) for n in range(len(words))]
+
+
+def token_spans(owners: list[int], times: list[Span]) -> list[Span]:
+    """Return when tokens are said that belong to words number `owners`: a word's tokens share its time evenly."""
+    spans = []
+    for place, owner in enumerate(owners):
+        first, count = owners.index(owner), owners.count(owner)
+        begin, end = times[owner]
+        share = (end - begin) / count
+        spans.append((begin + (place - first) * share, begin + (place - first + 1) * share))
+    return spans
 
 
 class Teaching(nn.Module):
@@ -185,7 +220,7 @@ def fit_frames(features: Tensor, frames: int) -> Tensor:
 
 def _teacher(lesson: Lesson, codec: Codec, items: Items, cache: str, device: str) -> SpeechLesson | TextLesson:
     if lesson.teacher.startswith(TEXT):
-        return TextLesson(lesson, items)
+        return TextLesson(lesson, items, device)
     if lesson.cache and not cache:
         raise RecipeError("a teacher's features are to be cached, and data.cache names no folder: set it")
     folder = Path(cache) / "features" if lesson.cache else None

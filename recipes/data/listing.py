@@ -94,7 +94,20 @@ def _rows(manifest: Path, rows: list[dict], split: str) -> Iterable[Recording]:
             raise DataError(f"{manifest} has a row without a path: name the column path")
         if row.get("split", split) == split:
             seconds = float(row.get("seconds") or row.get("duration") or 0)
-            yield Recording(str(manifest.parent / path), row.get("domain") or "", seconds, row.get("text") or "")
+            text = row.get("text") or ""
+            times = _times(manifest, row.get("times") or (), text)
+            yield Recording(str(manifest.parent / path), row.get("domain") or "", seconds, text, times)
+
+
+def _times(manifest: Path, given: Any, text: str) -> tuple[float, ...]:
+    """From and to of every word, of a list or of numbers with spaces between."""
+    try:
+        times = tuple(float(number) for number in (given.split() if isinstance(given, str) else given))
+    except (TypeError, ValueError):
+        times = (0.0,)
+    if times and len(times) != 2 * len(text.split()):
+        raise DataError(f"{manifest} must have two times, in seconds, for every word of {text[:40]!r}; got {str(given)[:60]!r}")
+    return times
 
 
 def _shard(path: Path) -> list[Recording]:

@@ -20,6 +20,7 @@ class Recording:
         domain: it belongs to.
         seconds: how long it is, 0 where that is not known.
         text: what is said in it, "" where that is not known.
+        times: from and to of every word of the text, in seconds, one after another; none where they are not known.
         member, offset, size: name, first byte and bytes of a shard's member; "", 0 and 0 for a file.
     """
 
@@ -27,6 +28,7 @@ class Recording:
     domain: str = ""
     seconds: float = 0.0
     text: str = ""
+    times: tuple[float, ...] = ()
     member: str = ""
     offset: int = 0
     size: int = 0

@@ -42,6 +42,7 @@ def settings_of(name: str, folder, teacher: str, reader: str) -> list[str]:
     local = {"own": None, "text:google-bert/bert-base-uncased": f"text:{reader}"}
     extra = [f"distil.{key}.teacher={found}" for key, entry in recipe.distil.items()
              if (found := local.get(entry["teacher"], teacher)) is not None]  # fmt: skip
+    extra += [f"distil.{key}.aligner=" for key, entry in recipe.distil.items() if "aligner" in entry]
     if recipe.codec.teacher:
         extra.append(f"codec.teacher={teacher}")
         pairs = ", ".join(f"[{key}, {value}]" for key, value in TEACHER.items())
@@ -54,7 +55,9 @@ def recipe_on(speech, name: str, folder, teacher: str, reader: str) -> Recipe:
     audio = folder / "audio"
     audio.mkdir()
     write_audio(audio / "one.wav", speech[:, :24000], 24000)
-    (audio / "manifest.csv").write_text("path,split,seconds,text\none.wav,train,1.0,one two three two\n")
+    (audio / "manifest.csv").write_text(
+        "path,split,seconds,text,times\none.wav,train,1.0,one two three two,0 0.2 0.3 0.4 0.5 0.7 0.8 1\n"
+    )
     return read_recipe(name, [f"data.train={audio}", *settings_of(name, folder, teacher, reader)])
 
 

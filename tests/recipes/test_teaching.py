@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from toneme.codecs.audio import write_audio
 from toneme.recipes.data.features import WINDOW, FeatureCache
 from toneme.recipes.data.items import make_items
+from toneme.recipes.data.recording import Recording
 from toneme.recipes.errors import RecipeError
 from toneme.recipes.recipe import DataSettings
 from toneme.recipes.teaching import Lesson, TextLesson, fit_frames
@@ -53,14 +55,50 @@ def test_features_fit_the_frames_of_the_codec():
     assert (faster.diff() >= 0).all()
 
 
-def test_tokens_lie_in_their_share_of_the_recording():
+class Letters:
+    """A tokenizer whose tokens are the letters of words, between two marks."""
+
+    def __call__(self, words, **settings):
+        """Return inputs as a fast tokenizer of transformers does."""
+        owners = [None, *(n for n, word in enumerate(words) for _ in word), None]
+        letters = [0, *(ord(letter) for word in words for letter in word), 0]
+        inputs = {"input_ids": torch.tensor([letters])}
+        return type("Inputs", (dict,), {"word_ids": lambda self: owners})(inputs)
+
+
+def reader(recording: Recording, aligner=None, seconds: float = 1.0) -> TextLesson:
+    """A lesson of one recording of four seconds; a token's feature is its letter."""
     lesson = TextLesson.__new__(TextLesson)
-    lesson.items = SimpleNamespace(seconds=1.0, length=lambda number: 4.0)
-    lesson.known = {0: torch.tensor([[1.0], [2.0], [3.0], [4.0]])}
-    assert lesson._crop(0, 0.0)[:, 0].tolist() == [1.0] * 50
-    assert lesson._crop(0, 1.5)[:, 0].tolist() == [2.0] * 25 + [3.0] * 25
-    lesson.known = {0: torch.zeros(0, 1)}
-    assert lesson._crop(0, 1.5).tolist() == [[0.0]] * 50
+    lesson.items = SimpleNamespace(
+        seconds=seconds, sample_rate=24000, length=lambda number: 4.0, recordings=[recording],
+        read=lambda number, start, seconds: np.zeros((1, 96000), np.float32),
+    )  # fmt: skip
+    lesson.tokenizer, lesson.layer, lesson.dimension, lesson.known, lesson.aligner = Letters(), -1, 1, {}, aligner
+    lesson.model = lambda input_ids, **settings: SimpleNamespace(hidden_states=[input_ids.float()[..., None]])
+    return lesson
+
+
+def letters(crop: torch.Tensor) -> str:
+    return "".join(chr(int(value)) if value else "." for value in crop[:, 0])
+
+
+def test_words_without_times_share_the_recording():
+    lesson = reader(Recording("x", text="a b c d"))
+    assert letters(lesson._crop(0, 0.0)) == 50 * "a"
+    assert letters(lesson._crop(0, 1.5)) == 25 * "b" + 25 * "c"
+    assert letters(reader(Recording("x"))._crop(0, 1.5)) == 50 * "."
+
+
+def test_tokens_lie_where_their_words_are_said():
+    lesson = reader(Recording("x", text="no yes", times=(0.1, 0.3, 0.6, 0.9)))
+    assert letters(lesson._crop(0, 0.0)) == 5 * "." + 5 * "n" + 5 * "o" + 15 * "." + 5 * "y" + 5 * "e" + 5 * "s" + 5 * "."
+    assert letters(lesson._crop(0, 0.7)) == 5 * "e" + 5 * "s" + 40 * "."
+
+
+def test_an_aligner_says_when_and_where_need_be_what():
+    heard = SimpleNamespace(words=lambda waveform, rate, text: [(word, (1.0, 1.2)) for word in (text or "oh").split()])
+    assert letters(reader(Recording("x", text="a"), heard)._crop(0, 0.9)) == 5 * "." + 10 * "a" + 35 * "."
+    assert letters(reader(Recording("x"), heard)._crop(0, 0.9)) == 5 * "." + 5 * "o" + 5 * "h" + 35 * "."
 
 
 def test_lessons_that_cannot_be_read_are_explained():

@@ -46,6 +46,17 @@ def test_a_manifest_gives_its_rows_of_the_split(folder):
     assert [part.seconds for part in list_recordings(str(folder / "m.jsonl"))] == [1.0, 0.0]
 
 
+def test_times_of_words_are_numbers_and_two_a_word(folder):
+    (folder / "m.csv").write_text("path,text,times\na.flac,oh no,0 0.1 0.2 0.4\nb.wav,oh,\n")
+    assert [part.times for part in list_recordings(str(folder / "m.csv"))] == [(0.0, 0.1, 0.2, 0.4), ()]
+    (folder / "m.jsonl").write_text(json.dumps({"path": "a.flac", "text": "oh", "times": [1, 2]}))
+    assert list_recordings(str(folder / "m.jsonl"))[0].times == (1.0, 2.0)
+    for wrong in ("0 0.1", "0 0.1 0.2 soon"):
+        (folder / "m.csv").write_text(f"path,text,times\na.flac,oh no,{wrong}\n")
+        with pytest.raises(DataError, match="must have two times, in seconds, for every word of 'oh no'"):
+            list_recordings(str(folder / "m.csv"))
+
+
 def test_a_members_stretch_of_a_shard_equals_the_files(folder):
     found = list_recordings(str(shard(folder)))
     assert [part.member for part in found] == ["a.flac", "b.wav"]
