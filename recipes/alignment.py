@@ -59,7 +59,7 @@ class Aligner:
         heard = resample(waveform.mean(0, keepdim=True), sample_rate, SAMPLE_RATE)
         if heard.shape[1] > LONGEST * SAMPLE_RATE:
             raise DataError(
-                f"a recording of {heard.shape[1] / SAMPLE_RATE:.0f} s is to be aligned and {LONGEST:.0f} s is the most: cut it, "
+                f"a recording of {heard.shape[1] / SAMPLE_RATE:.0f} s is to be aligned, the most is {LONGEST:.0f} s: cut it, "
                 "or say in the manifest's column times when its words are said"
             )
         scores = self.scores(heard)
