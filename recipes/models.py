@@ -298,6 +298,6 @@ def norm_weights(module: nn.Module) -> None:
 def save_codec(trainee: Trainee, weights: dict[str, Tensor]) -> Codec:
     """Return a codec for use with the weights of a trainee's state, weight norm multiplied out."""
     own = {name.removeprefix("codec."): value for name, value in weights.items() if name.startswith("codec.")}
-    codec = type(trainee.codec)(trainee.codec.config, trainee.codec.name)
+    codec = type(trainee.codec).unloaded(trainee.codec.config, trainee.codec.name)
     load_exactly(codec, fold_weight_norm(own), "the trained weights")
     return codec.eval()

@@ -109,7 +109,7 @@ class Trainer:
             {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
             {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.recipe.optimizer.learning_rate, betas=self.recipe.optimizer.betas)
+        return torch.optim.AdamW(groups, lr=self.recipe.optimizer.learning_rate, betas=self.recipe.optimizer.betas, fused=True)
 
     # -- one step ---------------------------------------------------------------------------------------------------
 
