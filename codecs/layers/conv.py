@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from ..errors import ShapeError
 from . import rows
+from .activation import Activation
 from .norm import TimeGroupNorm
-from .padding import PAD_MODES, join_time, pad_time
+from .padding import PAD_MODES, surround
 
 
 class _Packs(nn.Module):
@@ -82,13 +83,23 @@ class Conv1d(_Packs, nn.Conv1d):
         known = self.context if self.pad_mode == "constant" else 0
         return self.weight.new_zeros(batch, self.in_channels, known)
 
-    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """Return the convolution of a whole signal, added to `onto` where given (which it may overwrite)."""
+    def forward(self, x: Tensor, onto: Tensor | None = None, before: Activation | None = None) -> Tensor:
+        """Return the convolution of a whole signal, or of its activation `before`, added to `onto` (which it may overwrite)."""
         front, behind = self.sides
-        return self._convolve(pad_time(x, front, behind + -x.shape[-1] % self.stride[0], self.pad_mode), onto)
+        return self._convolve(surround(x, front, behind + -x.shape[-1] % self.stride[0], self.pad_mode, before), onto)
 
-    def step(self, x: Tensor, state: Tensor, final: bool = False, onto: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Convolve the next piece, a multiple of the stride unless it is the final one; return output and new state."""
+    def step(
+        self,
+        x: Tensor,
+        state: Tensor,
+        final: bool = False,
+        onto: Tensor | None = None,
+        before: Activation | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Convolve the next piece, a multiple of the stride unless it is the final one; return output and new state.
+
+        As in `forward`; the state holds what the activation gave.
+        """
         fill = -x.shape[-1] % self.stride[0]
         self._check_step(x, fill, final)
         if not x.shape[-1]:
@@ -96,13 +107,9 @@ class Conv1d(_Packs, nn.Conv1d):
         starts = state.shape[-1] < self.context
         if starts and not final and self.pad_mode == "reflect" and x.shape[-1] <= self.context:
             raise ShapeError(f"the first piece must be longer than {self.context} samples; got {x.shape[-1]}: buffer more")
-        if starts:
-            joined = padded = pad_time(x, self.context, fill, self.pad_mode)
-        else:
-            joined = join_time([state, x])
-            padded = pad_time(joined, 0, fill, self.pad_mode)
-        kept = joined[..., max(0, joined.shape[-1] - self.context) :] if self.context else state
-        return self._convolve(padded, onto), kept.clone()
+        padded = surround(x, self.context if starts else state, fill, self.pad_mode, before)
+        end = padded.shape[-1] - fill
+        return self._convolve(padded, onto), padded[..., end - self.context : end].clone()
 
     def _check_step(self, x: Tensor, fill: int, final: bool) -> None:
         if not self.causal:
@@ -169,25 +176,24 @@ class ConvTranspose1d(_Packs, nn.ConvTranspose1d):
         """Return the state before the first input."""
         return self.weight.new_zeros(batch, self.in_channels, self.context)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the upsampled signal [batch, out_channels, time * stride]."""
+    def forward(self, x: Tensor, before: Activation | None = None) -> Tensor:
+        """Return x, or its activation `before`, upsampled: [batch, out_channels, time * stride]."""
         if self.causal:
-            return self.step(x, self.initial_state(x.shape[0]))[0]
-        y = self._convolve(pad_time(x, self.context, self.context, "constant"))
+            return self.step(x, self.initial_state(x.shape[0]), before=before)[0]
+        y = self._convolve(surround(x, self.context, self.context, "constant", before))
         stride = self.stride[0]
         y = y[..., : (x.shape[-1] - 1) * stride + self.kernel_size[0]]
         y = y if self.norm is None else self.norm.overwrite(y)  # what is trimmed counts in the norm
         return y[..., self.trim : self.trim + x.shape[-1] * stride]
 
-    def step(self, x: Tensor, state: Tensor, final: bool = False) -> tuple[Tensor, Tensor]:
-        """Upsample the next piece; return its output and the new state."""
+    def step(self, x: Tensor, state: Tensor, final: bool = False, before: Activation | None = None) -> tuple[Tensor, Tensor]:
+        """Upsample the next piece, or its activation; return its output and the new state."""
         if not self.causal:
             raise ShapeError("only a causal transposed convolution works piece by piece: use chunks that overlap for this one")
         if not x.shape[-1]:
             return x.new_zeros(x.shape[0], self.out_channels, 0), state
-        joined = join_time([state, x])
-        kept = joined[..., joined.shape[-1] - self.context :] if self.context else state
-        return self._convolve(joined), kept.clone()
+        joined = surround(x, state, 0, "constant", before)
+        return self._convolve(joined), joined[..., joined.shape[-1] - self.context :].clone()
 
     def _convolve(self, joined: Tensor) -> Tensor:
         """Return the stride outputs of every input that has all of its context before it."""

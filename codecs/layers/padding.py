@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from torch import Tensor, cat
 from torch.nn import functional as F
 
+from . import rows
+from .activation import Activation
+
 PAD_MODES = ("reflect", "constant", "replicate")
 
 
@@ -36,13 +39,40 @@ def pad_time(x: Tensor, left: int, right: int, mode: str) -> Tensor:
     """
     if not left and not right:
         return x
-    if mode != "reflect":
-        return join_time([_beyond(x, 0, left, mode), x, _beyond(x, -1, right, mode)])
-    short = max(0, max(left, right) - x.shape[-1] + 1)
+    short = max(0, max(left, right) - x.shape[-1] + 1) if mode == "reflect" else 0
     x = F.pad(x, (0, short)) if short else x
-    last = x.shape[-1] - 1
-    padded = join_time([x[..., 1 : left + 1].flip(-1), x, x[..., last - right : last].flip(-1)])
+    padded = join_time([_before(x, left, mode), x, _behind(x, right, mode)])
     return padded[..., : padded.shape[-1] - short]
+
+
+def surround(x: Tensor, front: int | Tensor, right: int, mode: str, before: Activation | None = None) -> Tensor:
+    """Return x, or its activation `before`, between its padding, where `front` may be what came before it instead.
+
+    The CPU's path writes the activation to where it belongs, and so needs no copy.
+
+    Args:
+        front: samples of padding, or [batch, channels, samples].
+        right: samples of padding.
+    """
+    left, time = front if isinstance(front, int) else front.shape[-1], x.shape[-1]
+    if before is None or not rows.usable(x) or max(left, right) >= time:
+        x = x if before is None else before(x)
+        return pad_time(x, front, right, mode) if isinstance(front, int) else pad_time(join_time([front, x]), 0, right, mode)
+    whole = x.new_empty(x.shape[0], left + time + right, x.shape[1]).transpose(1, 2)
+    middle = whole[..., left : left + time]
+    before.write(x, middle)
+    whole[..., :left] = _before(middle, left, mode) if isinstance(front, int) else front
+    whole[..., left + time :] = _behind(middle, right, mode)
+    return whole
+
+
+def _before(x: Tensor, count: int, mode: str) -> Tensor:
+    return x[..., 1 : count + 1].flip(-1) if mode == "reflect" else _beyond(x, 0, count, mode)
+
+
+def _behind(x: Tensor, count: int, mode: str) -> Tensor:
+    last = x.shape[-1] - 1
+    return x[..., last - count : last].flip(-1) if mode == "reflect" else _beyond(x, -1, count, mode)
 
 
 def _beyond(x: Tensor, edge: int, count: int, mode: str) -> Tensor:

@@ -99,7 +99,7 @@ class Walk:
         self.after: list[Tensor] = []
         self.final = final
 
-    def __call__(self, layer: nn.Module, x: Tensor, **options: Tensor) -> Tensor:
+    def __call__(self, layer: nn.Module, x: Tensor, **options: Tensor | nn.Module) -> Tensor:
         """Return the layer's output."""
         if self.before is None or not _has_state(layer):
             return layer(x, **options)
@@ -139,7 +139,7 @@ class ResidualBlock(nn.Module):
 
     def run(self, x: Tensor, walk: Walk) -> Tensor:
         """Return the block's output."""
-        inner = self.act2(walk(self.conv1, self.act1(x)))
+        inner = self.act2(walk(self.conv1, x, before=self.act1))
         return self.conv2(inner, onto=x if self.shortcut is None else self.shortcut(x))
 
 
@@ -156,7 +156,7 @@ class EncoderStage(nn.Module):
         """Return the stage's output."""
         for block in self.blocks:
             x = block.run(x, walk)  # type: ignore[operator]
-        return walk(self.down, self.act(x))
+        return walk(self.down, x, before=self.act)
 
 
 class DecoderStage(nn.Module):
@@ -170,7 +170,7 @@ class DecoderStage(nn.Module):
 
     def run(self, x: Tensor, walk: Walk) -> Tensor:
         """Return the stage's output."""
-        x = walk(self.up, self.act(x))
+        x = walk(self.up, x, before=self.act)
         for block in self.blocks:
             x = block.run(x, walk)  # type: ignore[operator]
         return x
@@ -326,7 +326,7 @@ class SEANetEncoder(_SEANet):
     def _back(self, x: Tensor, walk: Walk) -> Tensor:
         if self.lstm is not None:
             x = walk(self.lstm, x)
-        return walk(self.last, self.act(x))
+        return walk(self.last, x, before=self.act)
 
 
 class SEANetDecoder(_SEANet):
@@ -405,7 +405,7 @@ class SEANetDecoder(_SEANet):
     def _back(self, x: Tensor, walk: Walk) -> Tensor:
         for stage in self.stages:
             x = stage.run(x, walk)  # type: ignore[operator]
-        return walk(self.last, self.act(x))
+        return walk(self.last, x, before=self.act)
 
 
 def _conv(config: SEANetConfig, width: int, out: int, kernel: int, stride: int = 1, dilation: int = 1) -> Conv1d:

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from toneme.codecs.errors import ShapeError
+from toneme.codecs.layers import rows
+from toneme.codecs.layers.activation import activation
 from toneme.codecs.layers.conv import Conv1d, ConvTranspose1d
 from toneme.codecs.layers.padding import pad_time
 
@@ -66,6 +68,39 @@ def test_steps_equal_the_whole(shape: tuple[int, ...], mode: str, fast: bool):
             y, state = layer.step(piece, state, final=number == len(sizes) - 1)
             pieces.append(y)
         torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["elu", "snake"])
+@pytest.mark.parametrize("mode", ["reflect", "constant", "replicate"])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("time", [2, 41])
+def test_an_activation_before_is_that_of_the_input(name: str, mode: str, causal: bool, time: int):
+    layer, x, before = build((6, 8, 8, 4, 1, 1), causal=causal, pad_mode=mode), signal(6, time), activation(name, 6)
+    up = ConvTranspose1d(6, 3, 4, 2, causal=causal).eval()
+    expected, raised = layer(before(x)), up(before(x))
+    torch.testing.assert_close(layer(x, before=before), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x, before=before), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(up(x, before=before), raised, atol=1e-5, rtol=1e-5)
+        if causal and time > 8:
+            first, state = layer.step(x[..., :8], layer.initial_state(2), before=before)
+            last, _ = layer.step(x[..., 8:], state, final=True, before=before)
+            torch.testing.assert_close(torch.cat([first, last], dim=-1), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("length", [rows.HALVED_ROWS, rows.HALVED_ROWS + 1])
+@pytest.mark.parametrize("kind", [Conv1d, ConvTranspose1d])
+@pytest.mark.parametrize("bias", [True, False])
+def test_two_large_taps_round_as_little_as_torch(kind: type, length: int, bias: bool):
+    torch.manual_seed(0)
+    down = kind is Conv1d
+    layer = kind(64, 128, 8, 4, bias=bias, causal=True) if down else kind(128, 64, 8, 4, bias=bias, causal=True)
+    x = signal(layer.in_channels, length * (4 if down else 1))
+    exact, plain = copy.deepcopy(layer).double()(x.double()), layer(x)
+    with torch.inference_mode():
+        assert layer._pack(x).both is not None
+        error, torchs = ((y - exact).abs().max() for y in (layer(x), plain))
+    assert error < 4 * torchs  # a difference of inputs and a sum of taps each round once more
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 6, 7])
