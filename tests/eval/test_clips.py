@@ -1,11 +1,14 @@
 """Clips: domains by folder, even choice, cutting, refusals."""
 
+import shutil
+
 import pytest
 import soundfile
 import torch
 
 from toneme.codecs.errors import AudioError
 from toneme.eval.clips import find_clips
+from toneme.eval.suite import Setup
 
 
 @pytest.fixture
@@ -31,6 +34,21 @@ def test_a_limit_spreads_over_domains_and_the_content_names_the_clip(data):
     assert sorted(clip.domain for clip in find_clips(data, {".wav"}, limit=2)) == ["", "music", "speech"]
     a, b, c = find_clips(data / "speech", {".wav"})
     assert a.digest == c.digest != b.digest
+
+
+def test_folders_above_domains_say_what_clips_are_for(data):
+    for name in ("speech", "music"):
+        shutil.copytree(data / name, data / "train" / name)
+        shutil.move(data / name, data / "eval" / name)
+    found = {clip.name: (clip.split, clip.domain) for clip in find_clips(data, {".wav"})}
+    assert found["train/speech/a.wav"] == ("train", "speech")
+    assert found["eval/music/deep/d.wav"] == ("eval", "music")
+    assert found["other/e.wav"] == ("", "")
+    two = find_clips(data, {".wav"}, limit=2)
+    both = {(split, domain) for split in ("train", "eval") for domain in ("speech", "music")}
+    assert {(clip.split, clip.domain) for clip in two} == both | {("", "")}
+    assert {clip.split for clip in Setup((), tuple(two)).tested} == {"eval"}
+    assert len(Setup((), tuple(two[:1])).tested) == 1
 
 
 def test_a_clip_is_mono_and_cut(data):

@@ -46,6 +46,7 @@ def test_ratio_weighs_clips_by_what_they_are_counted_out_of():
     summary = summarise_ratio([(1, 2), (0, 8)], failures=1)
     assert (summary.mean, summary.clips, summary.failures) == (10, 2, 1)
     assert (summary.low, summary.high) == (0, 50)  # either clip twice
+    assert summarise_ratio([(1, 2), (0, 8)], scale=1).mean == pytest.approx(0.1)
     hits = [float(value > 3) for value in VALUES]
     ratio, mean = summarise_ratio([(hit, 1) for hit in hits]), summarise(hits)
     assert (ratio.mean, ratio.low, ratio.high) == pytest.approx((100 * mean.mean, 100 * mean.low, 100 * mean.high))

@@ -55,6 +55,19 @@ def test_suites_can_be_joined(codec, tiny, data, tmp_path):
     assert "stays at one-sample shift" in (tmp_path / "report.html").read_text()
 
 
+def test_a_codec_whose_weights_are_elsewhere_is_a_row_that_says_so(codec, data, tmp_path):
+    line = ["eval", "encodec-24khz", "--command", COPY, "--data", data, "-o", tmp_path / "out", "--metrics", "delay", "-j", 1]
+    ran = codec(*line, "--examples", 0, "--markdown", tmp_path / "table.md")
+    assert ran.code == 0, ran.err
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    (note,) = [row["note"] for row in rows if row["system"] == "encodec-24khz"]
+    assert note.startswith("weights not available (encodec-24khz is no packaged codec")
+    assert "| encodec-24khz | - | weights not available |" in (tmp_path / "table.md").read_text()
+    alone = codec("eval", "encodec-24khz", "--data", data, "-o", tmp_path / "alone")
+    assert alone.code == 1
+    assert "weights not available" in alone.sentence
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
