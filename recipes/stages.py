@@ -155,7 +155,8 @@ class DecoderStage(Stage):
         hop = self.codec.config.vocoder.hop
         edge = (WINDOW - hop) // 2
         size = spectrum(reflect(waveform[:, 0], edge, edge), hop, self.taper, center=False).abs()
-        return (size.transpose(1, 2) @ self.filters).clamp(min=FLOOR).log()
+        with torch.autocast(waveform.device.type, enabled=False):
+            return (size.transpose(1, 2) @ self.filters).clamp(min=FLOOR).log()
 
     @torch.no_grad()
     def latents(self, waveform: Tensor) -> Tensor:

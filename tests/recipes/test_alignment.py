@@ -1,14 +1,17 @@
 """Alignment: the best of all paths on small cases, words where a made speech model hears them, and what cannot be aligned."""
 
 import itertools
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from toneme.codecs.errors import ShapeError
+from toneme.codecs.errors import CheckpointError, ShapeError
 from toneme.recipes.alignment import OVERLAP, WINDOW, Aligner, between, ctc_path
 from toneme.recipes.errors import DataError
+
+from .toys import TEACHER
 
 SYMBOLS = {"<pad>": 0, "|": 1, "A": 2, "B": 3, "C": 4}
 
@@ -65,6 +68,22 @@ def test_words_are_found_where_they_are_heard():
         assert [span for _, span in found] == [pytest.approx((0.02, 0.08)), pytest.approx((0.14, 0.20))]
     with pytest.raises(DataError, match="13 symbols do not fit into 11 frames: check the text 'abcabcabcabca'"):
         made.words(waveform, 16000, "abcabcabcabca")
+
+
+def test_a_model_of_transformers_is_read_and_heard(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="aligners are models of transformers")
+    (tmp_path / "vocab.json").write_text(json.dumps(SYMBOLS))
+    settings = {"unk_token": "<pad>", "bos_token": "<pad>", "eos_token": "<pad>", "pad_token": "<pad>"}
+    transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), **settings).save_pretrained(tmp_path)
+    config = transformers.Wav2Vec2Config(**TEACHER, vocab_size=5, pad_token_id=0)
+    transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path)
+    found = Aligner(str(tmp_path)).words(torch.randn(2, 24000), 24000, "ab 1 c")
+    assert [word for word, _ in found] == ["ab", "1", "c"]
+    times = [time for _, span in found for time in span]
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= 1
+    with pytest.raises(CheckpointError, match=r"the aligner .*nowhere cannot be had"):
+        Aligner(str(tmp_path / "nowhere"))
 
 
 def test_windows_join_without_a_seam():

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from .runs import small
+from toneme.recipes.machines import local_device
 
-SETTINGS = ["quantizer.from_step=1", "quantizer.full_depth=1.0", "optimizer.clip=0", "steps=4"]
+from .runs import CRITICS, small
+
+SETTINGS = [
+    "quantizer.from_step=1", "quantizer.full_depth=1.0", "optimizer.clip=0", "steps=4", *CRITICS, "adversarial.from_step=0",
+    "adversarial.share=1", "adversarial.features=mean",  # relative ones are relative to the batch of each process
+]  # fmt: skip
 RANK = """
 import json, os, sys
 from pathlib import Path
@@ -20,12 +25,13 @@ torch.set_num_threads(1)
 from runs import small
 audio, folder = Path(sys.argv[1]), Path(sys.argv[2])
 trainer = small(audio, folder / "run", *json.loads(sys.argv[4]))
-gradient = trainer.take_step()["gradient"]
+seen = trainer.take_step()
 for _ in range(3):
     trainer.take_step()
 rank = os.environ["RANK"]
-state = {"model": trainer.model.state_dict(), "counts": trainer.model.quantizer.counts}
-torch.save({"gradient": gradient, **state}, folder / f"{rank}.pt")
+parts = {"model": trainer.model, "critics": trainer.critics}
+state = {f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}
+torch.save({"seen": seen, "state": state, "counts": trainer.model.quantizer.counts}, folder / f"{rank}.pt")
 """
 
 
@@ -44,10 +50,16 @@ def two_processes(audio: Path, folder: Path, *settings: str) -> list[dict]:
 def test_two_processes_learn_what_one_with_the_double_batch_does(audio, tmp_path):
     ranks = two_processes(audio, tmp_path)
     alone = small(audio, tmp_path / "alone", *SETTINGS, "batch=4")
-    gradient = alone.take_step()["gradient"]
-    for rank in ranks:
-        assert rank["gradient"] == pytest.approx(gradient, rel=1e-4)
-    for name, value in ranks[0]["model"].items():
-        assert torch.equal(value, ranks[1]["model"][name]), f"{name} differs between the processes"
+    expected = alone.take_step()
+    for name, tolerance in (("gradient", 1e-4), ("critics_gradient", 1e-3)):  # the second is a thousand times smaller
+        assert [rank["seen"][name] for rank in ranks] == pytest.approx([expected[name]] * 2, rel=tolerance)
+    for name, value in ranks[0]["state"].items():
+        assert torch.equal(value, ranks[1]["state"][name]), f"{name} differs between the processes"
     assert torch.equal(ranks[0]["counts"], ranks[1]["counts"])
     assert ranks[0]["counts"].std() > 0
+
+
+def test_a_process_of_a_job_takes_the_gpu_of_its_number(monkeypatch):
+    assert local_device("cuda") == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert [local_device(device) for device in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]

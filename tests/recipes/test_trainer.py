@@ -6,11 +6,16 @@ import signal
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from toneme.codecs.registry import from_official
 from toneme.codecs.toneme24k import TonemeCodec
 from toneme.recipes.errors import RecipeError, TrainingError
+from toneme.recipes.recipe import read_recipe
 from toneme.recipes.state import exact_states
+from toneme.recipes.trainer import Trainer
 
+from ..codecs.official import golden_weights
 from .runs import CRITICS, small
 
 ALL = [*CRITICS, "balancer={}", "quantizer.full_depth=0.5"]
@@ -134,8 +139,26 @@ def test_an_official_codec_needs_its_checkpoint(audio, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "recipe"), [("mimi", "mimi_24khz"), ("encodec_24khz", "encodec_24khz")])
+def test_an_official_checkpoint_is_trained_on(name, recipe, audio, tmp_path):
+    save_file(golden_weights(name), tmp_path / "published.safetensors")
+    settings = [
+        f"init={name}:{tmp_path / 'published.safetensors'}", f"data.train={audio}", "batch=1", "seconds=0.16", "data.workers=0",
+        "precision=fp32", "adversarial.discriminators.multi_scale_stft={windows: [256], width: 4}", "codec.name=mine",
+        *(["distil.wavlm=null"] if name == "mimi" else []),
+    ]  # fmt: skip
+    trainer = Trainer(read_recipe(recipe, settings), tmp_path / "run")
+    before = from_official(name, tmp_path / "published.safetensors")
+    assert torch.equal(trainer.codec().encode(sound := torch.randn(1, 1, 9600) * 0.1).codes, before.encode(sound).codes)
+    assert trainer.take_step()["gradient"] > 0
+    assert trainer.codec().name == "mine"
+
+
+@pytest.mark.slow
 def test_encoder_and_decoder_compile(audio, tmp_path):
-    plain, compiled = (small(audio, tmp_path / str(on), f"compile={on}").take_step() for on in (False, True))
+    shallow = ["codec.config.encoder_blocks=[1, 0]", "codec.config.decoder_blocks=[0, 1]", "batch=1", "seconds=0.1"]
+    plain, compiled = (small(audio, tmp_path / str(on), f"compile={on}", *shallow).take_step() for on in (False, True))
+    assert compiled["gradient"] == pytest.approx(plain["gradient"], rel=1e-3)
     assert compiled["spectral"] == pytest.approx(plain["spectral"], rel=1e-3)
 
 
