@@ -231,7 +231,8 @@ def sounding(codec: "Codec", batch: int, chunk_seconds: float) -> "StreamDecoder
 
 def _check_fit(codec: "Codec", vocab: Vocab) -> None:
     streams = codec.spec.streams
-    for place in (place for section in vocab.sections for place in section.places):
+    places = [place for section in vocab.sections for place in section.places]
+    for place in places[:1] if vocab.longest else places:  # the second place of a run is its length
         own = streams[place.stream].codebook_sizes if place.stream < len(streams) else ()
         if place.codebook >= len(own) or vocab.banks[place.bank].size > own[place.codebook] or len(vocab.steps) != len(streams):
             raise ShapeError(

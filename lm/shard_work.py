@@ -19,6 +19,7 @@ from ..codecs.files import atomic_path
 from .shard_formats import write_shard
 from .shard_item import Item
 from .shard_plan import Done, ShardFolder
+from .variants import original, vary
 
 if TYPE_CHECKING:
     from ..codecs.base import Codec
@@ -70,7 +71,7 @@ class Worker:
             warnings.simplefilter("ignore", AudioWarning)  # _check_end tells of files that are cut
             results = dict(self._results(names, progress))
         items = [result for name in names if isinstance(result := results[name], Item)]
-        failures = [[name, result] for name in names if isinstance(result := results[name], str)]
+        failures = [[name, why] for name in names if name == original(name) and isinstance(why := results[name], str)]
         path = self.folder.path(number)
         with atomic_path(path) as partial:
             write_shard(partial, self.folder.about, items, number)
@@ -131,11 +132,13 @@ class Worker:
         with self._open(name) as reader:
             blocks = list(reader)
             self._check_end(reader)
-        return Heard(torch.cat(blocks, dim=-1), self._hash(name))
+        spec = self.codec.spec
+        hop = max(stream.hop for stream in spec.streams)
+        return Heard(vary(torch.cat(blocks, dim=-1), spec.sample_rate, hop, name), self._hash(name))
 
     def _open(self, name: str) -> AudioReader:
         spec = self.codec.spec
-        return AudioReader(self.settings.root / name, spec.sample_rate, spec.channels)
+        return AudioReader(self.settings.root / original(name), spec.sample_rate, spec.channels)
 
     def _check_end(self, reader: AudioReader) -> None:
         if not reader.n_samples:
@@ -144,7 +147,7 @@ class Worker:
             raise AudioError(f"{reader.name} ends before its header says: fetch it again, or take what is there with --salvage")
 
     def _hash(self, name: str) -> str:
-        with (self.settings.root / name).open("rb") as file:
+        with (self.settings.root / original(name)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _attempt(self, name: str, work: Callable[[], T]) -> T | str:
@@ -154,7 +157,7 @@ class Worker:
         except TonemeError as error:
             return " ".join(str(error).split())
         except OSError as error:
-            return f"{name} cannot be read ({error.strerror or error}): check the file and the device"
+            return f"{original(name)} cannot be read ({error.strerror or error}): check the file and the device"
 
     # -- coding -------------------------------------------------------------------------------------------------
 
@@ -173,11 +176,12 @@ class Worker:
             row[:, : one.audio.shape[-1]] = one.audio
         about = self.folder.about
         tokens = self.codec.encode(waveform.to(self.codec.device), lengths=lengths, codebooks=about.codebooks)
-        return [Item.of(tokens, i, name, one.sha256, about.dtype) for i, (name, one) in enumerate(batch)]
+        return [Item.of(tokens, i, original(name), one.sha256, about.dtype) for i, (name, one) in enumerate(batch)]
 
     def _encode_long(self, name: str) -> Item:
         codec, about = self.codec, self.folder.about
-        if not codec.spec.causal and codec.spec.receptive_field is None:  # its stream sees less than the whole
+        sees_all = not codec.spec.causal and codec.spec.receptive_field is None  # its stream sees less than the whole
+        if sees_all or name != original(name):
             return self._encode_batch([(name, self._hear(name))])[0]
         encoder = codec.stream_encoder(codebooks=about.codebooks)
         with self._open(name) as reader:

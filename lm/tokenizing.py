@@ -15,6 +15,7 @@ from .shard_formats import SUFFIXES
 from .shard_item import About
 from .shard_plan import Done, ShardFolder
 from .shard_work import Settings, Worker, cores
+from .variants import names_of
 
 GPU_BATCH_SECONDS = 240.0
 Watch = Callable[[int], AbstractContextManager[Callable[[int], None]]]
@@ -33,6 +34,7 @@ def tokenize(
     files_per_shard: int | None = None,
     salvage: bool = False,
     bitrate: float | None = None,
+    variants: int = 1,
     watch: Watch = lambda files: nullcontext(lambda done: None),
 ) -> dict[str, Any]:
     """Turn recordings into shards of tokens and return figures; a run that was stopped goes on when called again.
@@ -52,6 +54,7 @@ def tokenize(
         files_per_shard: at most 1000, for at least 16 shards, by default.
         salvage: take what is there of recordings that end before their header says.
         bitrate: highest nominal rate in kbps, instead of `codebooks`.
+        variants: items made of each recording: itself, and others at other speeds and levels.
         watch: takes how many recordings are to be done, and gives a context whose value takes how many more are.
 
     Returns:
@@ -68,7 +71,8 @@ def tokenize(
     model = load(codec, "cpu" if workers != 0 else devices[0])
     depth = model.spec.check_codebooks(codebooks) if bitrate is None else model.spec.codebooks_for(bitrate)
     about = About.of(model, depth)
-    shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], names, files_per_shard)
+    varied = [one for name in names for one in names_of(name, variants)]
+    shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], varied, files_per_shard)
     on_gpu = devices[0].startswith("cuda")
     settings = Settings(root, batch_seconds or (GPU_BATCH_SECONDS if on_gpu else 20.0), 4 if on_gpu else 2, salvage)
     count = (1 if on_gpu else cores()) if workers is None else workers

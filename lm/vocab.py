@@ -13,11 +13,13 @@ from torch import Tensor
 from ..codecs.errors import ShapeError
 from ..codecs.tokens import Tokens
 from .bank import Bank, Place, Section, interleaved
+from .runs import from_runs, to_runs
 
 if TYPE_CHECKING:
     from ..codecs.base import Codec
 
 START, END, PAD = "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>"
+RUN = "<|audio_for_{frames}|>"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Vocab:
         multiple: `padded_size` is a multiple of it.
         pad: which of the specials fills batches.
         merged: equal codes that follow one another are written once (SpeechGPT), so durations are lost.
+        longest: frames of a run of equal codes, which is written as the code and the run's length (0 for frame by frame).
     """
 
     banks: tuple[Bank, ...]
@@ -46,6 +49,7 @@ class Vocab:
     multiple: int = 1
     pad: str = ""
     merged: bool = False
+    longest: int = 0
 
     # -- how it is made -----------------------------------------------------------------------------------------
 
@@ -58,6 +62,7 @@ class Vocab:
         multiple: int = 64,
         template: str = "",
         extra: Sequence[str] = (),
+        longest: int = 0,
     ) -> "Vocab":
         """Return a vocabulary for a codec: codes first, codebook after codebook, then the special tokens.
 
@@ -71,23 +76,30 @@ class Vocab:
             multiple: of `padded_size`, for fast products on GPUs.
             template: string of a token with `{code}` in it, and `{codebook}` where there are several codebooks.
             extra: more special tokens.
+            longest: with one codebook, write runs of equal codes of up to so many frames as the code and the run's length.
 
         Raises:
-            ShapeError: if the codec has fewer codebooks, or the template lacks a field.
+            ShapeError: if the codec has fewer codebooks, the template lacks a field, or runs are of several codebooks.
         """
         depths = _depths(codec, codec.spec.check_codebooks(codebooks))
         sizes = [size for stream, n in zip(codec.spec.streams, depths, strict=True) for size in stream.codebook_sizes[:n]]
         banks = _banks(sizes, template or ("<|audio_{code}|>" if len(sizes) == 1 else "<|audio_{codebook}_{code}|>"), base)
-        steps = _group(codec)
-        if steps:
+        if longest and len(sizes) > 1:
+            raise ShapeError(f"runs are written of one codebook; got {len(sizes)}: pass codebooks=1, or leave longest out")
+        steps = (1,) if longest else _group(codec)
+        if longest:
+            banks += (Bank(longest, RUN.partition("{")[0], RUN.partition("}")[2], 1, base + sizes[0]),)
+            sections = (Section((Place(0, 0, 0, 0), Place(0, 1, 0, 1)), START, END),)
+        elif steps:
             sections = (Section(interleaved(steps, depths), START, END),)
         else:
             steps, places = (1,) * len(depths), interleaved((1,) * len(depths), depths)
             own = [tuple(place for place in places if place.stream == i) for i in range(len(depths))]
             sections = tuple(Section(p, f"<|audio_start_{i}|>", f"<|audio_end_{i}|>") for i, p in enumerate(own) if p)
         names = dict.fromkeys([name for s in sections for name in (s.start, s.end)] + [PAD, *extra])
-        after = base + sum(sizes)
-        return cls(banks, sections, steps, {name: after + i for i, name in enumerate(names)}, base, multiple, PAD)
+        after = base + sum(bank.size for bank in banks)
+        specials = {name: after + i for i, name in enumerate(names)}
+        return cls(banks, sections, steps, specials, base, multiple, PAD, longest=longest)
 
     @classmethod
     def preset(cls, name: str) -> "Vocab":
@@ -172,6 +184,7 @@ class Vocab:
             ShapeError: if codes do not fit the vocabulary or do not fill whole groups.
         """
         streams = self._check(codes)
+        streams = (to_runs(streams[0], self.longest),) if self.longest else streams
         parts = []
         for section in self.sections:
             body = self._section_ids(section, streams)
@@ -193,7 +206,7 @@ class Vocab:
             own = next((found for found in bodies if i in found), None)
             groups = next(iter(bodies[0].values())).shape[-1] // self.steps[min(bodies[0])]
             streams.append(ids.new_zeros(len(ids), 0, groups * steps) if own is None else own[i])
-        return tuple(streams)
+        return (from_runs(streams[0]),) if self.longest else tuple(streams)
 
     def tokens(self, codec: "Codec", ids: Tensor, **options: Any) -> Tokens:
         """Return ids [batch, n] as tokens of a codec; options are those of `codec.tokens_from_codes`."""

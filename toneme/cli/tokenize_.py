@@ -23,6 +23,9 @@ Workers = Annotated[
 ]
 Devices = Annotated[str, typer.Option("--device", help="auto (all GPUs, else the CPU), cpu, or several: cuda:0,cuda:1.")]
 Cluster = Annotated[bool, typer.Option("--cluster", help="Work on the Ray cluster of RAY_ADDRESS, or a local one.")]
+Variants = Annotated[
+    int, typer.Option("--variants", min=1, help="Items of each recording: itself, and others at other speeds and levels.")
+]
 PerShard = Annotated[
     int | None, typer.Option("--files-per-shard", min=1, help="Recordings in a shard.", show_default="up to 1000, 16 shards")
 ]
@@ -39,6 +42,7 @@ def tokenize_(
     device: Devices = "auto",
     cluster: Cluster = False,
     files_per_shard: PerShard = None,
+    variants: Variants = 1,
     salvage: options.Salvage = False,
     json: options.Json = False,
 ) -> None:
@@ -54,7 +58,7 @@ def tokenize_(
 
     done = tokenize(
         files, output, codec, codebooks, format, workers, device, cluster, files_per_shard=files_per_shard, salvage=salvage,
-        bitrate=bitrate, watch=lambda recordings: progress("tokenising", recordings, "files"),
+        bitrate=bitrate, variants=variants, watch=lambda recordings: progress("tokenising", recordings, "files"),
     )  # fmt: skip
     if json:
         print(json_format.dumps({"output": str(output), **done}))
