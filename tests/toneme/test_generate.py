@@ -7,6 +7,7 @@ import soundfile
 import torch
 
 from toneme.codecs.formats import read_tokens
+from toneme.eval.probes.fitting import Budget
 
 SMALL = [
     "language.width=16", "language.layers=1", "language.heads=2", "language.depth_width=16", "language.depth_layers=1",
@@ -60,3 +61,36 @@ def test_a_masked_model_writes_after_a_prompt_of_audio(codec, trained, tiny, wav
     assert codec(*common, "--seconds", "0.6", "-o", tmp_path / "a.wav", "--guidance", "2", "--top-k", "5").code == 0
     assert soundfile.info(tmp_path / "a.wav").frames == 14400
     assert "say how long with --seconds" in codec(*common, "-o", tmp_path / "b.wav").sentence
+
+
+def test_many_recordings_of_every_label_are_probed(codec, trained, tiny, wav, tmp_path, monkeypatch):
+    monkeypatch.setattr("toneme.eval.probes.recognition.CLASSES", Budget(steps=2, batch=4, rate=1e-2, seeds=(0,)))
+    model, made = trained("lm_digits"), tmp_path / "made"
+    common = ("generate", model, "-c", tiny, "--seconds", "0.3", "--seed", "3", "--device", "cpu")
+    ran = codec(*common, "--label", "all", "--count", "2", "-o", made, "--json")
+    assert json.loads(ran.out)["frames"] == 4 * 15
+    assert (made / "labels.csv").read_text().split() == [
+        "path,label", "000000.wav,a", "000001.wav,a", "000002.wav,b", "000003.wav,b",
+    ]  # fmt: skip
+    alone = codec("generate", *common[1:-4], "--seed", "5", "--device", "cpu", "--label", "b", "-o", tmp_path / "b.wav")
+    assert alone.code == 0, alone.err
+    assert (tmp_path / "b.wav").read_bytes() == (made / "000002.wav").read_bytes()
+    assert "is no empty folder" in codec(*common, "--count", "1", "-o", made).sentence
+    write_task(tmp_path / "probes", wav)
+    ran = codec("probe", made, "-d", tmp_path / "probes", "--task", "letters", "--json", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    rows = json.loads(ran.out)
+    assert [(row["heard"], row["share"]["clips"]) for row in rows] == [("recordings, held out", 2), ("made", 4)]
+    told = codec("probe", made, "-d", tmp_path / "probes", "--task", "letters", "-c", tiny, "-n", "2", "--device", "cpu")
+    assert "A probe that learned from recordings as tiny x2 carries them recognises" in told.out.decode()
+    assert codec("probe", made, "-d", tmp_path / "probes", "-c", tiny, "-n", "20").code == 2
+    assert "has no task 'digits'" in codec("probe", made, "-d", tmp_path / "probes").sentence
+
+
+def write_task(folder, wav):
+    """Write a task of two letters."""
+    rows = ["path,label,split"]
+    for i in range(6):
+        wav(f"probes/{i}.wav", seconds=0.3 + 0.02 * i)
+        rows.append(f"probes/{i}.wav,{'ab'[i % 2]},{'test' if i > 3 else 'train'}")
+    (folder / "letters.csv").write_text("\n".join(rows))

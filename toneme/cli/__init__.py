@@ -16,6 +16,7 @@ from toneme.cli import (
     info,
     listing,
     play,
+    probe,
     roundtrip,
     serve,
     stream,
@@ -95,6 +96,7 @@ app.command("eval")(evaluate.eval_)
 app.command("train")(train.train)
 app.command("tokenize")(tokenize_.tokenize_)
 app.command("generate")(generate.generate)
+app.command("probe")(probe.probe)
 
 
 def run(argv: list[str] | None = None) -> int:

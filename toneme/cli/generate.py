@@ -1,6 +1,7 @@
 """`codec generate`: a language model of tokens to audio or a token file."""
 
-from dataclasses import dataclass
+import csv
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,22 +19,34 @@ if TYPE_CHECKING:
     from toneme.lm.models.sampling import Sampling
 
 LONGEST = 30.0  # seconds that a model writes which does not end by itself
+ALL = "all"
 
 Model = Annotated[
     Path,
     typer.Argument(metavar="MODEL_DIR", help="A language model's folder, as RUN/model of codec train.", show_default=False),
 ]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="OUT", help="Audio file, or .tok, .npz or .safetensors.", show_default=False)
-]
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="OUT", help="Audio file, or .tok, .npz or .safetensors; a folder with --count.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Prompt = Annotated[
     Path | None, typer.Option("--prompt", metavar="FILE", help="Audio or tokens that come first.", show_default=False)
 ]
-Label = Annotated[str | None, typer.Option("--label", help="Class to write, of a model of labels.", show_default=False)]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", help="Class to write, of a model of labels; all with --count.", show_default=False),
+]
 Text = Annotated[str | None, typer.Option("--text", help="Text to say, of a model of text.", show_default=False)]
 Seconds = Annotated[
     float | None,
     typer.Option("--seconds", min=0.01, help="Length, prompt included.", show_default="until the model ends, at most 30"),
+]
+Count = Annotated[
+    int | None,
+    typer.Option("--count", min=1, help="Write so many recordings, of each label, and a list labels.csv.", show_default=False),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn: the same seed writes the same.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest code.")]
@@ -49,6 +62,7 @@ def generate(
     label: Label = None,
     text: Text = None,
     seconds: Seconds = None,
+    count: Count = None,
     seed: Seed = 0,
     temperature: Temperature = 1.0,
     top_k: TopK = 0,
@@ -72,10 +86,13 @@ def generate(
     language.check(sounds, f"the codec {sounds.name}")
     draw = Sampling(temperature, top_k, top_p, guidance)
     run = Run(language, sounds, label if text is None else text, seconds, seed, draw)
-    check_target(Job(output, output, named=True), force=False)
-    make_parent(output)
     given = None if prompt is None else read_prompt(prompt, language, sounds)
-    n_frames = write_tokens(run, given, output) if output.suffix.lower() in TOKENS else write_audio(run, given, output)
+    if count is None:
+        check_target(Job(output, output, named=True), force=False)
+        make_parent(output)
+        n_frames = write_tokens(run, given, output) if output.suffix.lower() in TOKENS else write_audio(run, given, output)
+    else:
+        n_frames = write_many(run, given, output, count)
     told = {"output": str(output), "codec": sounds.name, "frames": n_frames, "seconds": round(n_frames / run.rate, 6)}
     if json:
         import json as json_format
@@ -174,6 +191,30 @@ def write_audio(run: Run, prompt: "Tensor | None", output: Path) -> int:
             writer.write(run.codec.decode(run.codec.tokens_from_codes(codes))[0].cpu())
             return codes.shape[-1]
         return _stream(run, prompt, writer)
+
+
+def write_many(run: Run, prompt: "Tensor | None", folder: Path, count: int) -> int:
+    """Write so many recordings of each label, and labels.csv with what each was told; return the frames in all.
+
+    Raises:
+        TonemeError: if something is there already.
+    """
+    from toneme.codecs.errors import TonemeError
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TonemeError(f"{folder} is no empty folder, which --count needs: name another with -o")
+    labels = run.language.config.labels
+    told = labels if run.told == ALL and ALL not in labels else (run.told,)
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = 0
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label"])
+        for number in range(count * len(told)):
+            one = replace(run, told=told[number // count], seed=run.seed + number)
+            frames += write_audio(one, prompt, folder / f"{number:06d}.wav")
+            rows.writerow([f"{number:06d}.wav", one.told or ""])
+    return frames
 
 
 def _stream(run: Run, prompt: "Tensor | None", writer: Any) -> int:
