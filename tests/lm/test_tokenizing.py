@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from toneme.codecs.registry import load
 from toneme.lm import shard_work
 from toneme.lm.shard_plan import ShardFolder
 from toneme.lm.shards import read_shards
-from toneme.lm.tokenizing import tokenize
+from toneme.lm.tokenizing import GPU_BATCH_SECONDS, tokenize
 
 from .made import contents, make_codec, make_recordings
 
@@ -109,8 +110,9 @@ KILLED = """
 import os, random, signal, time
 import torch
 torch.set_num_threads(1)
+from contextlib import contextmanager
 from pathlib import Path
-from toneme.lm.tokenizing import tokenize
+from toneme.lm.tokenizing import GPU_BATCH_SECONDS, tokenize
 
 def attempt():
     files = sorted(Path({data!r}).rglob("*.wav"))
@@ -230,3 +232,39 @@ def ray_workers() -> list[int]:
         return False
 
     return [process for process, name in names.items() if b"ray::" in name and b"MapWorker" in name and ours(process)]
+
+
+def test_several_devices_share_the_shards(tmp_path, codec, recordings):
+    options = {"files_per_shard": 2, "format": "npz"}
+    tokenize(recordings, tmp_path / "whole", str(codec), workers=0, **options)
+    seen = set()
+
+    @contextmanager
+    def watch(files):
+        yield lambda done: seen.update(child.pid for child in multiprocessing.active_children())
+
+    done = tokenize(recordings, tmp_path / "out", str(codec), workers=1, device="cpu,cpu", watch=watch, **options)
+    assert len(seen) == 2
+    assert done["items"] == 14
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "expected"),
+    [
+        ("auto", None, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda:0,cuda:2", None, ["cuda:0", "cuda:2"]),
+        ("cuda:1, cuda:2", 2, ["cuda:1", "cuda:2"] * 2),
+    ],
+)
+def test_every_gpu_gets_processes_of_its_own(tmp_path, codec, recordings, monkeypatch, device, workers, expected):
+    """No GPU is needed: what would be started is written down."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    started = []
+    monkeypatch.setattr("toneme.lm.shard_workers.make_with_processes", lambda *args: started.append(args))
+    tokenize(recordings, tmp_path / "out", str(codec), device=device, workers=workers)
+    ((_, _, devices, threads, settings, _),) = started
+    assert devices == expected
+    assert threads >= 1
+    assert settings.batch_seconds == GPU_BATCH_SECONDS
