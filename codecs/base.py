@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from .audio import fit_waveform
-from .checkpoint import hash_weights, load_weights, save_weights
+from .batches import Encoded, equal_rows, join_rows, take_rows, zero_beyond
+from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
 from .errors import AudioError, CheckpointError, ShapeError
 from .spec import CodecSpec
 from .streaming import StreamDecoder, StreamEncoder
-from .tokens import Tokens, used_side
-
-Encoded = tuple[tuple[Tensor, ...], dict[str, Tensor]]  # streams of codes, side numbers
+from .tokens import Tokens
 
 
 def set_fields(config: Any) -> dict:
@@ -73,6 +72,27 @@ class Codec(nn.Module):
     @abstractmethod
     def stream_decoder(self, batch: int = 1) -> StreamDecoder:
         """Return a decoder that takes frames in pieces of any length."""
+
+    @property
+    def decode_options(self) -> dict[str, float]:
+        """What `decode` can be told beside codes, and what it goes by now: nothing with most codecs."""
+        return {}
+
+    def set_decode_options(self, **options: float) -> None:
+        """Tell `decode` how to work from now on.
+
+        Raises:
+            ShapeError: if the codec does not have such an option, or not such a value.
+        """
+        known = self.decode_options
+        if unknown := ", ".join(sorted(set(options) - set(known))):
+            has = f"it can be told {', '.join(known)}" if known else "its codes alone say how it sounds"
+            raise ShapeError(f"{self.name} cannot be told {unknown} when it decodes: {has}")
+        if options:
+            self._set_decode_options(known | options)
+
+    def _set_decode_options(self, options: dict[str, float]) -> None:
+        raise NotImplementedError
 
     @property
     def window(self) -> str:
@@ -132,8 +152,8 @@ class Codec(nn.Module):
             self.check_length(n_samples, tuple(n_frames))
         longest = int(tokens.n_samples.max()) if tokens.batch else 0
         out = torch.zeros(tokens.batch, self.spec.channels, longest, device=self.device)
-        for items in _equal_rows(torch.cat([tokens.lengths, tokens.n_samples[:, None]], dim=1)):
-            part = _rows(tokens, items)
+        for items in equal_rows(torch.cat([tokens.lengths, tokens.n_samples[:, None]], dim=1)):
+            part = take_rows(tokens, items)
             n = int(part.n_samples[0])
             if n and part.streams[0].shape[-1]:
                 audio = self._decode(part.streams, dict(part.side), n)[..., :n]
@@ -151,11 +171,11 @@ class Codec(nn.Module):
             beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths.to(waveform.device)[:, None]
             return self._encode(waveform.masked_fill(beyond[:, None], 0), depth)
         parts, rows = [], []
-        for items in _equal_rows(lengths[:, None]):
+        for items in equal_rows(lengths[:, None]):
             n = int(lengths[items[0]])
             parts.append(self._encode(waveform[items, :, :n], depth) if n else self._empty(len(items), depth))
             rows.append(items)
-        return _join(parts, torch.cat(rows))
+        return join_rows(parts, torch.cat(rows))
 
     def _empty(self, batch: int, depth: int) -> Encoded:
         streams = []
@@ -186,7 +206,7 @@ class Codec(nn.Module):
             samples = torch.as_tensor(n_samples if isinstance(n_samples, Tensor) else list(n_samples), dtype=torch.int64)
             wanted = [self.n_frames(int(n)) for n in samples]
             lengths = torch.tensor(wanted, dtype=torch.int64).view(len(samples), len(streams)).minimum(available)
-        streams = tuple(_zero_beyond(codes, lengths[:, i]) for i, codes in enumerate(streams))
+        streams = tuple(zero_beyond(codes, lengths[:, i]) for i, codes in enumerate(streams))
         sizes = tuple(stream.codebook_sizes[: codes.shape[1]] for stream, codes in zip(self.spec.streams, streams, strict=True))
         return Tokens(
             streams, lengths, samples, self.name, self.weights_hash, self.spec.sample_rate, self.spec.channels,
@@ -297,7 +317,10 @@ class Codec(nn.Module):
 
         Fields at their defaults and the licence do not count: a field that a later version adds leaves old tokens valid.
         """
-        return hash_weights({"family": self.family, "config": set_fields(self.config)}, self.state_dict())
+        return self._hash_weights()
+
+    def _hash_weights(self, saved: Path | None = None) -> str:
+        return hash_weights({"family": self.family, "config": set_fields(self.config)}, self.state_dict(), saved)
 
     def config_dict(self) -> dict:
         """Return the content of `config.json`."""
@@ -323,12 +346,15 @@ class Codec(nn.Module):
             raise CheckpointError(f"{folder} holds a codec of family {about['family']}, not {cls.family}")
         codec = cls.unloaded(config_from_dict(cls.Config, about["config"]), about["name"])
         load_weights(codec, folder / "model.safetensors")
+        if cls.large:
+            codec.__dict__["weights_hash"] = codec._hash_weights(folder / "model.safetensors")
         return codec.eval()
 
     @classmethod
     def unloaded(cls, config: Any, name: str) -> Self:
-        """Return a codec that is about to be loaded; a large one may save the memory of its first weights."""
-        return cls(config, name)
+        """Return a codec that is about to be loaded: no first weights are drawn, so that they take no time and no memory."""
+        with Undrawn():
+            return cls(config, name)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.__dict__.pop("weights_hash", None)
@@ -395,43 +421,3 @@ def _check_lengths(lengths: Tensor | Sequence[int] | None, waveform: Tensor) -> 
     if lengths.shape != (batch,) or bool((lengths < 0).any() | (lengths > samples).any()):
         raise ShapeError(f"lengths must be {batch} counts from 0 to {samples}; got {lengths.tolist()}")
     return lengths
-
-
-def _equal_rows(keys: Tensor) -> list[Tensor]:
-    """Return groups of row numbers whose keys [rows, n] are equal."""
-    if not len(keys):
-        return []
-    _, group = keys.cpu().unique(dim=0, return_inverse=True)
-    return [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
-
-
-def _rows(tokens: Tokens, items: Tensor) -> Tokens:
-    lengths = tokens.lengths[items]
-    streams = tuple(codes[items, :, :n] for codes, n in zip(tokens.streams, lengths[0].tolist(), strict=True))
-    return dataclasses.replace(
-        tokens,
-        streams=streams,
-        lengths=lengths,
-        n_samples=tokens.n_samples[items],
-        side={name: used_side(values[items], streams[0].shape[-1], tokens.side_period) for name, values in tokens.side.items()},
-    )
-
-
-def _join(parts: list[Encoded], rows: Tensor) -> Encoded:
-    """Put encoded groups back in the order of the batch, padded with zeros to the longest."""
-    order = rows.argsort().to(parts[0][0][0].device)
-    streams = tuple(_stack([part[0][i] for part in parts])[order] for i in range(len(parts[0][0])))
-    side = {name: _stack([part[1][name] for part in parts])[order] for name in parts[0][1]}
-    return streams, side
-
-
-def _stack(pieces: list[Tensor]) -> Tensor:
-    longest = max(piece.shape[-1] for piece in pieces)
-    return torch.cat([nn.functional.pad(piece, (0, longest - piece.shape[-1])) for piece in pieces])
-
-
-def _zero_beyond(codes: Tensor, lengths: Tensor) -> Tensor:
-    if not codes.numel() or int(lengths.min()) == codes.shape[-1]:
-        return codes
-    beyond = torch.arange(codes.shape[-1], device=codes.device) >= lengths.to(codes.device)[:, None]
-    return codes.masked_fill(beyond[:, None], 0)

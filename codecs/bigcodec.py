@@ -3,19 +3,22 @@
 Source: Xin et al., "BigCodec: Pushing the Limits of Low-Bitrate Neural Speech Codec", 2024, and its published code.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..quantizers.factorised import ResidualFactorisedVQ
 from .base import Codec, Encoded, config_from_dict
 from .checkpoint import load_official
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
+from .layers.lstm import SkipLSTM
+from .overlap import Overlap
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder, StreamEncoder
+
+CHUNK = 400  # frames that are worked on at once, with those that they see on either side
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,14 @@ class BigCodecConfig:
 
 
 class BigCodec(Codec):
-    """Audio to one stream of codes, and back; LSTMs see all that came before, so audio is worked on as a whole."""
+    """Audio to one stream of codes, and back.
+
+    LSTMs on either side of the codes see all that came before; they go on from chunk to chunk, so codes are those of the whole.
+    """
 
     Config = BigCodecConfig
     family = "bigcodec"
+    large = True
     config: BigCodecConfig
 
     def __init__(self, config: BigCodecConfig, name: str = "") -> None:
@@ -66,55 +73,94 @@ class BigCodec(Codec):
         hop = self.spec.hop
         return (n_samples // hop + 1 if n_samples and self.config.always_pads else -(-n_samples // hop),)
 
+    @property
+    def reach(self) -> int:
+        """Samples on either side that change what enters the LSTMs, or what is made of that."""
+        return replace(self.config.blocks, lstm=0).reach or 0
+
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
-        samples = waveform.shape[-1]
-        padded = pad(waveform, (0, self.n_frames(samples)[0] * self.spec.hop - samples))
-        return (self.quantizer.encode(self.encoder(padded), codebooks),), {}
+        encoder = LstmEncoder(self, waveform.shape[0], codebooks)
+        ((start,), _), ((end,), _) = encoder._push(waveform), encoder._flush()
+        return (torch.cat([start, end], dim=-1),), {}
 
     def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
-        return self.decoder(self.quantizer.decode(streams[0]))
+        decoder = LstmDecoder(self, streams[0].shape[0])
+        return torch.cat([decoder._push(streams, side), decoder._flush()], dim=-1)
 
     def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> StreamEncoder:
-        """Return an encoder of audio in pieces: all codes come at the flush, since what follows changes them."""
-        return WholeEncoder(self, batch, codebooks)
+        """Return an encoder of audio in pieces: chunks, each waiting for what follows it as far as convolutions see."""
+        return LstmEncoder(self, batch, codebooks)
 
     def stream_decoder(self, batch: int = 1) -> StreamDecoder:
-        """Return a decoder of frames in pieces: all audio comes at the flush."""
-        return WholeDecoder(self, batch)
+        """Return a decoder of frames in pieces: chunks, each waiting for what follows it as far as convolutions see."""
+        return LstmDecoder(self, batch)
 
 
-class WholeEncoder(StreamEncoder):
-    """Keeps the audio until its end."""
+class LstmEncoder(StreamEncoder):
+    """Codes long audio in chunks, each from where the LSTM stood before it: codes are those of the whole."""
+
+    codec: BigCodec
 
     def _reset(self) -> None:
-        self.held: list[Tensor] = []
+        encoder, hop = self.codec.encoder, self.codec.spec.hop
+        context = -(-self.codec.reach // hop)
+        self.front = Overlap(encoder.front, hop, 1, context, CHUNK)
+        self.middle = Middle(encoder.middle, self.batch)
+        self.back = Overlap(encoder.back, 1, 1, context, CHUNK)
+        self.taken = 0
 
     def _push(self, waveform: Tensor) -> Encoded:
-        self.held.append(waveform.clone())
-        return self.codec._empty(self.batch, self.codebooks)
+        self.taken += waveform.shape[-1]
+        return self._code(waveform, last=False)
 
     def _flush(self) -> Encoded:
-        if not self.n_samples:
-            return self.codec._empty(self.batch, self.codebooks)
-        return self.codec._encode(torch.cat(self.held, dim=-1), self.codebooks)
+        missing = self.codec.n_frames(self.taken)[0] * self.codec.spec.hop - self.taken
+        return self._code(torch.zeros(self.batch, 1, missing, device=self.codec.device, dtype=self.codec.dtype), last=True)
+
+    def _code(self, waveform: Tensor, last: bool) -> Encoded:
+        codes = list(self.codec._empty(self.batch, self.codebooks)[0])
+        for frames, ends in self.middle.run(self.front.push(waveform, last), last):
+            codes += [self.codec.quantizer.encode(part, self.codebooks) for part in self.back.push(frames, ends)]
+        return (torch.cat(codes, dim=-1),), {}
 
 
-class WholeDecoder(StreamDecoder):
-    """Keeps the codes until their end."""
+class LstmDecoder(StreamDecoder):
+    """Sounds long codes in chunks, each from where the LSTM stood before it: the audio is that of the whole."""
+
+    codec: BigCodec
 
     def _reset(self) -> None:
-        self.held: list[Tensor] = []
+        decoder, hop = self.codec.decoder, self.codec.spec.hop
+        context = -(-self.codec.reach // hop)
+        self.front = Overlap(decoder.front, 1, 1, context, CHUNK)
+        self.middle = Middle(decoder.middle, self.batch)
+        self.back = Overlap(decoder.back, 1, hop, context, CHUNK)
 
     def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
-        self.held.append(streams[0].clone())
-        return self._silence()
+        return self._sound(streams[0], last=False)
 
     def _flush(self) -> Tensor:
-        codes = torch.cat(self.held, dim=-1) if self.held else None
-        return self._silence() if codes is None or not codes.shape[-1] else self.codec._decode((codes,), {}, 0)
+        return self._sound(torch.zeros(self.batch, 1, 0, device=self.codec.device, dtype=torch.int64), last=True)
 
-    def _silence(self) -> Tensor:
-        return torch.zeros(self.batch, 1, 0, device=self.codec.device, dtype=self.codec.dtype)
+    def _sound(self, codes: Tensor, last: bool) -> Tensor:
+        audio = [torch.zeros(self.batch, 1, 0, device=self.codec.device, dtype=self.codec.dtype)]
+        for frames, ends in self.middle.run(self.front.push(self.codec.quantizer.decode(codes), last), last):
+            audio += self.back.push(frames, ends)
+        return torch.cat(audio, dim=-1)
+
+
+class Middle:
+    """The LSTM, which goes on from piece to piece."""
+
+    def __init__(self, lstm: SkipLSTM | None, batch: int) -> None:
+        self.lstm, self.state = lstm, None if lstm is None else lstm.initial_state(batch)
+
+    def run(self, pieces: list[Tensor], last: bool) -> Iterator[tuple[Tensor, bool]]:
+        """Yield the output of each piece, and whether nothing comes after it."""
+        for n, piece in enumerate(pieces):
+            if self.lstm is not None:
+                piece, self.state = self.lstm.step(piece, self.state)
+            yield piece, last and n == len(pieces) - 1
 
 
 # -- official weights -------------------------------------------------------------------------------------------
@@ -126,7 +172,7 @@ def convert_bigcodec(weights: Mapping[str, Tensor]) -> BigCodec:
     Raises:
         CheckpointError: if keys are missing, unexpected or of another shape.
     """
-    codec = BigCodec(BigCodecConfig(licence="MIT"), "bigcodec")
+    codec = BigCodec(CONFIGS["bigcodec"], "bigcodec")
     blocks, names = codec.config.blocks, {}
     for part, table in (
         ("encoder", encoder_names(blocks, "CodecEnc.block")), ("decoder", decoder_names(blocks, "generator.model"))
@@ -148,4 +194,5 @@ def _published(ours: str, theirs: str) -> str:
 
 
 SHAPE = DacBlocksConfig(48, (2, 2, 2, 5, 5), 1024, 1536, activation="alias_free_snake_beta", lstm=2)
+CONFIGS = {"bigcodec": BigCodecConfig(licence="MIT")}
 OFFICIAL: dict[str, Callable[[Mapping[str, Tensor]], BigCodec]] = {"bigcodec": convert_bigcodec}

@@ -1,18 +1,24 @@
 """Weights in and out: safe reading, one error that lists every key that does not fit, weight-norm folding, hashes."""
 
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .errors import CheckpointError
 from .files import atomic_path
+
+HASHED_AT_ONCE = 1 << 20  # bytes
+SAVED_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 
 
 def save_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
@@ -34,6 +40,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file ({error}): fetch or convert it again") from None
+
+
+class Undrawn(TorchFunctionMode):
+    """Leaves tensors as they are that layers would fill with random numbers."""
+
+    DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.DRAWS:
+            return args[0] if args else kwargs["tensor"]  # as torch.nn.init passes it
+        return func(*args, **(kwargs or {}))
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
@@ -214,11 +231,33 @@ def _norm_partner(name: str) -> tuple[str, str, bool] | None:
     return None
 
 
-def hash_weights(config: Mapping, weights: Mapping[str, Tensor]) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of a configuration and its weights, order-independent."""
+def hash_weights(config: Mapping, weights: Mapping[str, Tensor], saved: str | Path | None = None) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a configuration and its weights, order-independent.
+
+    Where the weights were just taken from the `.safetensors` file `saved`, it is read instead, so that what is mapped into
+    memory is not loaded for this alone.
+    """
     digest = hashlib.sha256(json.dumps({k: v for k, v in config.items() if k != "name"}, sort_keys=True).encode())
-    for name in sorted(weights):
-        tensor = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    with open(saved, "rb") if saved else contextlib.nullcontext() as file:
+        places = _places(file) if file else {}
+        for name in sorted(weights):
+            tensor = weights[name].detach().cpu().contiguous()
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            start, end, kind = places.get(name, (0, 0, None))
+            if file and kind == tensor.dtype:
+                file.seek(start)
+                for at in range(start, end, HASHED_AT_ONCE):
+                    digest.update(file.read(min(HASHED_AT_ONCE, end - at)))
+            elif tensor.numel():
+                digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def _places(file: BinaryIO) -> dict[str, tuple[int, int, torch.dtype | None]]:
+    """Return where the bytes of each tensor of a `.safetensors` file begin and end, and their type where weights have it."""
+    size = int.from_bytes(file.read(8), "little")
+    header = {name: about for name, about in json.loads(file.read(size)).items() if name != "__metadata__"}
+    return {
+        name: (*(8 + size + at for at in about["data_offsets"]), SAVED_TYPES.get(about["dtype"]))
+        for name, about in header.items()
+    }

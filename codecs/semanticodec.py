@@ -9,8 +9,7 @@ Source: Liu et al., "SemantiCodec: An Ultra Low Bitrate Semantic Audio Codec for
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 import torch
@@ -19,8 +18,7 @@ from torch.nn.functional import pad
 
 from ..quantizers.euclidean import EuclideanVQ
 from ..quantizers.kmeans import KMeansTokenizer
-from .base import Codec, Encoded, config_from_dict, read_config
-from .checkpoint import load_weights
+from .base import Codec, Encoded, config_from_dict
 from .errors import CheckpointError, ShapeError
 from .layers.audiomae import AudioMAE, AudioMAEConfig
 from .layers.ddim import Sampling, Schedule, guided, sample
@@ -106,7 +104,7 @@ class SemantiCodec(Codec):
     """Audio to pairs of codes, and back.
 
     The audio is filled up to whole columns of patches (0.16 s), one more where it fills them, as published. `sampling` says
-    how `decode` samples, and may be set to another `Sampling`.
+    how `decode` samples, and may be set to another `Sampling`, or by `set_decode_options`.
     """
 
     Config = SemantiCodecConfig
@@ -210,6 +208,16 @@ class SemantiCodec(Codec):
         audio = [self.vocoder(self.vae(item)[:, :frames].transpose(1, 2)) for item in items]
         return torch.cat(audio)[..., :n_samples]
 
+    @property
+    def decode_options(self) -> dict[str, float]:
+        """Steps and guidance of the diffusion model, the seed of its noise, and `eta`, as `Sampling` explains them."""
+        return {name: getattr(self.sampling, name) for name in ("steps", "guidance", "eta", "seed")}
+
+    def _set_decode_options(self, options: dict[str, float]) -> None:
+        self.config.schedule.times(steps := int(options["steps"]))
+        values = {"guidance": float(options["guidance"]), "eta": float(options["eta"]), "seed": int(options["seed"])}
+        self.sampling = replace(self.sampling, steps=steps, **values)
+
     def describe(self, codes: Tensor) -> Tensor:
         """Return what the diffusion model reads, [batch, frames of a window, channels], without positions.
 
@@ -247,21 +255,7 @@ class SemantiCodec(Codec):
         return WindowStreamDecoder(self, batch)
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> Self:
-        """Read what `save` wrote; the weights stay in the file until they are used.
-
-        Raises:
-            CheckpointError: if the files are missing, of another family, or do not fit together.
-        """
-        about = read_config(folder)
-        if about["family"] != cls.family:
-            raise CheckpointError(f"{folder} holds a codec of family {about['family']}, not {cls.family}")
-        codec = cls.without_weights(config_from_dict(cls.Config, about["config"]), about["name"])
-        load_weights(codec, Path(folder) / "model.safetensors")
-        return codec.eval()
-
-    @classmethod
-    def without_weights(cls, config: SemantiCodecConfig, name: str) -> Self:
+    def unloaded(cls, config: SemantiCodecConfig, name: str) -> Self:
         """Return a codec whose weights take no memory until they are loaded."""
         with torch.device("meta"):
             codec = cls(config, name)

@@ -45,7 +45,7 @@ def convert_semanticodec(weights: Mapping[str, Tensor], rate: int, vocabulary: i
     (stack, layers), width = STACKS[rate], AudioMAEConfig.width
     unet = UNetConfig(context=2 * width * math.prod(stack) + SemantiCodecConfig.positions)
     config = SemantiCodecConfig(stack=stack, semantic_size=len(centres), lstm_layers=layers, unet=unet, licence="MIT")
-    codec = SemantiCodec.without_weights(config, f"semanticodec_{rate}")
+    codec = SemantiCodec.unloaded(config, f"semanticodec_{rate}")
     names = FIXED | {f"lstm.{name}": f"encoder.encoder.{name}" for name, _ in codec.lstm.named_parameters()}
     for part, table, where in (
         ("audiomae", audiomae_names(codec.audiomae), "encoder.audiomae.model"),

@@ -10,6 +10,7 @@ and its published code and checkpoints.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Encoder, encoder_names, renamed
 from .layers.transformer import Transformer, TransformerConfig
 from .layers.vocos import FourierHead, GroupResidual
+from .layers.xcodec2_names import HUGGING_FACE, PUBLISHED, TEACHERS, UNUSED
 from .spec import CodecSpec, StreamSpec
 from .teachers import Teacher, TeacherConfig, load_teacher, teacher_weights
 from .xcodec import replaced
@@ -30,6 +32,7 @@ from .xcodec import replaced
 LAYER = 16  # of w2v-BERT, whose output is the semantic feature
 SHAPE = DacBlocksConfig(48, (2, 2, 4, 4, 5), 1024, activation="alias_free_snake_beta")
 ATTENTION = TransformerConfig(1024, 16, 12, 4096, scale=None, norm="rms", activation="silu", causal=False, positions="none")
+TEACHER = TeacherConfig("wav2vec2-bert", -1, (("num_hidden_layers", LAYER),))
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,16 @@ class XCodec2(Codec):
         self.leave = nn.Linear(joined, width)
         self.backbone = Backbone(config.transformer, config.groups)
         self.head = FourierHead(width, config.spectrum, config.blocks.hop)
+
+    @classmethod
+    def unloaded(cls, config: XCodec2Config, name: str) -> Self:
+        """Return a codec whose weights take no memory until they are loaded."""
+        codec = super().unloaded(replace(config, teacher=None), name)
+        if config.teacher is not None:
+            with torch.device("meta"):
+                codec.teacher = Teacher.from_config(config.teacher)
+        codec.config = config
+        return codec
 
     @property
     def spec(self) -> CodecSpec:
@@ -206,10 +219,10 @@ def convert_xcodec2(weights: Mapping[str, Tensor], config: XCodec2Config | None 
     Raises:
         CheckpointError: if keys are missing, unexpected or of another shape.
     """
-    config = config or XCodec2Config(licence="CC-BY-NC-4.0")
+    config = config or CONFIGS["xcodec2"]
     weights, teacher = prepared(weights)
     if teacher and config.teacher is None:
-        config = replace(config, teacher=TeacherConfig("wav2vec2-bert", -1, (("num_hidden_layers", LAYER),)))
+        config = replace(config, teacher=TEACHER)
     codec = XCodec2(config, "xcodec2")
     tables = (published_names(codec), transformers_names(codec))
     load_official(codec, weights | teacher, tables, "the checkpoint of xcodec2", UNUSED)
@@ -248,52 +261,5 @@ def _active(name: str) -> str:
     return re.sub(r"\.(alpha|beta)$", r".act.\1", name)
 
 
-TEACHERS = ("semantic_model.", "semantic_encoder.")
-UNUSED = (  # of training, and tables that are computed
-    r"^(fc_post_s|SemanticDecoder_module|discriminator|spec_discriminator|model_spk|criteria)\."
-    r"|\.(up|down)sample\.|istft\.window$"
-)
-PUBLISHED = (  # patterns of our names, in order
-    (r"^teacher\.model\.", TEACHERS[0]),
-    (r"^semantic_encoder\.first\.", "SemanticEncoder_module.initial_conv."),
-    (r"^semantic_encoder\.conv1\.", "SemanticEncoder_module.residual_blocks.1."),
-    (r"^semantic_encoder\.conv2\.", "SemanticEncoder_module.residual_blocks.3."),
-    (r"^semantic_encoder\.last\.", "SemanticEncoder_module.final_conv."),
-    (r"^enter\.", "fc_prior."),
-    (r"^leave\.", "fc_post_a."),
-    (r"^quantizer\.enter\.", "generator.quantizer.project_in."),
-    (r"^quantizer\.leave\.", "generator.quantizer.project_out."),
-    (r"^backbone\.enter\.", "generator.backbone.embed."),
-    (r"^backbone\.before\.", "generator.backbone.prior_net."),
-    (r"^backbone\.after\.", "generator.backbone.post_net."),
-    (r"^backbone\.norm\.", "generator.backbone.final_layer_norm."),
-    (r"^backbone\.transformer\.layers\.", "generator.backbone.transformers."),
-    (r"(transformers\.\d+)\.norm1\.", r"\1.att_norm."), (r"(transformers\.\d+)\.norm2\.", r"\1.ffn_norm."),
-    (r"(transformers\.\d+)\.qkv\.", r"\1.att.c_attn."), (r"(transformers\.\d+)\.out\.", r"\1.att.c_proj."),
-    (r"(transformers\.\d+)\.widen\.", r"\1.mlp.fc1."), (r"(transformers\.\d+)\.narrow\.", r"\1.mlp.fc2."),
-    (r"^head\.", "generator.head."),
-)  # fmt: skip
-HUGGING_FACE = (
-    (r"^teacher\.model\.", TEACHERS[0]),
-    (r"^semantic_encoder\.first\.", "semantic_adapter.conv1."),
-    (r"^semantic_encoder\.conv2\.", "semantic_adapter.conv3."),
-    (r"^semantic_encoder\.conv1\.", "semantic_adapter.conv2."),
-    (r"^semantic_encoder\.last\.", "semantic_adapter.conv4."),
-    (r"^enter\.", "fc_encoder."),
-    (r"^leave\.", "acoustic_decoder.fc."),
-    (r"^quantizer\.enter\.", "quantizer.project_in."),
-    (r"^quantizer\.leave\.", "quantizer.project_out."),
-    (r"^backbone\.enter\.", "acoustic_decoder.embed."),
-    (r"^backbone\.before\.", "acoustic_decoder.prior_net."),
-    (r"^backbone\.after\.", "acoustic_decoder.post_net."),
-    (r"^backbone\.norm\.", "acoustic_decoder.norm."),
-    (r"^backbone\.transformer\.", "acoustic_decoder."),
-    (r"(decoder\.layers\.\d+)\.norm1\.", r"\1.input_layernorm."),
-    (r"(decoder\.layers\.\d+)\.norm2\.", r"\1.post_attention_layernorm."),
-    (r"(decoder\.layers\.\d+)\.qkv\.", r"\1.self_attn.qkv."),
-    (r"(decoder\.layers\.\d+)\.out\.", r"\1.self_attn.o_proj."),
-    (r"(decoder\.layers\.\d+)\.widen\.", r"\1.mlp.fc1."),
-    (r"(decoder\.layers\.\d+)\.narrow\.", r"\1.mlp.fc2."),
-    (r"^head\.out\.", "acoustic_decoder.head.linear."),
-)  # fmt: skip
+CONFIGS = {"xcodec2": XCodec2Config(licence="CC-BY-NC-4.0")}
 OFFICIAL: dict[str, Callable[[Mapping[str, Tensor]], XCodec2]] = {"xcodec2": convert_xcodec2}

@@ -94,10 +94,19 @@ class Encoder(nn.Module):
         self.last = Conv(wide, wide, 7, depthwise=True) if config.depthwise else Conv(wide, config.latent, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.front(x)
+        return self.back(x if self.middle is None else self.middle(x))
+
+    def front(self, x: Tensor) -> Tensor:
+        """Return what the middle gets of audio."""
         x = self.first(x)
         for stage in self.stages:
             x = stage(x)
-        return self.last(x if self.middle is None else self.middle(x), self.activation)
+        return x
+
+    def back(self, x: Tensor) -> Tensor:
+        """Return the latents of what comes from the middle."""
+        return self.last(x, self.activation)
 
 
 class Decoder(nn.Module):
@@ -116,9 +125,16 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Return the audio; `noise` are standard normal [batch, 1, time of the stage], one per stage, none by default."""
+        x = self.front(x)
+        return self.back(x if self.middle is None else self.middle(x), noise)
+
+    def front(self, x: Tensor) -> Tensor:
+        """Return what the middle gets of latents."""
         x = self.first(x)
-        x = x if self.mix is None else self.mix(x)
-        x = x if self.middle is None else self.middle(x)
+        return x if self.mix is None else self.mix(x)
+
+    def back(self, x: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the audio of what comes from the middle."""
         for stage, part in zip(self.stages, noise or [None] * len(self.stages), strict=True):
             x = stage(x, part)
         audio = self.last(x, self.activation)

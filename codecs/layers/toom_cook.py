@@ -12,6 +12,7 @@ from torch import Tensor
 
 TILE = 4
 TAPS = 7
+PACKED_AT_ONCE = 32  # outputs, whose values in 64 bits are in memory together
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5)
 
 
@@ -39,9 +40,13 @@ def pack(weight: Tensor) -> tuple[Tensor, Tensor]:
 
     The others are but three, whose value at infinity is zero.
     """
-    taps = torch.nn.functional.pad(weight.double(), (0, 2 * TILE - TAPS)).unflatten(2, (2, TILE))
-    values = torch.einsum("nk,oihk->hnio", SCALES[:, None] * powers(TILE), taps).float().contiguous()
-    return values[0], values[1, :-1]
+    near, far = (weight.new_empty(len(POINTS) + n, *weight.shape[1::-1]) for n in (1, 0))
+    for outputs in range(0, len(weight), PACKED_AT_ONCE):
+        part = slice(outputs, outputs + PACKED_AT_ONCE)
+        taps = torch.nn.functional.pad(weight[part].double(), (0, 2 * TILE - TAPS)).unflatten(2, (2, TILE))
+        values = torch.einsum("nk,oihk->hnio", SCALES[:, None] * powers(TILE), taps)
+        near[..., part], far[..., part] = values[0], values[1, :-1]
+    return near, far
 
 
 def rows_for(count: int, dilation: int) -> int:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from toneme.codecs.checkpoint import (
+    Undrawn,
     fold_weight_norm,
     hash_weights,
     load_exactly,
@@ -48,6 +49,21 @@ def test_nothing_is_loaded_where_something_does_not_fit(layer: nn.Conv1d):
         load_exactly(layer, {"bias": torch.zeros(4), "weight": torch.zeros(4, 3, 6), "extra": torch.zeros(1)}, "here")
     assert "1 unexpected: extra; 1 misshapen: weight [4, 3, 6] (expected [4, 3, 5])" in str(error.value)
     assert torch.equal(layer.bias, before)
+
+
+def test_the_hash_of_a_file_is_that_of_its_weights(layer: nn.Conv1d, tmp_path):
+    weights, path = layer.state_dict() | {"counts": torch.arange(3)}, tmp_path / "w.safetensors"
+    save_weights(weights, path)
+    assert hash_weights({"a": 1}, weights, path) == hash_weights({"a": 1}, weights)
+    save_weights({name: tensor.to(torch.bfloat16) for name, tensor in weights.items()}, path)  # what was read from it is wider
+    assert hash_weights({"a": 1}, weights, path) == hash_weights({"a": 1}, weights)
+
+
+def test_what_is_about_to_be_loaded_draws_no_numbers():
+    before = torch.get_rng_state()
+    with Undrawn():
+        nn.Sequential(nn.Linear(8, 8), nn.Conv1d(8, 8, 3), nn.LSTM(8, 8), nn.Embedding(4, 8))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_half_precision_widens(layer: nn.Conv1d):

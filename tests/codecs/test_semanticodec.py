@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from toneme.cli import run
 from toneme.codecs.errors import CheckpointError, ShapeError
 from toneme.codecs.layers.audioldm_names import unet_names, vae_names, vocoder_names
 from toneme.codecs.layers.audiomae import AudioMAEConfig
@@ -89,7 +90,7 @@ def test_specifications_are_the_published_ones(rate: int, frames: int, millions:
     stack, layers = STACKS[rate]
     width = 768 * stack[0] * stack[1]
     config = SemantiCodecConfig(stack=stack, lstm_layers=layers, unet=UNetConfig(context=2 * width + 192))
-    codec = SemantiCodec.without_weights(config, "meta")
+    codec = SemantiCodec.unloaded(config, "meta")
     assert config.frames == frames
     assert config.window == 163840
     assert config.latents == (8, 256, 16)
@@ -120,7 +121,7 @@ def test_codes_equal_the_official_implementation(case: str):
 @pytest.mark.parametrize("case", ["step21_small", "step500"])
 def test_diffusion_spectrogram_and_audio_equal_the_official_implementation(case: str):
     arrays, weights = golden_case("semanticodec_decoder_100", case), filled("decoder")
-    codec, salt = SemantiCodec.without_weights(SemantiCodecConfig(), ""), golden_spec("semanticodec_decoder_100")["salt"]
+    codec, salt = SemantiCodec.unloaded(SemantiCodecConfig(), ""), golden_spec("semanticodec_decoder_100")["salt"]
     for part, names, where in (
         (codec.unet, unet_names(codec.unet), "decoder.model.diffusion_model."),
         (codec.vae, vae_names(codec.vae), "decoder.first_stage_model."),
@@ -204,3 +205,20 @@ def test_sampling_is_repeatable_and_noise_can_be_given(codec: SemantiCodec):
         assert not torch.equal(first, codec.decode(tokens))
     finally:
         codec.sampling = before
+
+
+def test_the_command_says_how_to_sample(codec: SemantiCodec, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    codec.save(tmp_path / "small")
+    codec.encode(noise(900)).save(tmp_path / "a.tok")
+    sampled = []
+    monkeypatch.setattr(
+        SemantiCodec, "sound_window", lambda self, codes, number: sampled.append(self.sampling) or codes[:, :1, :0]
+    )
+    words = [tmp_path / "a.tok", "-c", tmp_path / "small", "-o", tmp_path / "a.wav"]
+    told = ["--steps", "3", "--guidance", "1.5", "--seed", "7"]
+    assert run(["decode", *map(str, words), *told]) == 0
+    assert sampled == [Sampling(steps=3, guidance=1.5, seed=7)]
+    with pytest.raises(CheckpointError, match="from 1 to 999 steps; got 1000"):
+        codec.set_decode_options(steps=1000)
+    with pytest.raises(ShapeError, match="cannot be told speed when it decodes: it can be told steps, guidance, eta, seed"):
+        codec.set_decode_options(speed=2)

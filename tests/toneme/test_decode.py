@@ -45,6 +45,14 @@ def test_unknown_bits_are_a_usage_error(codec, tok, tiny):
     assert "16, 24, float" in ran.sentence
 
 
+def test_a_codec_that_does_not_sample_refuses_to_be_told_how(codec, tok, tiny, tmp_path):
+    ran = codec("decode", tok, "-c", tiny, "-o", tmp_path / "x.wav", "--steps", "5", "--seed", "1")
+    assert ran.code == 1
+    assert "tiny cannot be told seed, steps when it decodes: its codes alone say how it sounds" in ran.sentence
+    assert not (tmp_path / "x.wav").exists()
+    assert codec("decode", tok, "-c", tiny, "--steps", "0").code == 2
+
+
 def test_unknown_suffix(codec, tok, tiny, tmp_path):
     ran = codec("decode", tok, "-c", tiny, "-o", tmp_path / "x.xyz")
     assert ran.code == 1

@@ -15,6 +15,9 @@ def decode(
     bits: options.Bits = "16",
     device: options.Device = "auto",
     backend: options.Backend = "torch",
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    seed: options.Seed = None,
     any_weights: options.AnyWeights = False,
     salvage: options.Salvage = False,
     force: options.Force = False,
@@ -23,18 +26,26 @@ def decode(
     """Decode tokens to audio.
 
     Without -o, the result stands beside the input as NAME.wav; the suffix of -o says the format (wav, flac, ogg, opus, mp3).
+    A codec whose decoder samples (SemantiCodec) takes --steps, --guidance and --seed; the same seed gives the same audio.
     """
     subtype = options.subtype_of(bits)
     jobs = plan(inputs, output, ".wav", TOKENS)
-    models = Models(codec, device, backend)
+    told = {"steps": steps, "guidance": guidance, "seed": seed}
+    models = Models(codec, device, backend, {name: value for name, value in told.items() if value is not None})
     run_jobs(jobs, lambda job: decode_file(models, job, subtype, any_weights, salvage, force), is_batch(inputs), json, describe)
 
 
 class Models:
     """The codecs that decode files: the one that the user named, or by the name in each file, each loaded once."""
 
-    def __init__(self, named: str | None, device: str, backend: str = "torch") -> None:
-        self.named, self._load = named, cache(options.loader(backend, device))
+    def __init__(self, named: str | None, device: str, backend: str = "torch", told: dict[str, Any] | None = None) -> None:
+        self.named, self.told, self._loader = named, told or {}, options.loader(backend, device)
+        self._load = cache(self._load_once)
+
+    def _load_once(self, name: str) -> Any:
+        codec = self._loader(name)
+        codec.set_decode_options(**self.told)
+        return codec
 
     def given(self) -> Any:
         """Return the codec that the user named, or None."""

@@ -61,6 +61,14 @@ Salvage = Annotated[
     bool, typer.Option("--salvage", help="Take what is whole of a damaged or cut input instead of refusing it.")
 ]
 Packed = Annotated[bool, typer.Option("--packed", help="Write packed chunks only, which simple readers (the page) read.")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Of a codec that samples: more take longer.", show_default="the codec's")
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option("--guidance", help="Of a codec that samples: how near to the codes.", show_default="the codec's"),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of a codec that samples: of its noise.", show_default="the codec's")]
 AnyWeights = Annotated[bool, typer.Option("--any-weights", help="Decode though other weights made the tokens.")]
 
 Bits = Annotated[str, typer.Option("--bits", help="Samples of lossless output: 16, 24 or float.")]
