@@ -8,17 +8,9 @@ Source: Cooley and Tukey, "An algorithm for the machine calculation of complex F
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-
-class Spectrum(NamedTuple):
-    """Real and imaginary parts, [..., bins] each."""
-
-    real: Tensor
-    imag: Tensor
 
 
 def factors(n: int) -> tuple[int, int]:
@@ -34,7 +26,7 @@ def _turns(rows: Tensor, columns: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 
 class RealFourier(nn.Module):
-    """x [batch, frames, n] to its spectrum, n // 2 + 1 bins of it: sum over t of x[t] exp(-2 pi i t k / n)."""
+    """x [batch, frames, n] to n // 2 + 1 bins and a few beyond them: sum over t of x[t] exp(-2 pi i t k / n)."""
 
     first: Tensor
     cosine: Tensor
@@ -55,13 +47,17 @@ class RealFourier(nn.Module):
         both = torch.cat([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)])
         self.register_buffer("second", both.float())
 
-    def forward(self, x: Tensor) -> Spectrum:
-        """Return the spectrum."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spectrum as tiles [batch, frames, a, 2, rows]: real and imaginary part of bin r * a + c at (c, :, r)."""
         batch, frames, _ = x.shape
         real, imag = (self.first @ x.reshape(batch, frames, self.a, self.b)).split(self.a, dim=2)
         turned = torch.cat([real * self.cosine + imag * self.sine, imag * self.cosine - real * self.sine], dim=3)
-        real, imag = (turned @ self.second).transpose(2, 3).split(self.rows, dim=2)
-        return Spectrum(*(part.reshape(batch, frames, self.rows * self.a)[..., : self.bins] for part in (real, imag)))
+        return (turned @ self.second).reshape(batch, frames, self.a, 2, self.rows)
+
+    def tiled(self, values: Tensor) -> Tensor:
+        """Return values per bin [..., bins] in the order of the tiles, [..., a, rows], zeros where a tile repeats a bin."""
+        filled = nn.functional.pad(values, (0, self.rows * self.a - self.bins))
+        return filled.unflatten(-1, (self.rows, self.a)).transpose(-2, -1)
 
 
 class InverseRealFourier(nn.Module):
@@ -95,11 +91,15 @@ class InverseRealFourier(nn.Module):
     def forward(self, real: Tensor, imag: Tensor) -> Tensor:
         """Return the values of the spectrum real + i imag; what is imaginary in the first and last bin is left out."""
         batch, frames, _ = real.shape
-        shape = (batch, frames, self.rows, self.a)
-        parts = (nn.functional.pad(part * self.weight, (0, self.fill)).reshape(shape) for part in (real, imag))
-        real, imag = (self.first @ torch.cat(list(parts), dim=2)).split(self.b, dim=2)
-        turned = torch.cat([real * self.cosine - imag * self.sine, real * self.sine + imag * self.cosine], dim=3)
-        return (turned @ self.second).transpose(2, 3).reshape(batch, frames, self.n)
+        parts = torch.stack([real, imag], dim=2) * self.weight
+        return self.untiled(nn.functional.pad(parts, (0, self.fill)).flatten(0, 1)).reshape(batch, frames, self.n)
+
+    def untiled(self, parts: Tensor) -> Tensor:
+        """Return the values [count, n] of weighted and filled spectra [count, 2, rows * a]."""
+        tiles = parts.reshape(parts.shape[0], 2 * self.rows, self.a)
+        real, imag = (self.first @ tiles).split(self.b, dim=1)
+        turned = torch.cat([real * self.cosine - imag * self.sine, real * self.sine + imag * self.cosine], dim=2)
+        return (turned @ self.second).transpose(1, 2).reshape(parts.shape[0], self.n)
 
 
 def overlap_add(pieces: Tensor, state: Tensor, hop: int) -> tuple[Tensor, Tensor]:
@@ -125,45 +125,3 @@ def sum_of(parts: list[Tensor]) -> Tensor:
     for part in parts[1:]:
         total = total + part
     return total
-
-
-class PlainSTFT(nn.Module):
-    """`codecs.layers.stft.CausalSTFT` by products; a window is a whole number of hops."""
-
-    taper: Tensor
-
-    def __init__(self, window: int, hop: int, taper: Tensor) -> None:
-        super().__init__()
-        self.window, self.hop = window, hop
-        self.register_buffer("taper", taper.clone())
-        self.fourier = RealFourier(window)
-
-    def step(self, waveform: Tensor, state: Tensor) -> tuple[Spectrum, Tensor]:
-        """Transform the next samples [batch, frames * hop]; the state is the last `window - hop`."""
-        joined = torch.cat([state, waveform], dim=1)
-        frames = framed(joined, self.window, self.hop) * self.taper
-        return self.fourier(frames), joined[:, -(self.window - self.hop) :]
-
-
-class PlainISTFT(nn.Module):
-    """`codecs.layers.stft.CausalISTFT` by products, from real and imaginary parts."""
-
-    taper: Tensor
-
-    def __init__(self, window: int, hop: int, taper: Tensor) -> None:
-        super().__init__()
-        self.hop = hop
-        self.register_buffer("taper", taper.clone())
-        self.fourier = InverseRealFourier(window)
-
-    def step(self, real: Tensor, imag: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next samples, hop for each frame, and the overlap that is not finished."""
-        return overlap_add(self.fourier(real, imag) * self.taper, state, self.hop)
-
-
-def framed(x: Tensor, window: int, hop: int) -> Tensor:
-    """Return the windows [batch, frames, window] of x [batch, (frames - 1) * hop + window], window a multiple of hop."""
-    parts = window // hop
-    blocks = x.reshape(x.shape[0], -1, hop)
-    frames = blocks.shape[1] - parts + 1
-    return torch.cat([blocks[:, part : part + frames] for part in range(parts)], dim=2)

@@ -155,6 +155,7 @@ def _simplify(model: Any) -> None:
 
     optimizer.inline(model)
     optimizer.fold_constants(model)
+    _plain_shapes(model)
     passes = (
         common.RemoveUnusedNodesPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
@@ -164,6 +165,27 @@ def _simplify(model: Any) -> None:
     )
     for each in passes:
         each(model)
+
+
+def _plain_shapes(model: Any) -> None:
+    """Write shapes that are reshaped to as constants where 0 (as it was) and one -1 (the rest) say them, in place."""
+    import numpy as np
+    import onnx_ir as ir
+
+    for node in list(model.graph):
+        if node.op_type != "Reshape" or node.inputs[1].const_value is not None:
+            continue
+        before, after = node.inputs[0].shape, node.outputs[0].shape
+        if before is None or after is None:
+            continue
+        old = [str(dim) for dim in before]
+        sizes = [d if isinstance(d, int) else 0 if old[n : n + 1] == [str(d)] else -1 for n, d in enumerate(after)]
+        if sizes.count(-1) > 1:
+            continue
+        shape = ir.Value(name=f"{node.outputs[0].name}.shape", const_value=ir.tensor(np.array(sizes, np.int64)))
+        model.graph.register_initializer(shape)
+        node.replace_input_with(1, shape)
+        node.attributes["allowzero"] = ir.AttrInt64("allowzero", 0)
 
 
 def _gelu(x: Any, approximate: str = "none") -> Any:

@@ -27,11 +27,11 @@ class ResidualSearch(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Return the codes."""
         batch, frames, dim = latents.shape
-        residual, codes = latents.reshape(batch * frames, dim), []
+        residual, codes = latents.reshape(-1, dim), []
         for codebook, bias in zip(self.codebooks.unbind(0), self.bias.unbind(0), strict=True):
             codes.append(F.linear(residual, codebook, bias).argmax(1))
             residual = residual - F.embedding(codes[-1], codebook)
-        return torch.stack(codes, dim=1).reshape(batch, frames, len(codes)).transpose(1, 2)
+        return torch.cat(codes).reshape(len(codes), batch, frames).transpose(0, 1)
 
 
 class CodeRows(nn.Module):
@@ -41,14 +41,15 @@ class CodeRows(nn.Module):
 
     def __init__(self, codebooks: Tensor) -> None:
         super().__init__()
-        dim, self.size = codebooks.shape[2], codebooks.shape[1]
-        rows = torch.cat([codebooks.new_zeros(1, dim), codebooks.reshape(-1, dim)])
-        self.register_buffer("table", rows.detach().float().clone())
+        count, size, dim = codebooks.shape
+        silent = codebooks.new_zeros(count, 1, dim)  # before each codebook, so that -1 needs no case of its own
+        self.register_buffer("table", torch.cat([silent, codebooks], dim=1).flatten(0, 1).detach().float().clone())
+        self.step = size + 1
 
     def look_up(self, codes: Tensor) -> Tensor:
         """Return the vectors [batch, up to Q, frames, dim]."""
-        offset = 1 + self.size * torch.arange(codes.shape[1], device=codes.device)[:, None]
-        return F.embedding(torch.where(codes < 0, torch.zeros_like(codes), codes + offset), self.table)
+        first = 1 + self.step * torch.arange(codes.shape[1], device=codes.device)
+        return F.embedding(codes + first[:, None], self.table)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return the vectors of each frame, joined."""

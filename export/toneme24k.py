@@ -1,14 +1,16 @@
-"""The two networks of `codecs.toneme24k`, with Fourier transforms as products."""
+"""The two networks of `codecs.toneme24k`, with Fourier transforms as products and as few operators as may be.
 
-import copy
-from typing import Any
+What a neighbour can take along it does: constants of the spectra's compression are in the next product's weights, bins come in
+the order in which the transform leaves them, and both straight paths are one product over a few frames.
+"""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..codecs.layers.convnext import CausalStack
-from ..codecs.toneme24k import STRAIGHT_LEVEL, TonemeCodec
-from .fourier import PlainISTFT, PlainSTFT, framed, overlap_add
+from ..codecs.toneme24k import STRAIGHT_LEVEL, Decoder, TonemeCodec
+from .convnext import PlainStack
+from .fourier import InverseRealFourier, RealFourier, sum_of
 from .graph import Direction, Network, Port
 from .manifest import Side
 from .search import CodeTable, ResidualSearch
@@ -16,122 +18,166 @@ from .search import CodeTable, ResidualSearch
 MOST = 256  # frames of one call
 
 
-class PlainAnalysis(nn.Module):
-    """`codecs.layers.lapped.LappedAnalysis` without views into overlapping memory."""
-
-    def __init__(self, basis: Tensor, hop: int) -> None:
-        super().__init__()
-        self.hop = hop
-        self.basis = nn.Parameter(basis.detach().clone())
-
-    def step(self, waveform: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform the next samples, a multiple of `hop`."""
-        joined = torch.cat([state, waveform], dim=1)
-        frames = framed(joined, 2 * self.hop, self.hop)
-        energy = frames.square().sum(-1, keepdim=True)
-        return (frames / (energy + 2 * self.hop * 1e-8).sqrt()) @ self.basis.T, joined[:, -self.hop :]
-
-
-class PlainStack(nn.Module):
-    """`codecs.layers.convnext.CausalStack` with taps gathered, and products of two axes, which take their bias along."""
-
-    def __init__(self, stack: CausalStack) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(copy.deepcopy(block) for block in stack.blocks)
-        taps = [block.mix.weight.detach()[:, 0].T.contiguous() for block in stack.blocks]  # [kernel, channels]
-        self.taps = nn.ParameterList(taps)
-
-    def step(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the output of the last block for the next frames [batch, frames, channels]."""
-        after = []
-        for block, taps, before in zip(self.blocks, self.taps, state, strict=True):
-            joined = torch.cat([before, x], dim=1)
-            after.append(joined[:, -before.shape[1] :])
-            x = x + self._inner(block, taps, joined, x.shape)
-        return x, after
-
-    def _inner(self, block: Any, taps: Tensor, joined: Tensor, shape: torch.Size) -> Tensor:
-        batch, frames, channels = shape
-        places = torch.arange(frames)[:, None] + torch.arange(taps.shape[0])
-        seen = joined.index_select(1, places.reshape(-1)).reshape(batch, frames, taps.shape[0], channels)
-        mixed = (seen * taps).sum(2) + block.mix.bias
-        rows = block.norm(mixed).reshape(batch * frames, channels)
-        return block.scale * block.narrow(nn.functional.gelu(block.widen(rows))).reshape(batch, frames, channels)
-
-
 class TonemeEncoder(Network):
-    """Samples to codes, the first of which stand for time before the start."""
+    """Samples to codes, the first of which stand for time before the start.
+
+    States: `audio`, the samples that the next windows begin with, and those of both stacks.
+    """
+
+    taper: Tensor
+    straight: Tensor
 
     def __init__(self, codec: TonemeCodec, codebooks: int) -> None:
         super().__init__()
-        config = codec.config
+        config, encoder = codec.config, codec.encoder
+        self.config = config
+        self.before = max(config.window - config.stft_hop, config.hop)
         self.takes = (Port("audio", ("batch", 1, f"{config.hop}*frames")),)
         self.gives = (Port("codes", ("batch", codebooks, "frames")),)
-        self.initial = codec.encoder.initial_state
-        self.encoder = copy.deepcopy(codec.encoder)
-        self.encoder.stft = PlainSTFT(config.window, config.stft_hop, codec.encoder.stft.taper)  # type: ignore[assignment]
-        self.encoder.straight = PlainAnalysis(codec.encoder.straight.basis, config.hop)  # type: ignore[assignment]
-        self.encoder.fast, self.encoder.slow = (PlainStack(part) for part in (codec.encoder.fast, codec.encoder.slow))  # type: ignore[assignment]
+        self.fourier = RealFourier(config.window)
+        self.register_buffer("taper", encoder.stft.taper.clone())
+        self.register_buffer("straight", STRAIGHT_LEVEL * encoder.straight.basis.detach().T.contiguous())
+        self.enter = entering(encoder.enter, self.fourier)
+        self.pair, self.norm, self.leave = encoder.pair, encoder.norm, encoder.leave
+        self.fast, self.slow = PlainStack(encoder.fast), PlainStack(encoder.slow)
         self.search = ResidualSearch(codec.quantizer.codebooks[:codebooks])
 
     def states(self, batch: int) -> dict[str, Tensor]:
-        stft, fast, slow, straight = self.initial(batch)
-        return {"stft": stft, **named("fast", fast), **named("slow", slow), "straight": straight}
+        stacks = {**named("fast", self.fast.initial_state(batch)), **named("slow", self.slow.initial_state(batch))}
+        return {"audio": self.taper.new_zeros(batch, 1, self.before), **stacks}
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        before = [states["stft"], listed("fast", states), listed("slow", states), states["straight"]]
-        latents, (stft, fast, slow, straight) = self.encoder.step(inputs[0][:, 0], before)
-        after = {"stft": stft, **named("fast", fast), **named("slow", slow), "straight": straight}
+        audio = torch.cat([states["audio"], inputs[0]], dim=2)
+        batch, dim = audio.shape[0], self.config.encoder_dim
+        x, fast = self.fast.step(self.enter(self._features(audio)).reshape(batch, -1, 1, dim), listed("fast", states))
+        x = self.pair(x.reshape(-1, dim * self.config.fold)).reshape(batch, -1, 1, dim)
+        x, slow = self.slow.step(x, listed("slow", states))
+        latents = self.leave(self.norm(x).reshape(-1, dim)).reshape(batch, -1, self.config.latent_dim) + self._shapes(audio)
+        after = {"audio": audio[..., -self.before :], **named("fast", fast), **named("slow", slow)}
         return (self.search(latents),), after
+
+    def _features(self, audio: Tensor) -> Tensor:
+        """Return compressed spectra, a row per window: what `codecs.toneme24k.compress` gives, but for constants."""
+        config = self.config
+        start = self.before - (config.window - config.stft_hop)
+        frames = windows(audio[..., start:] if start else audio, config.window, config.stft_hop)
+        tiles = self.fourier(frames * self.taper)
+        energy = (tiles * tiles).sum(3, keepdim=True) + 1e-8
+        features = torch.cat([tiles / energy.sqrt().sqrt(), energy.log()], dim=3)
+        return features.reshape(-1, 3 * features.shape[2] * features.shape[4])
+
+    def _shapes(self, audio: Tensor) -> Tensor:
+        """Return what the straight path adds to the latents."""
+        hop, start = self.config.hop, self.before - self.config.hop
+        frames = windows(audio[..., start:] if start else audio, 2 * hop, hop)
+        energy = (frames * frames).sum(-1, keepdim=True) + 2 * hop * 1e-8
+        return (frames @ self.straight) / energy.sqrt()
+
+
+def entering(enter: nn.Linear, fourier: RealFourier) -> nn.Linear:
+    """Return the layer on compressed spectra for tiles [a, 3, rows] of real part, imaginary part and log of the energy.
+
+    `compress` gives 2 |s|^-0.5 s and 1 + log(|s|) / 4; the tiles hold |s|^-0.5 s and log(|s|^2).
+    """
+    real, imag, log = enter.weight.detach().chunk(3, dim=1)
+    parts = [fourier.tiled(part) for part in (2 * real, 2 * imag, log / 8)]
+    layer = nn.Linear(3 * parts[0][0].numel(), enter.out_features)
+    layer.weight = nn.Parameter(torch.stack(parts, dim=2).flatten(1))
+    layer.bias = nn.Parameter(enter.bias.detach() + log.double().sum(1).float())
+    return layer
 
 
 class TonemeDecoder(Network):
-    """Codes to samples, the first of which stand for time before the start; silent codes push the last ones out."""
+    """Codes to samples, the first of which stand for time before the start; silent codes push the last ones out.
 
-    enter: nn.Module
-    apart: nn.Module
-    norm: nn.Module
-    leave: nn.Module
-    gain: nn.Module
+    States: `windows`, those that still sound; `straight`, coefficients of the last frames; and those of both stacks.
+    """
+
+    taper: Tensor
+    basis: Tensor
 
     def __init__(self, codec: TonemeCodec, codebooks: int) -> None:
         super().__init__()
         config, decoder = codec.config, codec.decoder
-        self.fold, self.hop = config.fold, config.hop
+        self.config = config
         self.takes = (Port("codes", ("batch", "codebooks", "frames")),)
         self.gives = (Port("audio", ("batch", 1, f"{config.hop}*frames")),)
-        self.initial = decoder.initial_state
         self.table = CodeTable(codec.quantizer.codebooks[:codebooks])
-        for name in ("enter", "apart", "norm", "leave", "gain"):
-            self.add_module(name, copy.deepcopy(decoder.get_submodule(name)))
+        self.enter, self.apart, self.norm, self.gain = decoder.enter, decoder.apart, decoder.norm, decoder.gain
         self.slow, self.fast = PlainStack(decoder.slow), PlainStack(decoder.fast)
-        self.istft = PlainISTFT(config.window, config.stft_hop, decoder.istft.taper)
-        self.basis = nn.Parameter(decoder.straight.basis.detach().clone())
-        self.delay = decoder.straight.delay
+        self.fourier = InverseRealFourier(config.window)
+        self.leave = leaving(decoder.leave, self.fourier)
+        self.register_buffer("taper", decoder.istft.taper.clone())
+        self.register_buffer("basis", delayed(decoder, config.hop))
+        self.least = min(1, decoder.straight.delay // config.hop)  # frames after its own in which one sounds first
+        self.reach = self.least + self.basis.shape[0] - 1
 
     def states(self, batch: int) -> dict[str, Tensor]:
-        slow, fast, istft, straight = self.initial(batch)
-        return {**named("slow", slow), **named("fast", fast), "istft": istft, "straight": straight}
+        config = self.config
+        stacks = {**named("slow", self.slow.initial_state(batch)), **named("fast", self.fast.initial_state(batch))}
+        late = self.taper.new_zeros(batch, config.window // config.stft_hop - 1, config.window)
+        return {**stacks, "windows": late, "straight": self.taper.new_zeros(batch, self.reach, config.latent_dim)}
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         latents = self.table(inputs[0])
-        x, slow = self.slow.step(self.enter(latents), listed("slow", states))
-        shape = latents * (self.gain(x).clamp(max=5.0).exp() / STRAIGHT_LEVEL)
-        direct, straight = self._straight(shape, states["straight"])
-        batch, frames, _ = latents.shape
-        x = self.apart(x).reshape(batch, frames * self.fold, -1)
-        x, fast = self.fast.step(x, listed("fast", states))
-        level, real, imag = self.leave(self.norm(x)).chunk(3, dim=-1)
-        gain = level.clamp(max=5.0).exp()
-        waveform, istft = self.istft.step(gain * real, gain * imag, states["istft"])
-        after = {**named("slow", slow), **named("fast", fast), "istft": istft, "straight": straight}
-        return ((waveform + direct)[:, None],), after
+        batch, frames, width = latents.shape
+        x = self.enter(latents.reshape(-1, width)).reshape(batch, frames, 1, -1)
+        x, slow = self.slow.step(x, listed("slow", states))
+        rows = x.reshape(-1, x.shape[3])
+        shapes = latents * self.gain(rows).clamp(max=5.0).exp().reshape(latents.shape)
+        direct, straight = self._straight(shapes, states["straight"])
+        x, fast = self.fast.step(self.apart(rows).reshape(batch, frames * self.config.fold, 1, -1), listed("fast", states))
+        pieces = self._windows(self.norm(x).reshape(-1, x.shape[3])).reshape(batch, -1, self.config.window)
+        sound, late = laid(pieces * self.taper, states["windows"], self.config.stft_hop)
+        audio = sound.reshape(direct.shape) + direct
+        after = {**named("slow", slow), **named("fast", fast), "windows": late, "straight": straight}
+        return (audio.reshape(batch, 1, frames * self.config.hop),), after
 
-    def _straight(self, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        samples = coefficients.shape[1] * self.hop
-        sound, overlap = overlap_add(coefficients @ self.basis, state[:, self.delay :], self.hop)
-        joined = torch.cat([state[:, : self.delay], sound], dim=1)
-        return joined[:, :samples], torch.cat([joined[:, samples:], overlap], dim=1)
+    def _windows(self, rows: Tensor) -> Tensor:
+        level, parts = self.leave(rows).reshape(rows.shape[0], 3, -1).split([1, 2], dim=1)
+        return self.fourier.untiled(parts * level.clamp(max=5.0).exp())
+
+    def _straight(self, shapes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the samples of the straight path [batch, frames, hop], in time with the other, and its state."""
+        joined = torch.cat([state, shapes], dim=1)
+        lates = range(self.least, self.reach + 1)
+        seen = torch.cat([joined[:, self.reach - late : -late or None] for late in lates], dim=2)
+        return seen @ self.basis.flatten(0, 1), joined[:, -self.reach :]
+
+
+def leaving(leave: nn.Linear, fourier: InverseRealFourier) -> nn.Linear:
+    """Return the last layer for level, real and imaginary part, each filled up and weighted as the transform wants them."""
+    bins = fourier.weight.numel()
+    scale = torch.stack([torch.ones_like(fourier.weight), fourier.weight, fourier.weight])[..., None]
+    weight = F.pad(leave.weight.detach().unflatten(0, (3, bins)) * scale, (0, 0, 0, fourier.fill))
+    bias = F.pad(leave.bias.detach().unflatten(0, (3, bins)) * scale[..., 0], (0, fourier.fill))
+    layer = nn.Linear(leave.in_features, bias.numel())
+    layer.weight, layer.bias = nn.Parameter(weight.flatten(0, 1)), nn.Parameter(bias.flatten())
+    return layer
+
+
+def delayed(decoder: Decoder, hop: int) -> Tensor:
+    """Return what frames add in the straight path to the present one, [frames, dim, hop]: it first, then those before it.
+
+    Where the path is late by a hop or more the present one adds nothing, and is left out.
+    """
+    delay = decoder.straight.delay
+    basis = F.pad(decoder.straight.basis.detach() / STRAIGHT_LEVEL, (delay, -delay % hop))
+    return basis.unflatten(1, (-1, hop)).transpose(0, 1)[min(1, delay // hop) :].contiguous()
+
+
+def windows(audio: Tensor, size: int, hop: int) -> Tensor:
+    """Return the windows [batch, frames, size] of audio [batch, 1, (frames - 1) * hop + size], size a multiple of hop."""
+    parts = size // hop
+    blocks = audio.reshape(audio.shape[0], -1, hop)
+    return torch.cat([blocks[:, part : part + 1 - parts or None] for part in range(parts)], dim=2)
+
+
+def laid(pieces: Tensor, state: Tensor, hop: int) -> tuple[Tensor, Tensor]:
+    """Add windows [batch, frames, size] that start `hop` apart to those of the state; return samples and the next state."""
+    joined, late = torch.cat([state, pieces], dim=1), state.shape[1]
+    parts = joined.split(hop, dim=2)
+    return sum_of([part[:, late - n : -n or None] for n, part in enumerate(parts)]), joined[:, -late:]
 
 
 def directions(codec: TonemeCodec, codebooks: int) -> tuple[Direction, Direction]:

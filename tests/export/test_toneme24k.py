@@ -5,9 +5,12 @@ import pytest
 import torch
 
 import toneme
+from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 from toneme.export.runtime import StreamingCodec
+from toneme.export.toneme24k import TonemeDecoder, TonemeEncoder
 
 from .agreement import AUDIO, check_codes, check_share, decode_in_pieces, encode_in_pieces, partitions
+from .conftest import SMALL
 
 HOP = 480
 CUTS = {"1": [1], "3": [3], "7": [7], "all": [10_000], "random": [1, 2, 5, 11]}  # frames
@@ -21,6 +24,33 @@ def shipped():
 @pytest.fixture(scope="module")
 def exported(shipped_folder) -> StreamingCodec:
     return StreamingCodec(shipped_folder)
+
+
+@pytest.mark.parametrize("hops", [(480, 240, 960, 480), (480, 240, 960, 0), (240, 80, 240, 480)])
+@torch.no_grad()
+def test_networks_equal_the_codecs_in_any_shape(hops):
+    torch.manual_seed(0)
+    hop, stft_hop, window, lookahead = hops
+    config = TonemeConfig(**{**SMALL, "hop": hop, "stft_hop": stft_hop, "window": window, "lookahead": lookahead})
+    codec = TonemeCodec(config).eval()
+    audio = 0.1 * torch.randn(2, 1, 9 * hop)
+    encoder = TonemeEncoder(codec, 4)
+    encoder.search = torch.nn.Identity()
+    pieces, state = [], encoder.states(2)
+    for piece in audio.split([hop, 3 * hop, 5 * hop], dim=2):
+        (latents,), state = encoder.run((piece,), state)
+        pieces.append(latents)
+    expected, _ = codec.encoder.step(audio[:, 0], codec.encoder.initial_state(2))
+    torch.testing.assert_close(torch.cat(pieces, dim=1), expected, atol=1e-4, rtol=1e-4)
+    codes = torch.randint(0, 64, (2, 4, 9))
+    decoder, sound = TonemeDecoder(codec, 4), []
+    state = decoder.states(2)
+    for piece in codes.split([1, 3, 5], dim=2):
+        (waveform,), state = decoder.run((piece,), state)
+        sound.append(waveform)
+    latents = codec.quantizer.decode(codes).transpose(1, 2)
+    expected, _ = codec.decoder.step(latents, codec.decoder.initial_state(2))
+    torch.testing.assert_close(torch.cat(sound, dim=2)[:, 0], expected, atol=AUDIO, rtol=0)
 
 
 @pytest.mark.parametrize("cut", CUTS)
