@@ -1,6 +1,7 @@
 """Bulk tokenisation beside a plain loop over PyPI's encodec with the same random weights, and beside the codec's own batches.
 
     python -P benchmarks/shards.py FOLDER [--files 60] [--kbps 6] [--workers 2] [--repeats 3]
+    python -P benchmarks/shards.py FOLDER --codec default --kbps 2      # a codec of ours, without a peer
 
 Prints one JSON line: files/s of the plain loop (one thread per core) and of `codec tokenize` with `--workers` processes, from
 its first batch to its end, start of the processes apart; and, in one process with one thread, the time of making shards over
@@ -71,26 +72,33 @@ class Clock:
         return len(later) / (self.times[-1] - first)
 
 
-def one_process(codec_folder: Path, depth: int, files: list[Path], place: Path) -> float:
-    """Return the time of making a shard over that of the codec alone on the same batches in memory, one thread each."""
+def one_process(codec_name: str, depth: int, files: list[Path], place: Path) -> dict[str, float]:
+    """Return the time of making a shard over that of the codec alone on the same batches in memory, and both x real time.
+
+    Times are of the process, one thread, so that readers count as work too though they run beside the codec on more cores.
+    """
     torch.set_num_threads(1)
-    codec = load(codec_folder)
+    codec = load(codec_name)
     root = files[0].parent
     shards = ShardFolder.plan(place, About.of(codec, depth), ".npz", [str(file) for file in files], len(files))
     worker = Worker(codec, shards, Settings(root))
     lengths = {name: n for name in shards.shards[0] if isinstance(n := worker._length(name), int)}
     batches = [(names, worker._read(names)) for names in worker._batches(lengths)[0]]
     assert all(isinstance(one, Heard) for _, heard in batches for one in heard)
-    ratios = []
+    audio, ratios, alone, whole = sum(lengths.values()) / codec.spec.sample_rate, [], [], []
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.process_time()
         for names, heard in batches:
             worker._encode(names, heard)
-        alone = time.perf_counter() - began
-        began = time.perf_counter()
+        between = time.process_time()
         worker.make(0)
-        ratios.append((time.perf_counter() - began) / alone)
-    return statistics.median(ratios)
+        alone.append(between - began)
+        whole.append(time.process_time() - between)
+        ratios.append(whole[-1] / alone[-1])
+    return {
+        "shards_over_codec_alone": statistics.median(ratios), "codec_alone_x_real_time": audio / statistics.median(alone),
+        "shards_x_real_time": audio / statistics.median(whole),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -101,9 +109,15 @@ def main() -> None:
     parser.add_argument("--kbps", type=float, default=6)
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--codec", default="", help="name or folder of a codec of ours: measure it alone, in one process")
     chosen = parser.parse_args()
     files = sorted(path.resolve() for path in chosen.folder.rglob("*") if path.suffix in SUFFIXES)
     files = files[:: max(1, len(files) // chosen.files)][: chosen.files]
+    if chosen.codec:
+        with tempfile.TemporaryDirectory() as name:
+            depth = load(chosen.codec).spec.codebooks_for(chosen.kbps)
+            print(json.dumps({"files": len(files), **one_process(chosen.codec, depth, files, Path(name))}))
+        return
     peer, found = build(chosen.kbps), []
     codec = OFFICIAL["encodec_24khz"](peer.state_dict())
     depth = codec.spec.codebooks_for(chosen.kbps)
@@ -116,13 +130,13 @@ def main() -> None:
             clock = Clock()
             tokenize(files, folder / f"{repeat}", str(folder / "codec"), depth, "npz", chosen.workers, "cpu", watch=clock.watch)
             found.append((plain, clock.files_per_second))
-        overhead = one_process(folder / "codec", depth, files[: len(files) // 3], folder / "one")
+        overhead = one_process(str(folder / "codec"), depth, files[: len(files) // 3], folder / "one")
     plain, ours = (statistics.median(column) for column in zip(*found, strict=True))
     print(
         json.dumps(
             {
                 "files": len(files), "cores": cores(), "plain_files_per_second": plain, "tokenize_files_per_second": ours,
-                "times_faster": statistics.median(b / a for a, b in found), "shards_over_codec_alone": overhead,
+                "times_faster": statistics.median(b / a for a, b in found), **overhead,
             }
         )
     )  # fmt: skip
