@@ -45,6 +45,9 @@ def test_the_guides_run(names, capsys):
     assert heard.shape[-1] >= names["waveform"].shape[-1] > 0
     assert capsys.readouterr().out.endswith("0 ids did not belong\n")
     assert names["wanted"].any()
+    assert len(names["losses"]) == 5  # text and the agent's codebooks
+    assert all(own.weight.grad.abs().sum() > 0 for own in (*names["heads"], *names["outs"][:5]))
+    assert all(own.weight.grad is None for own in names["outs"][5:])
 
 
 def test_the_command_is_the_one_that_there_is(tmp_path, monkeypatch):
