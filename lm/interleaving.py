@@ -103,6 +103,10 @@ class Interleaving:
         within = step % turn
         return range(offset) if within < self.text else self._codes(within - self.text, offset)
 
+    def generator(self, offset: int, batch: int = 1, n_text: int | None = None) -> "Turns":
+        """Return what takes a model's ids one by one and gives the frames that are complete."""
+        return Turns(self, offset, batch, n_text)
+
     def _codes(self, place: int, offset: int) -> range:
         q = place % len(self.sizes)
         return range(self._offsets(offset)[q], self._offsets(offset)[q] + self.sizes[q])
@@ -112,3 +116,54 @@ class Interleaving:
 
     def _column(self, device: torch.device, values: tuple[int, ...]) -> Tensor:
         return torch.tensor(values, device=device)[:, None]
+
+
+class Turns:
+    """Takes ids one after the other and gives each frame as soon as its last code is there.
+
+        turns = pattern.generator(offset=32000)
+        while turns.step < most:
+            frames = turns.push(sample(model(turns.sequence), turns.allowed()))     # [batch] -> [batch, codebooks, 0 or 1]
+
+    Attributes:
+        n_text: text tokens in all, None while that is not known; audio alone follows them.
+    """
+
+    def __init__(self, pattern: Interleaving, offset: int, batch: int = 1, n_text: int | None = None) -> None:
+        self.pattern, self.offset, self.batch, self.n_text = pattern, offset, batch, n_text
+        self._ids: list[Tensor] = []
+        self._frame: list[Tensor] = []
+
+    @property
+    def step(self) -> int:
+        """The position that is written next."""
+        return len(self._ids)
+
+    @property
+    def sequence(self) -> Tensor:
+        """What is written so far, [batch, n]."""
+        return torch.stack(self._ids, dim=1) if self._ids else torch.zeros(self.batch, 0, dtype=torch.int64)
+
+    def allowed(self) -> range:
+        """Return the ids that may be written next."""
+        return self.pattern.allowed_ids(self.step, self.offset, self.n_text)
+
+    def push(self, ids: Tensor) -> Tensor:
+        """Take the next id of each item [batch] and return the frame that they complete, [batch, codebooks, 0 or 1].
+
+        Raises:
+            ShapeError: if ids are of another shape, or cannot stand there.
+        """
+        ids, allowed = ids.to("cpu", torch.int64), self.allowed()
+        if tuple(ids.shape) != (self.batch,) or bool(((ids < allowed.start) | (ids >= allowed.stop)).any()):
+            raise ShapeError(
+                f"position {self.step} takes {self.batch} ids from {allowed.start} to {allowed.stop - 1}; got {ids.tolist()}: "
+                "limit the model's choice with allowed()"
+            )
+        self._ids.append(ids)
+        if allowed.start >= self.offset:
+            self._frame.append(ids - allowed.start)
+        if len(self._frame) < len(self.pattern.sizes):
+            return ids.new_zeros(self.batch, len(self.pattern.sizes), 0)
+        frame, self._frame = torch.stack(self._frame, dim=1)[..., None], []
+        return frame
