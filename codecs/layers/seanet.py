@@ -152,10 +152,14 @@ class EncoderStage(nn.Module):
         self.act = activation(config.activation, width)
         self.down = _conv(config, width, 2 * width, 2 * stride, stride=stride)
 
-    def run(self, x: Tensor, walk: Walk) -> Tensor:
-        """Return the stage's output."""
+    def refine(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the output of the blocks."""
         for block in self.blocks:
             x = block.run(x, walk)  # type: ignore[operator]
+        return x
+
+    def reduce(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the strided convolution of the blocks' output."""
         return walk(self.down, x, before=self.act)
 
 
@@ -168,9 +172,12 @@ class DecoderStage(nn.Module):
         self.up = ConvTranspose1d(2 * width, width, 2 * stride, stride, causal=config.causal, norm=config.norm)
         self.blocks = nn.ModuleList(ResidualBlock(config, width, n) for n in range(config.residual_layers))
 
-    def run(self, x: Tensor, walk: Walk) -> Tensor:
-        """Return the stage's output."""
-        x = walk(self.up, x, before=self.act)
+    def expand(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the transposed convolution, which the blocks take."""
+        return walk(self.up, x, before=self.act)
+
+    def refine(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the output of the blocks."""
         for block in self.blocks:
             x = block.run(x, walk)  # type: ignore[operator]
         return x
@@ -314,14 +321,20 @@ class SEANetEncoder(_SEANet):
         The first piece must hold `start_frames` frames unless it is final.
         """
         walk = Walk(state, final)
-        frames = self._share(self._front, list(self._front_layers()), x, walk, self.config.hop, 1)
-        return self._back(frames, walk), walk.after
+        # the last stride's weights are so large that blocks would spend half of their time on reading them
+        wide = self._share(self._wide, list(self._front_layers())[:-1], x, walk, self.config.hop, self.config.ratios[0])
+        return self._back(self.stages[-1].reduce(wide, walk), walk), walk.after  # type: ignore[operator]
 
     def _front(self, x: Tensor, walk: Walk) -> Tensor:
+        return self.stages[-1].reduce(self._wide(x, walk), walk)  # type: ignore[operator]
+
+    def _wide(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return what the last strided convolution takes."""
         x = walk(self.first, x)
-        for stage in self.stages:
-            x = stage.run(x, walk)  # type: ignore[operator]
-        return x
+        *stages, last = self.stages
+        for stage in stages:
+            x = stage.reduce(stage.refine(x, walk), walk)  # type: ignore[operator]
+        return last.refine(x, walk)  # type: ignore[operator]
 
     def _back(self, x: Tensor, walk: Walk) -> Tensor:
         if self.lstm is not None:
@@ -392,8 +405,10 @@ class SEANetDecoder(_SEANet):
     def step(self, x: Tensor, state: list[Tensor], final: bool = False) -> tuple[Tensor, list[Tensor]]:
         """Return the audio of the next frames, and the new state; the first piece needs `start_frames` unless it is final."""
         walk = Walk(state, final)
-        x = self._front(x, walk)
-        return self._share(self._back, self._back_layers(), x, walk, 1, self.config.hop), walk.after
+        # as in the encoder, the largest weights take all frames at once
+        x = self.stages[0].expand(self._front(x, walk), walk)  # type: ignore[operator]
+        layers, step = self._back_layers()[1:], self.config.ratios[0]
+        return self._share(self._sound, layers, x, walk, step, self.config.hop), walk.after
 
     def _back_layers(self) -> list[nn.Module]:
         return list(self.layers())[1 + (self.lstm is not None) :]
@@ -403,8 +418,15 @@ class SEANetDecoder(_SEANet):
         return x if self.lstm is None else walk(self.lstm, x)
 
     def _back(self, x: Tensor, walk: Walk) -> Tensor:
-        for stage in self.stages:
-            x = stage.run(x, walk)  # type: ignore[operator]
+        return self._sound(self.stages[0].expand(x, walk), walk)  # type: ignore[operator]
+
+    def _sound(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the audio of what the first transposed convolution gave."""
+        first, *stages = self.stages
+        # a block adds to its input in place where the skip is the input itself, and threads share some of x
+        x = first.refine(x.clone() if self.config.true_skip else x, walk)  # type: ignore[operator]
+        for stage in stages:
+            x = stage.refine(stage.expand(x, walk), walk)  # type: ignore[operator]
         return walk(self.last, x, before=self.act)
 
 
