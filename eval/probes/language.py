@@ -82,8 +82,8 @@ class Language(Suite):
         for system in self.systems:
             found = {clip.digest: results[key] for key, clip in self._codes(system) if "error" not in results[key]}
             if found:
-                known = (tuple(clip for clip in part if clip.digest in found) for part in (learned, tested))
-                jobs[system.label] = LanguageJob(system, found, *known, usable, self.setup.sample_rate, BUDGET)
+                known = [tuple(clip for clip in part if clip.digest in found) for part in (learned, tested)]
+                jobs[system.label] = LanguageJob(system, found, known[0], known[1], usable, self.setup.sample_rate, BUDGET)
         return jobs
 
     def _codes(self, system: CodecSystem) -> Iterator[tuple[str, Clip]]:
