@@ -21,6 +21,14 @@ def moving_codebooks(module: nn.Module) -> dict[str, MovingCodebooks]:
     return {name: part for name, part in module.named_modules() if isinstance(part, MovingCodebooks)}
 
 
+@torch.no_grad()
+def settle(module: nn.Module) -> None:
+    """Give codebooks that come without statistics, as saved ones do, those of a batch that uses all codes alike."""
+    for book in moving_codebooks(module).values():
+        book.counts.fill_(1)
+        book.sums.copy_(book.codebooks)
+
+
 def set_options(quantizer: nn.Module, options: dict[str, Any]) -> None:
     """Set attributes of training, such as `decay`, on every quantizer inside that has them.
 

@@ -13,7 +13,7 @@ from ..codecs.layers.vae_encoder import VAEEncoder
 from ..codecs.semanticodec import SemantiCodec
 from . import machines
 from .average import Average
-from .codebooks import Usage, rows_wanted, set_options, start_codebooks
+from .codebooks import Usage, rows_wanted, set_options, settle, start_codebooks
 from .data.items import make_items
 from .data.loader import Batches
 from .errors import RecipeError, TrainingError
@@ -81,6 +81,8 @@ class LatentTraining:
         encoder = VAEEncoder(self.codec.config.vae)
         load_parts(self.codec, encoder, settings.parts)
         set_options(self.codec.acoustic, recipe.quantizer.options)
+        if recipe.init:
+            settle(self.codec)
         commitment = recipe.quantizer.commitment
         if settings.stage == "tokenizer":
             return TokenizerStage(self.codec, commitment)

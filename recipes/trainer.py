@@ -17,7 +17,7 @@ from ..quantizers.base import Quantized
 from ..quantizers.multiscale import MultiScaleQuantized
 from . import machines
 from .average import Average
-from .codebooks import Usage, draw_depths, moving_codebooks, rows_wanted, set_options, start_codebooks
+from .codebooks import Usage, draw_depths, rows_wanted, set_options, settle, start_codebooks
 from .critics import Critics
 from .data.items import make_items
 from .data.loader import Batch, Batches
@@ -82,7 +82,7 @@ class Trainer:
             norm_weights(codec)
         set_options(model.quantizer, self.recipe.quantizer.options)
         if self.recipe.init:
-            _settle(model)
+            settle(model)
         if self.recipe.compile:
             for part in ("encoder", "decoder", "backbone"):
                 if isinstance(inner := getattr(codec, part, None), nn.Module):
@@ -331,11 +331,3 @@ class Trainer:
 
     def _stop(self) -> None:
         self.stopping = True
-
-
-def _settle(model: Trainee) -> None:
-    """Give codebooks that come without statistics those of a batch that uses all codes alike."""
-    with torch.no_grad():
-        for book in moving_codebooks(model).values():
-            book.counts.fill_(1)
-            book.sums.copy_(book.codebooks)

@@ -52,12 +52,14 @@ def loss_of(run: LatentTraining, name: str) -> float:
 def test_the_stages_learn_one_after_another_and_the_codec_decodes(audio, speech, tokenizer, tmp_path):
     first = toneme.load(tokenizer / "codec")
     assert first.semantic.fitted
-    run = stage("semanticodec", audio, tmp_path / "two", f"init={tokenizer / 'codec'}", "steps=24")
+    run = stage("semanticodec", audio, tmp_path / "two", f"init={tokenizer / 'codec'}", "steps=14")
+    with torch.no_grad():
+        run.stage.vae_encoder.spread.bias[2:] = -12.0  # what it gives is sure: noise of a random one could not be predicted
     frozen = {name: p.clone() for name, p in run.stage.named_parameters() if not p.requires_grad}
     before = {name: p.clone() for name, p in run.stage.named_parameters() if p.requires_grad}
     run.take_step()
     start = loss_of(run, "diffusion")
-    assert run.run() == 24
+    assert run.run() == 14
     assert loss_of(run, "diffusion") < 0.9 * start
     after = dict(run.stage.named_parameters())
     assert all(torch.equal(value, after[name]) for name, value in frozen.items())
