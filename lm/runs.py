@@ -22,7 +22,7 @@ def to_runs(codes: Tensor, longest: int) -> Tensor:
     """
     if codes.ndim != 3 or codes.shape[1] != 1:
         raise ShapeError(f"runs are of codes [batch, 1, frames]; got {list(codes.shape)}")
-    items = [_split(*row[0].unique_consecutive(return_counts=True), longest) for row in codes]
+    items = [_split(row[0], longest) for row in codes]
     if len({item.shape[-1] for item in items}) > 1:
         raise ShapeError("items differ in their number of runs: turn them into ids one by one")
     return torch.stack(items) if items else codes.new_zeros(0, 2, 0)
@@ -40,8 +40,9 @@ def from_runs(runs: Tensor) -> Tensor:
     return torch.stack(items)[:, None] if items else runs.new_zeros(0, 1, 0)
 
 
-def _split(codes: Tensor, frames: Tensor, longest: int) -> Tensor:
+def _split(frame_codes: Tensor, longest: int) -> Tensor:
     """Return runs [2, n] of which none is longer than `longest`, the last of a long one with what is left."""
+    codes, frames = frame_codes.unique_consecutive(return_counts=True)
     parts = (frames + longest - 1) // longest
     last = parts.cumsum(0) - 1
     lengths = torch.full((int(parts.sum()),), longest, device=codes.device, dtype=codes.dtype)
