@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError, MissingDependencyError
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
+from .integers import compare, store_integers
 from .manifest import FILE, Manifest, Side, Stream
 from .precision import store_half
+from .runtime import StreamingCodec
 
 FAMILIES = {  # family -> module with `directions(codec, codebooks)`
     "dac": ".dac",
@@ -29,7 +31,9 @@ LEAST_EQUAL = 0.995  # share of the golden codes under which a graph is wrong ra
 MOST_ERROR, MOST_HALF_ERROR = 1e-3, 0.1  # of a sample, beyond which it is not rounding either
 
 
-def export_codec(codec: Codec, folder: str | Path, codebooks: int | None = None, half: bool = False) -> Check:
+def export_codec(
+    codec: Codec, folder: str | Path, codebooks: int | None = None, half: bool = False, integers: bool = False
+) -> Check:
     """Write an exported codec into a folder, which is made if need be; nothing is left there unless all went well.
 
     Args:
@@ -38,12 +42,15 @@ def export_codec(codec: Codec, folder: str | Path, codebooks: int | None = None,
         codebooks: that the encoder gives, all by default: fewer take less time, since a search costs the same for each. The
             runtime gives any fewer of them.
         half: store the decoder's weights in 16 bits though that rounds them.
+        integers: try products of 8 bits, and keep them in each direction where they are near enough and faster; what was
+            measured stands in `codec.json` under `options`.
 
     Returns:
         How near the graphs come to PyTorch on `golden.npz`.
 
     Raises:
-        CheckpointError: if the family cannot be exported, or the graphs do not do what the codec does.
+        CheckpointError: if the family cannot be exported, the graphs do not do what the codec does, or `integers` are asked
+            for and nothing in them could be.
         MissingDependencyError: if onnx, onnxscript or onnxruntime is not installed.
         ShapeError: if there are fewer codebooks.
     """
@@ -61,12 +68,44 @@ def export_codec(codec: Codec, folder: str | Path, codebooks: int | None = None,
                 f"the graphs of {codec.name} do not do what the codec does ({found.equal:.2%} of codes equal, samples off by "
                 f"{found.error:.1e}): this is a bug of the export, please report it with the versions of torch and onnx"
             )
+        found = try_integers(partial) if integers else found
         folder.mkdir(exist_ok=True)
         for file in sorted(partial.iterdir(), key=lambda path: path.name == FILE):  # what makes it a codec comes last
             os.replace(file, folder / file.name)
         return found
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def try_integers(folder: Path) -> Check:
+    """Put graphs with products of 8 bits in place of those that they beat, and write down what was measured.
+
+    Raises:
+        CheckpointError: if there is no product that 8 bits could make faster.
+    """
+    import onnx
+
+    floats, other = StreamingCodec(folder), folder / "integers"
+    shutil.copytree(folder, other)
+    sides = {name: side for name in ("encoder", "decoder") if (side := getattr(floats.manifest, name)) is not None}
+    counts = {}
+    for name, side in sides.items():
+        model = onnx.load(str(folder / side.file))
+        counts[name] = store_integers(model)
+        store_half(model)
+        (other / side.file).write_bytes(model.SerializeToString())
+    if not any(counts.values()):
+        raise CheckpointError(
+            f"{floats.manifest.codec} has no products that 8 bits could make faster, only convolutions: export without --int8"
+        )
+    trials = compare(floats, StreamingCodec(other), [name for name, count in counts.items() if count])
+    for name, trial in trials.items():
+        if trial.kept:
+            os.replace(other / sides[name].file, folder / sides[name].file)
+    shutil.rmtree(other)
+    options = {**floats.manifest.options, "int8": {name: asdict(trial) for name, trial in trials.items()}}
+    replace(floats.manifest, options=options).write(folder)
+    return check(folder)
 
 
 def directions_of(codec: Codec, codebooks: int) -> tuple[Direction | None, Direction]:

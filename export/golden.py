@@ -55,12 +55,17 @@ def share_equal(codec: StreamingCodec, audio: np.ndarray, streams: tuple[np.ndar
     return sum(int((a == b).sum()) for a, b in zip(found, streams, strict=True)) / sum(codes.size for codes in streams)
 
 
+def read_golden(folder: Path) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
+    """Return the golden audio of a folder, the codes of each stream and the sound of them."""
+    with np.load(folder / FILE) as golden:
+        count = sum(name.startswith("codes.") for name in golden.files)
+        return golden["audio"], tuple(golden[f"codes.{n}"] for n in range(count)), golden["decoded"]
+
+
 def check(folder: Path) -> Check:
     """Compare an exported codec with its `golden.npz`."""
     codec = StreamingCodec(folder)
-    with np.load(folder / FILE) as golden:
-        audio, decoded = golden["audio"], golden["decoded"]
-        streams = tuple(golden[f"codes.{n}"] for n in range(len(codec.manifest.streams)))
+    audio, streams, decoded = read_golden(folder)
     equal = share_equal(codec, audio, streams) if codec.manifest.encoder else 1.0
     error = codec.decode(streams, audio.shape[-1]) - decoded
     noise = max(float(np.square(error, dtype=np.float64).mean()), 1e-30)

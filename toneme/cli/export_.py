@@ -18,6 +18,7 @@ Codec = Annotated[
 ]
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.", show_default=False)]
 Half = Annotated[bool, typer.Option("--half", help="Store the decoder's weights in 16 bits though that rounds them.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Multiply in 8 bits in each direction where that is near and faster.")]
 
 
 def export(
@@ -25,6 +26,7 @@ def export(
     output: Folder,
     codebooks: options.Codebooks = None,
     half: Half = False,
+    int8: Int8 = False,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
@@ -32,16 +34,18 @@ def export(
     from toneme.codecs.errors import CheckpointError
     from toneme.codecs.registry import load
     from toneme.export.folder import export_codec
-    from toneme.export.manifest import FILE
+    from toneme.export.manifest import FILE, read_manifest
 
     if output.exists() and not output.is_dir():
         raise CheckpointError(f"{output} is a file, and an exported codec is a folder: name another with -o")
     if (output / FILE).exists() and not force:
         raise CheckpointError(f"{output} holds an exported codec already: name another folder, or replace it with --force")
     model = load(codec)
-    found = export_codec(model, output, codebooks, half)
+    found = export_codec(model, output, codebooks, half, int8)
+    tried = read_manifest(output).options.get("int8", {})
     size = sum(path.stat().st_size for path in output.iterdir())
     done = {"codec": model.name, "output": str(output), "bytes": size, "codes_equal": found.equal, "largest_error": found.error}
+    done |= {"int8": tried} if int8 else {}
     if json:
         from json import dumps
 
@@ -51,3 +55,7 @@ def export(
         f"{model.name} -> {output}: {size / 1e6:.1f} MB, {found.equal:.2%} of the golden codes equal, "
         f"samples within {found.error:.1e}"
     )
+    for side, trial in tried.items():
+        near = f"{trial['near']:.1%} of codes equal" if side == "encoder" else f"SNR {trial['near']:.1f} dB"
+        kept = "kept" if trial["kept"] else f"left out ({trial['why']})"
+        print(f"8 bits in the {side}: {kept}, {trial['speed']:g} times as fast as 32, {near}")
