@@ -39,7 +39,7 @@ def probe(
 ) -> None:
     """Let probes that learned from real recordings say what made ones are.
 
-    With --codec they also say it of real recordings that the codec carried, the most that can be expected of its tokens.
+    With --codec they also say it of real recordings that the codec carried: about what can be expected of its tokens.
     """
     options.check_depth(codebooks, bitrate)
     from toneme.codecs.registry import pick_device
