@@ -18,7 +18,7 @@ from .overlap import Overlap
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder, StreamEncoder
 
-CHUNK = 400  # frames that are worked on at once, with those that they see on either side
+CHUNK = 240  # frames that are worked on at once, with those that they see on either side
 
 
 @dataclass(frozen=True)

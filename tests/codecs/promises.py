@@ -1,5 +1,6 @@
 """What every codec promises, checked on any one of them."""
 
+import random
 from pathlib import Path
 
 import torch
@@ -41,3 +42,45 @@ def check_batch(codec: Codec, audio: Tensor, lengths: list[int], rtol: float = 0
             assert torch.equal(ours, theirs)
         torch.testing.assert_close(decoded[i : i + 1, :, :length], codec.decode(alone), atol=1e-5, rtol=rtol)
         assert not decoded[i, :, length:].any()
+
+
+def check_streams(codec: Codec, audio: Tensor, seed: int = 0) -> None:
+    """Audio and codes in pieces of any length equal the whole, which must not be longer than one of the codec's windows."""
+    rng, tokens = random.Random(seed), codec.encode(audio)
+    encoder, decoder = codec.stream_encoder(audio.shape[0]), codec.stream_decoder(audio.shape[0])
+    pieces = [encoder.push_tokens(part) for part in _split(audio, rng)] + [encoder.flush_tokens()]
+    for i, codes in enumerate(tokens.streams):
+        assert torch.equal(torch.cat([piece.streams[i] for piece in pieces], dim=-1), codes)
+    sound = torch.cat([*(decoder.push(piece) for piece in pieces), decoder.flush(audio.shape[-1])], dim=-1)
+    expected = codec.decode(tokens)
+    torch.testing.assert_close(sound, expected, atol=1e-5 * max(1.0, float(expected.abs().max())), rtol=0)
+
+
+def check_prefix(codec: Codec, audio: Tensor) -> None:
+    """Fewer codebooks are the first of more."""
+    whole = [codes for stream in codec.encode(audio).streams for codes in stream.unbind(1)]
+    for depth in range(1, len(whole) + 1):
+        found = [codes for stream in codec.encode(audio, codebooks=depth).streams for codes in stream.unbind(1)]
+        assert len(found) == depth
+        assert all(map(torch.equal, found, whole))
+
+
+def check_reach(codec: Codec, audio: Tensor) -> int:
+    """What comes beyond the stated receptive field, or later than a causal codec hears, changes no code; return how many."""
+    spec, cut = codec.spec, audio.shape[-1] * 3 // 4
+    later = audio.clone()
+    later[..., cut:] *= -0.5
+    ours, theirs = codec.encode(audio), codec.encode(later)
+    assert not all(map(torch.equal, ours.streams, theirs.streams))
+    reach, kept = spec.lookahead if spec.causal else spec.receptive_field, 0
+    for stream, before, after in zip(spec.streams, ours.streams, theirs.streams, strict=True):
+        sure = 0 if reach is None else max(0, (cut - reach) // stream.hop)
+        assert torch.equal(before[..., :sure], after[..., :sure])
+        kept += sure
+    return kept
+
+
+def _split(audio: Tensor, rng: random.Random) -> list[Tensor]:
+    """Cut audio at random, pieces of nothing and of one sample included."""
+    cuts = sorted([0, 0, 1, *(rng.randrange(audio.shape[-1]) for _ in range(4))])
+    return [audio[..., a:b] for a, b in zip([0, *cuts], [*cuts, audio.shape[-1]], strict=True)]

@@ -1,0 +1,59 @@
+"""How codes and audio in bfloat16, or on a GPU, agree with those in 32 bits on the CPU, for codecs of every family.
+
+python -P benchmarks/agreement.py [NAME_OR_FOLDER ...] [--device cpu] [--dtype bfloat16] [--seconds 2] [--audio FILE]
+
+A NAME is a packaged codec, or one with synthetic weights in tests/goldens, whose latents are spread like those of a trained
+codec; all of those by default. A FOLDER is any codec's own.
+"""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import torch
+
+import toneme
+from toneme.codecs.agreement import agreement
+
+ROOT = Path(__file__).parents[1]
+GOLDENS = ROOT / "tests" / "goldens"
+OFFICIAL = (
+    "dac_16khz", "dac_24khz", "dac_44khz", "encodec_24khz", "encodec_48khz", "mimi", "snac_24khz", "speechtokenizer",
+    "wavtokenizer_75", "bigcodec", "xcodec_hubert_general",
+)  # fmt: skip
+
+
+def golden(name: str):
+    """Return a codec with the synthetic weights of its golden outputs."""
+    spec = importlib.util.spec_from_file_location("fill", GOLDENS / "fill.py")
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+    weights = fill.state_dict(fill.load_spec(str(GOLDENS / name)))
+    return toneme.from_official(name, {key: torch.from_numpy(array) for key, array in weights.items()})
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME_OR_FOLDER", default=["default", *OFFICIAL])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--audio", type=Path, default=ROOT / "samples" / "speech.wav")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    print(f"{given.dtype} on {given.device}, against float32 on cpu\n")
+    print("| codec | codes of the first codebook | of all | audio of the same codes, dB |\n|---|---|---|---|")
+    for name in given.names:
+        codec = golden(name) if name in OFFICIAL else toneme.load(name)
+        audio, rate = toneme.read_audio(given.audio, codec.spec.sample_rate)
+        audio = audio[:, : round(given.seconds * rate)].mean(0).expand(1, codec.spec.channels, -1)
+        found = agreement(codec, audio, getattr(torch, given.dtype), given.device)
+        mean = sum(found.codes) / len(found.codes)
+        print(f"| {codec.name} | {found.codes[0]:.2%} | {mean:.2%} | {found.snr:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
