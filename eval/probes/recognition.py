@@ -1,8 +1,8 @@
 """Recognition: what probes that learned from real recordings take made ones for, beside what they take real ones for.
 
-Two probes, each the suite's classifier of log-mel spectra with its fixed budget: one learned from recordings, the other
-from what a codec makes of them. Both are tested on recordings held out, on what the codec makes of those, which is about
-how well anything in its tokens can be expected to be recognised, and on made recordings by the labels that they were to have. All are
+Two probes, each the suite's classifier of log-mel spectra with its fixed budget: one learned from recordings, the other from
+what a codec makes of them. Both are tested on recordings held out, on what the codec makes of those, which is about how well
+anything in its tokens can be expected to be recognised, and on made recordings by the labels that they were to have. All are
 brought to the lowest rate among the task's recordings first: real ones hold nothing above half of it, so that a probe of them
 knows nothing about what a codec leaves there.
 """
