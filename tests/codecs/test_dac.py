@@ -18,6 +18,7 @@ SMALL = DacBlocksConfig(width=4, strides=(2, 5), latent=16, decoder_width=16, ke
 CASES = [
     ("dac_16khz", "short"), ("dac_16khz", "batch2_half"), ("dac_44khz", "short"),
     pytest.param("dac_24khz", "short", marks=pytest.mark.slow),
+    pytest.param("dac_44khz_16kbps", "short", marks=pytest.mark.slow),
 ]  # fmt: skip
 
 
