@@ -111,8 +111,11 @@ class Batches:
     def _start(self) -> Iterator[list[Item]]:
         order = Order(self.position, self.batch, self.rank, self.world)
         timeout = self.timeout if self.workers else 0
+        own = torch.Generator()  # else starting draws from the one of the steps, which a resumed run starts at another of them
         return iter(
-            DataLoader(self.items, batch_sampler=order, num_workers=self.workers, collate_fn=_as_is, timeout=timeout)  # type: ignore[arg-type]
+            DataLoader(
+                self.items, batch_sampler=order, num_workers=self.workers, collate_fn=_as_is, timeout=timeout, generator=own
+            )  # type: ignore[arg-type]
         )
 
     def _note(self, items: list[Item]) -> None:
