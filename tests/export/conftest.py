@@ -1,5 +1,8 @@
 """The shipped codec and a small one of the same kind, exported once for all tests."""
 
+import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,14 +29,22 @@ def small() -> TonemeCodec:
 @pytest.fixture(scope="session")
 def small_folder(small, tmp_path_factory) -> Path:
     """The small codec exported."""
-    folder = tmp_path_factory.mktemp("export") / "small"
-    export_codec(small, folder)
-    return folder
+    return _exported(tmp_path_factory, "small", lambda: small)
 
 
 @pytest.fixture(scope="session")
 def shipped_folder(tmp_path_factory) -> Path:
     """The shipped codec exported."""
-    folder = tmp_path_factory.mktemp("export") / "toneme-24k"
-    export_codec(toneme.load("toneme-24k"), folder)
+    return _exported(tmp_path_factory, "toneme-24k", lambda: toneme.load("toneme-24k"))
+
+
+def _exported(factory: pytest.TempPathFactory, name: str, codec: Callable[[], TonemeCodec]) -> Path:
+    """Return the folder of an export that all processes of a run share: the first one makes it, the others wait."""
+    root = factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "exported" / name
+    folder.parent.mkdir(exist_ok=True)
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not folder.exists():
+            export_codec(codec(), folder)
     return folder
