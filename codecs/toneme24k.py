@@ -22,7 +22,7 @@ from .base import Codec, Encoded
 from .errors import CheckpointError
 from .layers.convnext import CausalStack
 from .layers.lapped import LappedAnalysis, LappedSynthesis
-from .layers.stft import CausalISTFT, CausalSTFT
+from .layers.stft import CausalISTFT, CausalSTFT, wide
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder, StreamEncoder
 
@@ -97,7 +97,7 @@ class Encoder(nn.Module):
     def step(self, waveform: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
         """Return the latents of the next samples, a multiple of `hop`."""
         spectrum, stft = self.stft.step(waveform, state[0])
-        x, fast = self.fast.step(self.enter(compress(spectrum)), state[1])
+        x, fast = self.fast.step(self.enter(compress(spectrum).to(waveform.dtype)), state[1])
         x, slow = self.slow.step(self.pair(x.unflatten(1, (-1, self.config.fold)).flatten(2)), state[2])
         shape, straight = self.straight.step(waveform, state[3])
         return self.leave(self.norm(x)) + STRAIGHT_LEVEL * shape, [stft, fast, slow, straight]
@@ -145,11 +145,11 @@ class Decoder(nn.Module):
         shape = latents * (self.gain(x).clamp(max=5.0).exp() / STRAIGHT_LEVEL)
         direct, straight = self.straight.step(shape, state[3])
         x, fast = self.fast.step(self.apart(x).unflatten(2, (self.config.fold, -1)).flatten(1, 2), state[1])
-        level, real, imaginary = self.leave(self.norm(x)).chunk(3, dim=-1)
+        level, real, imaginary = wide(self.leave(self.norm(x))).chunk(3, dim=-1)
         # bounded, so that no code can make a sample overflow
         gain = level.clamp(max=5.0).exp()
         waveform, istft = self.istft.step(torch.complex(gain * real, gain * imaginary), state[2])
-        return waveform + direct, [slow, fast, istft, straight]
+        return waveform.to(direct.dtype) + direct, [slow, fast, istft, straight]
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return the waveform of all frames, in time with the encoder's input."""

@@ -34,7 +34,7 @@ class CausalSTFT(nn.Module):
             raise ShapeError(f"a step takes a multiple of {self.hop} samples; got {waveform.shape[-1]}")
         joined = torch.cat([state, waveform], dim=-1)
         frames = joined.unfold(-1, self.window, self.hop) * self.taper
-        return torch.fft.rfft(frames), joined[:, waveform.shape[-1] :]
+        return torch.fft.rfft(wide(frames)), joined[:, waveform.shape[-1] :]
 
 
 class CausalISTFT(nn.Module):
@@ -69,6 +69,11 @@ class CausalISTFT(nn.Module):
     def step(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Add the next frames; return hop samples for each."""
         return overlap_add(torch.fft.irfft(spectrum, n=self.window) * self.taper, state, self.hop)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return x in 32 bits at least: there are no spectra of half precision."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def overlap_add(pieces: Tensor, state: Tensor, hop: int) -> tuple[Tensor, Tensor]:
