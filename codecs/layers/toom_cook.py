@@ -40,7 +40,7 @@ def pack(weight: Tensor) -> tuple[Tensor, Tensor]:
 
     The others are but three, whose value at infinity is zero.
     """
-    near, far = (weight.new_empty(len(POINTS) + n, *weight.shape[1::-1]) for n in (1, 0))
+    near, far = (weight.new_empty(len(POINTS) + n, *weight.shape[1::-1], dtype=torch.float32) for n in (1, 0))
     for outputs in range(0, len(weight), PACKED_AT_ONCE):
         part = slice(outputs, outputs + PACKED_AT_ONCE)
         taps = torch.nn.functional.pad(weight[part].double(), (0, 2 * TILE - TAPS)).unflatten(2, (2, TILE))
