@@ -61,6 +61,18 @@ def test_codes_and_audio_equal_the_official_implementation(official: SnacCodec, 
     np.testing.assert_allclose(audio, case["output"], atol=1e-4)  # float32 sums in another order
 
 
+@pytest.mark.slow
+def test_the_models_with_attention_equal_the_official_implementation():
+    case, weights = golden_case("snac_44khz", "short"), golden_weights("snac_44khz")
+    codes = [torch.from_numpy(case[f"codes_{i}"]).long()[:, None] for i in range(4)]
+    for name in ("snac_44khz", "snac_32khz"):  # one network at two sample rates
+        codec = from_official(name, weights)
+        found = codec.encode(torch.from_numpy(case["in_audio"])).streams
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, codes, strict=True))
+        audio = codec.decode(codec.tokens_from_codes(codes))
+        np.testing.assert_allclose(audio, case["output"], atol=1e-4)  # float32 sums in another order
+
+
 def test_audio_with_noise_equals_the_official_implementation(official: SnacCodec):
     case, salt = golden_case("snac_24khz", "batch2"), golden_spec("snac_24khz")["salt"]
     tokens = official.tokens_from_codes(golden_codes(case))
