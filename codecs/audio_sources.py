@@ -89,11 +89,18 @@ class PcmSource:
             self._stream.close()
 
 
+class _OneWay(soundfile.SoundFile):
+    """A file that is read on and on: after each block `soundfile` seeks to where it stands, and Opus then sounds otherwise."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class LibsndfileSource:
     """What libsndfile reads: wav, flac, ogg, opus, mp3, aiff, caf, w64 and more."""
 
     def __init__(self, path: Path, name: str, remove: bool = False) -> None:
-        self._file = soundfile.SoundFile(cast(str, os.fsencode(path)))
+        self._file = _OneWay(cast(str, os.fsencode(path)))
         self._name, self._place, self._path = name, 0, path if remove else None
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
         self.n_samples: int | None = self._file.frames

@@ -60,6 +60,14 @@ def test_a_file_and_its_pipe_give_what_libsndfile_gives(tmp_path: Path, name: st
         np.testing.assert_array_equal(read_all(source), expected)
 
 
+def test_opus_in_short_blocks_is_as_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "tone.opus"
+    sound = np.random.default_rng(0).normal(0, 0.2, 96_000)
+    soundfile.write(path, sound, 48000, format="OGG", subtype="OPUS")
+    whole = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    np.testing.assert_array_equal(read_all(open_source(path), 333), whole)
+
+
 def test_a_wav_in_a_pipe_is_not_copied_first(tmp_path: Path) -> None:
     """Its first block comes out before the last is written: a live recording can be read."""
     data = written(tmp_path / "a.wav").read_bytes()
