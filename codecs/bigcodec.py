@@ -5,6 +5,7 @@ Source: Xin et al., "BigCodec: Pushing the Limits of Low-Bitrate Neural Speech C
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -105,7 +106,7 @@ class LstmEncoder(StreamEncoder):
         encoder, hop = self.codec.encoder, self.codec.spec.hop
         context = -(-self.codec.reach // hop)
         self.front = Overlap(encoder.front, hop, 1, context, CHUNK)
-        self.middle = Middle(encoder.middle, self.batch)
+        self.middle = Middle(cast("SkipLSTM | None", encoder.middle), self.batch)
         self.back = Overlap(encoder.back, 1, 1, context, CHUNK)
         self.taken = 0
 
@@ -133,7 +134,7 @@ class LstmDecoder(StreamDecoder):
         decoder, hop = self.codec.decoder, self.codec.spec.hop
         context = -(-self.codec.reach // hop)
         self.front = Overlap(decoder.front, 1, 1, context, CHUNK)
-        self.middle = Middle(decoder.middle, self.batch)
+        self.middle = Middle(cast("SkipLSTM | None", decoder.middle), self.batch)
         self.back = Overlap(decoder.back, 1, hop, context, CHUNK)
 
     def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
@@ -153,7 +154,7 @@ class Middle:
     """The LSTM, which goes on from piece to piece."""
 
     def __init__(self, lstm: SkipLSTM | None, batch: int) -> None:
-        self.lstm, self.state = lstm, None if lstm is None else lstm.initial_state(batch)
+        self.lstm, self.state = lstm, torch.empty(0) if lstm is None else lstm.initial_state(batch)
 
     def run(self, pieces: list[Tensor], last: bool) -> Iterator[tuple[Tensor, bool]]:
         """Yield the output of each piece, and whether nothing comes after it."""

@@ -249,7 +249,7 @@ def hash_weights(config: Mapping, weights: Mapping[str, Tensor], saved: str | Pa
                 for at in range(start, end, HASHED_AT_ONCE):
                     digest.update(file.read(min(HASHED_AT_ONCE, end - at)))
             elif tensor.numel():
-                digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+                digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

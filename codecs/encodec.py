@@ -298,8 +298,8 @@ class SegmentDecoder(StreamDecoder):
 
 def _triangle(audio: Tensor) -> Tensor:
     """Return the weight of each sample of a segment: up to a half in the middle, never zero."""
-    time = torch.linspace(0, 1, audio.shape[-1] + 2, device=audio.device, dtype=audio.dtype)[1:-1]
-    return 0.5 - (time - 0.5).abs()
+    time = torch.linspace(0, 1, audio.shape[-1] + 2, device=audio.device)[1:-1]
+    return (0.5 - (time - 0.5).abs()).to(audio.dtype)  # in 16 bits the ends would round to zero
 
 
 def _pieces(x: Tensor, size: int) -> tuple[Tensor, ...]:

@@ -5,6 +5,7 @@ channels, and no operator but views stands between it and its neighbours.
 """
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ class PlainStack(nn.Module):
 
     def initial_state(self, batch: int) -> list[Tensor]:
         """Return the states before the first frame."""
-        return [block.taps.new_zeros(batch, block.taps.shape[2] - 1, 1, block.taps.shape[0]) for block in self.blocks]
+        taps = [cast(PlainBlock, block).taps for block in self.blocks]
+        return [t.new_zeros(batch, t.shape[2] - 1, 1, t.shape[0]) for t in taps]
 
     def step(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the output of the last block for the next frames [batch, frames, 1, channels]."""

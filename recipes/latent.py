@@ -146,7 +146,7 @@ class LatentTraining:
         position, wanted = self.batches.position, rows_wanted(self.codec.acoustic)
         first = self.batches.next().waveform.to(self.device)
         if isinstance(self.stage, DecoderStage):
-            self.codec.scale.copy_(
+            self.codec.scale.fill_(
                 machines.mean_of({"scale": self.stage.latents_scale(first).item()}, self.world, self.device)["scale"]
             )
         if self.recipe.diffusion.stage == "tokenizer" and self.recipe.quantizer.kmeans:

@@ -60,8 +60,6 @@ def test_half_precision_codes_mostly_alike_and_sounds_alike(codec: Codec):
         assert equal.float().mean() > 0.7
         return
     found = agreement(codec, noise(codec, 0.3))
-    if getattr(codec.config, "segment", 0):
-        pytest.xfail("the last sample of EnCodec's segments fades to 0 / 0 in bfloat16")
     assert len(found.codes) == codec.spec.codebooks
     assert found.codes[0] > 0.7, found
     assert found.snr > 15, found
