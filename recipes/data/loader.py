@@ -1,7 +1,11 @@
 """Batches in order, made by worker processes that are started anew where one dies or hangs."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 from torch import Tensor
@@ -35,6 +39,35 @@ class Order:
             first = (position * self.world + self.rank) * self.batch
             yield list(range(first, first + self.batch))
             position += 1
+
+
+class _Deaths:
+    """Hears that a worker died, and says so only while a batch is waited for: PyTorch's handler raises in the middle of a step."""
+
+    def __init__(self) -> None:
+        self.waiting, self.theirs = False, None
+
+    def take_over(self) -> None:
+        """Stand in for the handler that DataLoader sets once in a process, when the first workers start."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGCHLD) is not self:
+            self.theirs = signal.signal(signal.SIGCHLD, self)
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """Raise RuntimeError here for a worker that has died or dies now."""
+        self.waiting = True
+        try:
+            self(signal.SIGCHLD, None)
+            yield
+        finally:
+            self.waiting = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.waiting and callable(self.theirs):
+            self.theirs(number, frame)
+
+
+_deaths = _Deaths()
 
 
 class Batches:
@@ -97,7 +130,8 @@ class Batches:
             try:
                 if self._stream is None:
                     self._stream = self._start()
-                return next(self._stream)
+                with _deaths.said():
+                    return next(self._stream)
             except RuntimeError as error:  # what DataLoader raises where a worker died, or gave nothing for too long
                 if "DataLoader" not in str(error):
                     raise
@@ -112,11 +146,14 @@ class Batches:
         order = Order(self.position, self.batch, self.rank, self.world)
         timeout = self.timeout if self.workers else 0
         own = torch.Generator()  # else starting draws from the one of the steps, which a resumed run starts at another of them
-        return iter(
+        stream = iter(
             DataLoader(
                 self.items, batch_sampler=order, num_workers=self.workers, collate_fn=_as_is, timeout=timeout, generator=own
             )  # type: ignore[arg-type]
         )
+        if self.workers:
+            _deaths.take_over()
+        return stream
 
     def _note(self, items: list[Item]) -> None:
         for name, reason in ((name, reason) for item in items for name, reason in item.failures.items()):

@@ -47,6 +47,7 @@ def test_a_killed_worker_is_replaced_and_no_batch_is_lost(items):
     found = [batches.next().waveform]
     for process in batches._stream._workers:  # type: ignore[union-attr]
         os.kill(process.pid, signal.SIGKILL)
+    time.sleep(0.5)  # a step, which must not be where the death is said
     found += [batches.next().waveform for _ in range(11)]
     batches.close()
     assert batches.restarts >= 1
