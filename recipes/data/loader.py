@@ -42,7 +42,7 @@ class Order:
 
 
 class _Deaths:
-    """Hears that a worker died, and says so only while a batch is waited for: PyTorch's handler raises in the middle of a step."""
+    """Hears that a worker died, and says so while a batch is waited for: PyTorch's handler raises in the middle of a step."""
 
     def __init__(self) -> None:
         self.waiting, self.theirs = False, None
