@@ -1,7 +1,6 @@
 """Training a language model on shards of tokens: batches by number, one loss, and the same face as a `Trainer`."""
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,15 @@ import torch
 from ..lm.models.base import build
 from ..lm.models.config import LanguageConfig
 from ..lm.shards import read_shards
-from . import machines
 from .average import Average
 from .data.examples import ExampleSet
 from .errors import RecipeError, TrainingError
-from .journal import Journal
-from .recipe import Recipe, to_yaml
-from .schedule import learning_rate
-from .signals import on_end_signals
-from .state import exact_states, read_file, write_file
+from .recipe import Recipe
+from .run import Run
+from .state import read_newest, write_exact
 
 
-class LanguageTraining:
+class LanguageTraining(Run):
     """A run of a recipe with a `language` table.
 
     Args:
@@ -35,10 +31,7 @@ class LanguageTraining:
     result = "model"
 
     def __init__(self, recipe: Recipe, folder: Path, name: str = "", device: str = "cpu") -> None:
-        self.recipe, self.folder = recipe, folder
-        self.rank, self.world = machines.join(device)
-        self.device = torch.device(machines.local_device(device))
-        torch.manual_seed(recipe.seed)
+        super().__init__(recipe, folder, device)
         if not isinstance(recipe.data.train, str) or not recipe.data.train:
             raise RecipeError("a language model trains on one folder of shards: data.train=SHARDS, made by `codec tokenize`")
         shards = read_shards(recipe.data.train, recipe.language.codec or None)
@@ -48,7 +41,6 @@ class LanguageTraining:
         self.model = build(self._config(shards.about.codec, shards.about.weights_hash, rate)).to(self.device)
         self.optimizer = self._optimizer()
         self.average = Average(self.model, recipe.ema)
-        self.step, self.stopping = 0, False
 
     def _config(self, codec: str, weights_hash: str, frame_rate: float) -> LanguageConfig:
         own = self.recipe.language
@@ -73,11 +65,11 @@ class LanguageTraining:
         Raises:
             TrainingError: if either is not finite.
         """
-        torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
+        self._seed()
         total = 0.0
         for part in range(self.recipe.accumulate):
             total += self._accumulate(part)
-        norm = self._move()
+        norm = self._move(list(self.model.parameters()), self.step)
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise TrainingError(
                 f"the loss is {total} and its gradient {norm} at step {self.step}: lower optimizer.learning_rate, and go on "
@@ -98,60 +90,11 @@ class LanguageTraining:
         loss.backward()
         return loss.item()
 
-    def _move(self) -> float:
-        """Average gradients over machines, clip, step where they are finite, and return their norm before they were clipped."""
-        settings = self.recipe.optimizer
-        machines.average_gradients(self.model.parameters(), self.world)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or float("inf")).item()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self.step, self.recipe.steps)
-        if math.isfinite(norm):
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm
-
-    def run(self, resume: bool = False) -> int:
-        """Train to the recipe's last step, or until SIGTERM; return the step reached.
-
-        Raises:
-            TrainingError: if the run cannot go on.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._load()
-        elif self.rank == 0:
-            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
-        journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
-        try:
-            with on_end_signals(self._stop):
-                self._loop(journal)
-        finally:
-            journal.close()
-            machines.leave()
-        return self.step
-
-    def _loop(self, journal: Journal) -> None:
-        saving, saved = self.recipe.saving, self.step
-        while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
-            journal.add(self.take_step())
-            journal.tick(self.step)
-            if self.step % saving.log == 0:
-                journal.write(self.step, machines.mean_of(journal.means(), self.world, self.device), torch.zeros(0))
-            if self.step % saving.every == 0:
-                self.save()
-                saved = self.step
-        if saved < self.step:
-            self.save()
-
     def save(self) -> None:
         """Write the state and the model, whose weights are the averaged ones."""
         if self.rank:
             return
-        states = self.folder / "states"
-        states.mkdir(parents=True, exist_ok=True)
-        write_file(self._state(), states / f"step-{self.step:09d}.pt")
-        for old in exact_states(states)[: -self.recipe.saving.keep]:
-            old.unlink()
+        write_exact(self._state(), self.folder / "states", self.recipe.saving.keep)
         best = build(self.model.config)
         best.load_state_dict(self.average.state_dict())
         best.save(self.folder / self.result)
@@ -164,7 +107,7 @@ class LanguageTraining:
 
     def _load(self) -> None:
         folder = self.folder / "states"
-        state = next((found for path in reversed(exact_states(folder)) if (found := read_file(path)) is not None), None)
+        state = read_newest(folder)
         if state is None or "language" not in state:
             raise TrainingError(f"{folder} holds no state of a language model that can be read: leave out --resume")
         try:
@@ -176,11 +119,3 @@ class LanguageTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.say(f"resumed at step {self.step}")
-
-    def _stop(self) -> None:
-        self.stopping = True
-
-    def say(self, line: str) -> None:
-        """Print a line on stderr, on the first machine."""
-        if self.rank == 0:
-            print(line, file=sys.stderr, flush=True)

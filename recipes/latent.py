@@ -1,7 +1,6 @@
 """Training SemantiCodec: k-means of its semantic codes, its acoustic codes, and the diffusion model that sounds them."""
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,17 @@ from .codebooks import Usage, rows_wanted, set_options, settle, start_codebooks
 from .data.items import make_items
 from .data.loader import Batches
 from .errors import RecipeError, TrainingError
-from .journal import Journal
 from .models import build_codec, initial_codec
 from .pretrained import load_parts
-from .recipe import Recipe, to_yaml
-from .schedule import learning_rate
-from .signals import on_end_signals
+from .recipe import Recipe
+from .run import Run
 from .stages import DecoderStage, Stage, TokenizerStage
-from .state import exact_states, read_file, write_file
+from .state import read_newest, write_exact
 
 STAGES = ("tokenizer", "decoder")
 
 
-class LatentTraining:
+class LatentTraining(Run):
     """A run of a recipe with a `diffusion.stage`, with the face of a `Trainer`.
 
     Args:
@@ -44,10 +41,7 @@ class LatentTraining:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, name: str = "semanticodec", device: str = "cpu") -> None:
-        self.recipe, self.folder = recipe, folder
-        self.rank, self.world = machines.join(device)
-        self.device = torch.device(machines.local_device(device))
-        torch.manual_seed(recipe.seed)
+        super().__init__(recipe, folder, device)
         self.codec = self._codec(name)
         self.stage = self._stage().to(self.device).train()
         spec, data = self.codec.spec, recipe.data
@@ -62,7 +56,7 @@ class LatentTraining:
         )
         self.average = Average(self.stage, recipe.ema)
         self.usage = Usage(spec.codebook_sizes, recipe.watch.window, self.device)
-        self.step, self.started, self.stopping = 0, False, False
+        self.started = False
 
     def _codec(self, name: str) -> SemantiCodec:
         recipe = self.recipe
@@ -106,7 +100,7 @@ class LatentTraining:
         Raises:
             TrainingError: if a loss or a gradient is not finite, or there were too few features for centres.
         """
-        torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
+        self._seed()
         if self._fits:
             return self._fit()
         if not self.started:
@@ -115,7 +109,7 @@ class LatentTraining:
         for _ in range(self.recipe.accumulate):
             for name, value in self._accumulate(self.batches.next().waveform.to(self.device)).items():
                 sums[name] = sums.get(name, 0.0) + value / self.recipe.accumulate
-        sums["gradient"] = self._move()
+        sums["gradient"] = self._move(self.learned, self._learning)
         if wild := [name for name, value in sums.items() if not math.isfinite(value)]:
             raise TrainingError(
                 f"{wild[0]} became {sums[wild[0]]} at step {self.step}: lower optimizer.learning_rate, and go on from the last "
@@ -164,64 +158,19 @@ class LatentTraining:
         (torch.stack(list(losses.values())).sum() / self.recipe.accumulate).backward()
         return {name: loss.item() for name, loss in losses.items()}
 
-    def _move(self) -> float:
-        """Average gradients over machines, clip, step where they are finite, and return their norm before it was clipped."""
-        settings = self.recipe.optimizer
-        machines.average_gradients(self.learned, self.world)
-        norm = torch.nn.utils.clip_grad_norm_(self.learned, settings.clip or float("inf")).item()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self._learning, self.recipe.steps)
-        if math.isfinite(norm):
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm
-
     # -- the run ----------------------------------------------------------------------------------------------------
 
-    def run(self, resume: bool = False) -> int:
-        """Train to the recipe's last step, or until SIGTERM; return the step reached.
+    def _shares(self) -> Tensor:
+        return torch.zeros(0) if self._fits else self.usage.shares(self.step - 1)
 
-        Raises:
-            TrainingError: if the run cannot go on.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._load()
-        elif self.rank == 0:
-            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
-        journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
-        try:
-            with on_end_signals(self._stop):
-                self._loop(journal)
-        finally:
-            self.batches.close()
-            journal.close()
-            machines.leave()
-        return self.step
-
-    def _loop(self, journal: Journal) -> None:
-        saving, saved = self.recipe.saving, -1
-        while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
-            journal.add(self.take_step())
-            journal.tick(self.step)
-            if self.step % saving.log == 0:
-                shares = torch.zeros(0) if self._fits else self.usage.shares(self.step - 1)
-                journal.write(self.step, machines.mean_of(journal.means(), self.world, self.device), shares)
-            if self.step % saving.every == 0:
-                self.save()
-                saved = self.step
-        if saved != self.step:
-            self.save()
+    def _close(self) -> None:
+        self.batches.close()
 
     def save(self) -> None:
         """Write the state and the codec, whose weights are the averaged ones."""
         if self.rank:
             return
-        states = self.folder / "states"
-        states.mkdir(parents=True, exist_ok=True)
-        write_file(self._state(), states / f"step-{self.step:09d}.pt")
-        for old in exact_states(states)[: -self.recipe.saving.keep]:
-            old.unlink()
+        write_exact(self._state(), self.folder / "states", self.recipe.saving.keep)
         weights = {k.removeprefix("codec."): v for k, v in self.average.state_dict().items() if k.startswith("codec.")}
         saved = SemantiCodec.unloaded(self.codec.config, self.codec.name)
         load_exactly(saved, weights, "the trained weights", take=True)
@@ -240,7 +189,7 @@ class LatentTraining:
     @torch.no_grad()
     def _load(self) -> None:
         folder = self.folder / "states"
-        state = next((found for path in reversed(exact_states(folder)) if (found := read_file(path)) is not None), None)
+        state = read_newest(folder)
         if state is None or state.get("stage") != self.recipe.diffusion.stage:
             raise TrainingError(f"{folder} holds no state of this stage that can be read: leave out --resume to start anew")
         for own, theirs in ((dict(self.stage.named_parameters()), "learned"), (dict(self.codec.named_buffers()), "buffers"),
@@ -253,11 +202,3 @@ class LatentTraining:
         self.step, self.started = state["step"], state["started"]
         self.batches.seek(state["batches"])
         self.say(f"resumed at step {self.step}")
-
-    def _stop(self) -> None:
-        self.stopping = True
-
-    def say(self, line: str) -> None:
-        """Print a line on stderr, on the first machine."""
-        if self.rank == 0:
-            print(line, file=sys.stderr, flush=True)

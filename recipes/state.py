@@ -117,10 +117,7 @@ def _sums(model: dict[str, Tensor], name: str, counts: Tensor) -> Tensor:
 def save_state(trainer: "Trainer", folder: Path) -> None:
     """Write the exact state, remove all but the newest, and write the compact one where the recipe wants it."""
     state = gather(trainer)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(state, folder / f"step-{trainer.step:09d}.pt")
-    for old in exact_states(folder)[: -trainer.recipe.saving.keep]:
-        old.unlink()
+    write_exact(state, folder, trainer.recipe.saving.keep)
     if trainer.recipe.saving.compact:
         write_file(shrink(state), folder / COMPACT)
 
@@ -141,6 +138,19 @@ def load_state(trainer: "Trainer", folder: Path) -> Path:
 def exact_states(folder: Path) -> list[Path]:
     """Return the exact states of a run, oldest first."""
     return sorted(path for path in folder.glob("step-*.pt") if re.fullmatch(r"step-\d+\.pt", path.name))
+
+
+def write_exact(state: dict[str, Any], folder: Path, keep: int) -> None:
+    """Write the exact state of a step, and remove all but the newest `keep`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(state, folder / f"step-{state['step']:09d}.pt")
+    for old in exact_states(folder)[:-keep]:
+        old.unlink()
+
+
+def read_newest(folder: Path) -> dict[str, Any] | None:
+    """Return the newest exact state that can be read, None where there is none."""
+    return next((state for path in reversed(exact_states(folder)) if (state := read_file(path)) is not None), None)
 
 
 def write_file(state: dict[str, Any], path: Path) -> None:

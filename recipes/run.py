@@ -1,0 +1,111 @@
+"""A run of a recipe: steps, one after another, and what is kept of them, for models whose states are exact alone."""
+
+import math
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from . import machines
+from .journal import Journal
+from .recipe import Recipe, to_yaml
+from .schedule import learning_rate
+from .signals import on_end_signals
+
+
+class Run:
+    """The loop around `take_step`, with the face of a `Trainer`.
+
+    A subclass sets the optimizer, and has take_step(), save() and _load().
+
+    Args:
+        recipe: what to do.
+        folder: of the run.
+        device: "cpu", "cuda" or "cuda:N"; under torchrun every process has a GPU of its own.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, recipe: Recipe, folder: Path, device: str) -> None:
+        self.recipe, self.folder = recipe, folder
+        self.rank, self.world = machines.join(device)
+        self.device = torch.device(machines.local_device(device))
+        torch.manual_seed(recipe.seed)
+        self.step, self.stopping = 0, False
+
+    def take_step(self) -> dict[str, float]:
+        """Take one step and return what it measured."""
+        raise NotImplementedError
+
+    def save(self) -> None:
+        """Write the state and the result."""
+        raise NotImplementedError
+
+    def _load(self) -> None:
+        raise NotImplementedError
+
+    def _seed(self) -> None:
+        """Let what is drawn depend on the seed, the step and the machine alone."""
+        torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
+
+    def _move(self, learned: list[nn.Parameter], step: int) -> float:
+        """Average gradients over machines, clip, step where they are finite, and return their norm before they were clipped."""
+        settings = self.recipe.optimizer
+        machines.average_gradients(learned, self.world)
+        norm = torch.nn.utils.clip_grad_norm_(learned, settings.clip or float("inf")).item()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step, self.recipe.steps)
+        if math.isfinite(norm):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def run(self, resume: bool = False) -> int:
+        """Train to the recipe's last step, or until SIGTERM; return the step reached.
+
+        Raises:
+            TrainingError: if the run cannot go on.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._load()
+        elif self.rank == 0:
+            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+        journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
+        try:
+            with on_end_signals(self._stop):
+                self._loop(journal)
+        finally:
+            self._close()
+            journal.close()
+            machines.leave()
+        return self.step
+
+    def _loop(self, journal: Journal) -> None:
+        saving, saved = self.recipe.saving, -1  # a run may have ended between its last state and the result
+        while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
+            journal.add(self.take_step())
+            journal.tick(self.step)
+            if self.step % saving.log == 0:
+                journal.write(self.step, machines.mean_of(journal.means(), self.world, self.device), self._shares())
+            if self.step % saving.every == 0:
+                self.save()
+                saved = self.step
+        if saved != self.step:
+            self.save()
+
+    def _shares(self) -> Tensor:
+        """Return the share of each codebook that is in use, empty where there are none."""
+        return torch.zeros(0)
+
+    def _close(self) -> None:
+        """End what the run has started."""
+
+    def _stop(self) -> None:
+        self.stopping = True
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, on the first machine."""
+        if self.rank == 0:
+            print(line, file=sys.stderr, flush=True)
