@@ -77,6 +77,23 @@ def test_latents_and_features_equal_the_official_implementation(official: XCodec
         np.testing.assert_allclose(official.latents(audio), case["latents"], atol=2e-4)
 
 
+@pytest.mark.slow
+def test_a_wavlm_teacher_equals_the_official_implementation():
+    codec = from_official("xcodec-wavlm-mls", golden_weights.__wrapped__("xcodec_wavlm"))
+    case = golden_case("xcodec_wavlm", "short")
+    with torch.inference_mode():
+        audio = torch.from_numpy(case["in_audio"])
+        np.testing.assert_allclose(codec.teacher(audio[:, 0]), case["semantic"], atol=2e-4)
+        np.testing.assert_allclose(codec.latents(audio), case["latents"], atol=2e-4)
+    for name in ("short", "mismatch", "batch2"):
+        case = golden_case("xcodec_wavlm", name)
+        codes = case["codes"].transpose(1, 0, 2)
+        check_codes(codec.encode(torch.from_numpy(case["in_audio"])).codes, codes, case["margin"])
+        codes = torch.from_numpy(codes.copy()).long()
+        np.testing.assert_allclose(codec.decode(codec.tokens_from_codes(codes)), case["output"], atol=1e-4)
+        np.testing.assert_allclose(codec.semantic_features(codes)[:, :8], case["semantic_out_first8"], atol=1e-4)
+
+
 def test_numbers_are_the_papers(official: XCodec):
     spec = official.spec
     assert (spec.sample_rate, spec.frame_rate, spec.codebooks, spec.bitrate()) == (16000, 50, 8, 4.0)
