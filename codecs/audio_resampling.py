@@ -6,6 +6,8 @@ usual rates: a sine in the lower third of the band keeps a signal-to-noise ratio
 image of what lies below, is at least 145 dB down. Blocks joined equal the whole bit for bit.
 """
 
+import math
+
 import numpy as np
 import soxr
 import torch
@@ -34,7 +36,7 @@ def check_rate(sample_rate: int) -> int:
 def all_finite(waveform: Tensor) -> bool:
     """Whether there is no NaN and no infinity."""
     # The sum has both in it, and costs a tenth; it may also overflow, so only a finite one decides.
-    return bool(torch.isfinite(waveform.sum())) or bool(torch.isfinite(waveform).all())
+    return math.isfinite(waveform.sum().item()) or bool(torch.isfinite(waveform).all())
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
@@ -67,8 +69,7 @@ class Resampler:
         self.from_rate, self.to_rate = check_rate(from_rate), check_rate(to_rate)
         self.channels = channels
         self.dtype = torch.float64 if double else torch.float32
-        kind = "float64" if double else "float32"
-        self._soxr = soxr.ResampleStream(from_rate, to_rate, channels, dtype=kind, quality=QUALITY)
+        self._stream: soxr.ResampleStream | None = None
         self._taken = self._given = 0
 
     def push(self, block: Tensor, last: bool = False) -> Tensor:
@@ -79,11 +80,20 @@ class Resampler:
             raise AudioError("the audio holds NaN or infinite samples: repair or cut them first")
         self._taken += block.shape[-1]
         frames = np.ascontiguousarray(block.to(self.dtype).numpy().T)
-        out = torch.from_numpy(self._soxr.resample_chunk(frames, last=last)).reshape(-1, self.channels).T.contiguous()
+        out = torch.from_numpy(self._resample(frames, last)).reshape(-1, self.channels).T.contiguous()
         if last:
             out = self._end(out)
         self._given += out.shape[-1]
         return out
+
+    def _resample(self, frames: np.ndarray, last: bool) -> np.ndarray:
+        """Return what soxr makes of the next frames; a whole at once costs it less than a stream, and has the same samples."""
+        if last and self._stream is None:
+            return soxr.resample(frames, self.from_rate, self.to_rate, QUALITY)
+        if self._stream is None:
+            kind = "float64" if self.dtype == torch.float64 else "float32"
+            self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, self.channels, dtype=kind, quality=QUALITY)
+        return self._stream.resample_chunk(frames, last=last)
 
     def _end(self, out: Tensor) -> Tensor:
         """Make the whole `resampled_length` long: soxr gives no sample at all for less than half a period."""

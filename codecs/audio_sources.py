@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -175,17 +176,18 @@ class FfmpegSource(PcmSource):
 
 
 def _open_path(path: Path, raw: PcmFormat | None) -> Source:
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder, where an audio file is expected: name a file in it")
     try:
-        stream = path.open("rb")
+        told = path.stat()
+        if stat.S_ISDIR(told.st_mode):
+            raise AudioError(f"{path} is a folder, where an audio file is expected: name a file in it")
+        if raw is not None or not stat.S_ISREG(told.st_mode):  # a pipe or a device cannot be opened twice
+            return _open_stream(path.open("rb"), str(path), raw, owned=True)
+        if not told.st_size:
+            raise AudioError(f"{path} is empty (0 bytes): fetch or record it again")
+        if not os.access(path, os.R_OK):  # libsndfile would not say why
+            path.open("rb").close()
     except OSError as error:
         raise AudioError(f"{path} cannot be read ({error.strerror}): check the path and the permissions") from None
-    if raw is not None or not path.is_file():  # a pipe or a device cannot be opened twice
-        return _open_stream(stream, str(path), raw, owned=True)
-    stream.close()
-    if not path.stat().st_size:
-        raise AudioError(f"{path} is empty (0 bytes): fetch or record it again")
     return _open_file(path, str(path))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ..codecs.base import Codec
 
 LONG_SECONDS = 60.0  # recordings from here on are coded as they are read, in constant memory
+SHORT_SECONDS = 5.0  # recordings up to here are read when their length is asked for: to open them twice costs as much
+EARLY = 1 << 24  # samples of them that a worker on a CPU keeps, 64 MB; a GPU would wait for them
 AHEAD = 3  # batches that are read while one is coded
 
 A = TypeVar("A")
@@ -42,12 +45,14 @@ class Settings:
         batch_seconds: audio in a batch, padding included.
         readers: threads that read ahead.
         salvage: take what is there of recordings that end before their header says.
+        early: samples of short recordings that are kept from when their lengths were asked for.
     """
 
     root: Path
     batch_seconds: float = 20.0
     readers: int = 2
     salvage: bool = False
+    early: int = EARLY
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ class Worker:
 
     def __init__(self, codec: "Codec", folder: ShardFolder, settings: Settings) -> None:
         self.codec, self.folder, self.settings = codec, folder, settings
+        self.spec = codec.spec  # made anew each time that it is asked for
+        self._early: dict[str, Heard] = {}
+        self._room, self._lock = 0, Lock()
 
     def make(self, number: int, progress: Progress = lambda files, seconds: None) -> Done:
         """Make one shard, whole or not at all, and return what is in it."""
@@ -82,6 +90,7 @@ class Worker:
 
     def _results(self, names: list[str], progress: Progress) -> Iterator[tuple[str, Item | str]]:
         """Yield each recording's item, or why there is none, in any order."""
+        self._early, self._room = {}, self.settings.early
         with ThreadPoolExecutor(self.settings.readers) as pool:
             lengths = dict(zip(names, pool.map(self._length, names), strict=True))
             for name in [name for name in names if isinstance(lengths[name], str)]:
@@ -108,7 +117,19 @@ class Worker:
 
     def _claimed(self, name: str) -> int:
         with self._open(name) as reader:
-            return -1 if reader.n_samples is None else reader.n_samples
+            n = reader.n_samples
+            if n is None:
+                return -1
+            if n <= SHORT_SECONDS * reader.sample_rate and self._fits(n * reader.channels):
+                self._early[name] = self._heard(name, reader)
+            return n
+
+    def _fits(self, values: int) -> bool:
+        """Whether so many samples more can be kept, which is then taken as done."""
+        with self._lock:
+            fits = values <= self._room
+            self._room -= values * fits
+            return fits
 
     def _batches(self, lengths: dict[str, int]) -> tuple[list[list[str]], list[str]]:
         """Return batches of recordings of like lengths, shortest first, and those that are too long for one."""
@@ -129,16 +150,20 @@ class Worker:
         return [self._attempt(name, lambda name=name: self._hear(name)) for name in names]
 
     def _hear(self, name: str) -> Heard:
+        if name in self._early:
+            return self._early.pop(name)
         with self._open(name) as reader:
-            blocks = list(reader)
-            self._check_end(reader)
-        spec = self.codec.spec
-        hop = max(stream.hop for stream in spec.streams)
-        return Heard(vary(torch.cat(blocks, dim=-1), spec.sample_rate, hop, name), self._hash(name))
+            return self._heard(name, reader)
+
+    def _heard(self, name: str, reader: AudioReader) -> Heard:
+        blocks = list(reader)
+        self._check_end(reader)
+        hop = max(stream.hop for stream in self.spec.streams)
+        audio = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
+        return Heard(vary(audio, reader.sample_rate, hop, name), self._hash(name))
 
     def _open(self, name: str) -> AudioReader:
-        spec = self.codec.spec
-        return AudioReader(self.settings.root / original(name), spec.sample_rate, spec.channels)
+        return AudioReader(self.settings.root / original(name), self.spec.sample_rate, self.spec.channels)
 
     def _check_end(self, reader: AudioReader) -> None:
         if not reader.n_samples:
@@ -171,7 +196,7 @@ class Worker:
 
     def _encode_batch(self, batch: list[tuple[str, Heard]]) -> list[Item]:
         lengths = [one.audio.shape[-1] for _, one in batch]
-        waveform = batch[0][1].audio.new_zeros(len(batch), self.codec.spec.channels, max(lengths))
+        waveform = batch[0][1].audio.new_zeros(len(batch), self.spec.channels, max(lengths))
         for row, (_, one) in zip(waveform, batch, strict=True):
             row[:, : one.audio.shape[-1]] = one.audio
         about = self.folder.about
@@ -180,7 +205,7 @@ class Worker:
 
     def _encode_long(self, name: str) -> Item:
         codec, about = self.codec, self.folder.about
-        sees_all = not codec.spec.causal and codec.spec.receptive_field is None  # its stream sees less than the whole
+        sees_all = not self.spec.causal and self.spec.receptive_field is None  # its stream sees less than the whole
         if sees_all or name != original(name):
             return self._encode_batch([(name, self._hear(name))])[0]
         encoder = codec.stream_encoder(codebooks=about.codebooks)

@@ -14,7 +14,7 @@ from ..codecs.registry import load, pick_device
 from .shard_formats import SUFFIXES
 from .shard_item import About
 from .shard_plan import Done, ShardFolder
-from .shard_work import Settings, Worker, cores
+from .shard_work import EARLY, Settings, Worker, cores
 from .variants import names_of
 
 GPU_BATCH_SECONDS = 240.0
@@ -74,7 +74,8 @@ def tokenize(
     varied = [one for name in names for one in names_of(name, variants)]
     shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], varied, files_per_shard)
     on_gpu = devices[0].startswith("cuda")
-    settings = Settings(root, batch_seconds or (GPU_BATCH_SECONDS if on_gpu else 20.0), 4 if on_gpu else 2, salvage)
+    batch = batch_seconds or (GPU_BATCH_SECONDS if on_gpu else 20.0)
+    settings = Settings(root, batch, 4 if on_gpu else 2, salvage, 0 if on_gpu else EARLY)
     count = (1 if on_gpu else cores()) if workers is None else workers
     with shards.locked(), watch(sum(len(shards.shards[number]) for number in shards.missing())) as advance:
         missing, tally = shards.missing(), _Tally(advance)

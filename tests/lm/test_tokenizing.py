@@ -60,6 +60,22 @@ def test_long_recordings_are_coded_as_they_are_read(tmp_path, codec, recordings,
         assert torch.equal(ours.n_samples, theirs.n_samples)
 
 
+def test_short_recordings_are_opened_once_as_long_as_there_is_room(tmp_path, codec, recordings, monkeypatch):
+    opened, plain = [], shard_work.AudioReader
+    monkeypatch.setattr(shard_work, "AudioReader", lambda path, *form: opened.append(path) or plain(path, *form))
+    found = {}
+    for early, seconds in ((0, 5.0), (24000, 5.0), (shard_work.EARLY, 0.0), (shard_work.EARLY, 5.0)):
+        monkeypatch.setattr(shard_work, "SHORT_SECONDS", seconds)
+        monkeypatch.setattr("toneme.lm.tokenizing.EARLY", early)
+        opened.clear()
+        out = tmp_path / f"{early} {seconds}"
+        tokenize(recordings, out, str(codec), workers=0, files_per_shard=14, format="npz")
+        found[early, seconds] = len(opened), contents(out)
+    assert len({repr(held) for _, held in found.values()}) == 1
+    assert [count for count, _ in found.values()] == [28, found[24000, 5.0][0], 28, 14]
+    assert 14 < found[24000, 5.0][0] < 28
+
+
 def test_files_that_cannot_be_read_are_listed_and_left_out(tmp_path, codec, recordings):
     bad = {"cut.wav": recordings[0].read_bytes()[:-100], "text.wav": b"no audio", "empty.flac": b""}
     for name, data in bad.items():
