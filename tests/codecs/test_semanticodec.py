@@ -19,7 +19,7 @@ from toneme.codecs.registry import describe, from_official
 from toneme.codecs.semanticodec import SemantiCodec, SemantiCodecConfig
 from toneme.codecs.semanticodec_official import STACKS, UNUSED
 
-from .official import GOLDENS, _fill, golden_case, golden_spec
+from .official import GOLDENS, _fill, check_codes, golden_case, golden_spec
 from .promises import check_batch, check_comes_back, check_saved
 
 WINDOW = 10240
@@ -46,10 +46,10 @@ def noise(samples: int, batch: int = 1) -> Tensor:
 # -- official weights -------------------------------------------------------------------------------------------
 
 
-def filled(part: str) -> dict[str, Tensor]:
+def filled(part: str, rate: int = 100) -> dict[str, Tensor]:
     """The golden weights of the encoder or decoder that the codec uses, as `Published` names them."""
     fill = _fill()
-    spec = fill.load_spec(str(GOLDENS / f"semanticodec_{part}_100"))
+    spec = fill.load_spec(str(GOLDENS / f"semanticodec_{part}_{rate}"))
     spec["keys"] = [key for key in spec["keys"] if not re.search(UNUSED, f"{part}.{key[0]}")]
     weights = {f"{part}.{name}": torch.from_numpy(array) for name, array in fill.state_dict(spec).items()}
     if "centroids" in spec:
@@ -58,12 +58,16 @@ def filled(part: str) -> dict[str, Tensor]:
     return weights
 
 
-def published() -> dict[str, dict[str, Tensor]]:
+def published(rate: int = 100) -> dict[str, dict[str, Tensor]]:
     """Files of the published names and shapes, which take no memory."""
-    keys = {"encoder": golden_spec("semanticodec_encoder_100")["keys"]}
-    keys["decoder"] = golden_spec("semanticodec_decoder_100")["full_key_list"]
+    spec, context = golden_spec(f"semanticodec_encoder_{rate}"), 192 + 2 * 768 * 100 // rate
+    keys = {"encoder": spec.get("full_key_list", spec["keys"])}
+    keys["decoder"] = [  # the rates' decoders differ in what they read alone
+        (name, [context if size == 1728 else size for size in shape], kind)
+        for name, shape, kind in golden_spec("semanticodec_decoder_100")["full_key_list"]
+    ]
     files = {part: {name: torch.zeros(()).expand(shape) for name, shape, _ in table} for part, table in keys.items()}
-    return files | {"centroids": torch.zeros(()).expand(8192, 768)}
+    return files | {"centroids": torch.zeros(()).expand(8192, 768 * 100 // rate)}
 
 
 def test_the_published_files_fit():
@@ -99,22 +103,58 @@ def test_specifications_are_the_published_ones(rate: int, frames: int, millions:
     assert [codec.n_frames(n)[0] for n in (0, 1, 21920, 176000, 2560)] == [0] + [n * frames // 64 for n in (1, 9, 69, 2)]
 
 
+@pytest.mark.parametrize("rate", [50, 25])
+def test_the_published_files_of_the_slower_rates_fit(rate: int):
+    codec = from_official(f"semanticodec-{rate}-16384", published(rate))
+    assert codec.config.unet.context == 192 + 2 * 768 * 100 // rate
+    assert codec.spec.codebook_sizes == (8192, 8192)
+    assert codec.spec.bitrate() == pytest.approx(26 * rate / 2000)
+    with pytest.raises(CheckpointError, match="misshapen: centroids"):
+        from_official("semanticodec_100", published(rate))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["short", "twowin"])
-def test_codes_equal_the_official_implementation(case: str):
-    arrays, weights = golden_case("semanticodec_encoder_100", case), filled("encoder")
+def test_codes_equal_the_official_implementation():
+    weights = filled("encoder")
     files = published() | {"centroids": weights.pop("centroids.")}
     files["encoder"] |= {name.removeprefix("encoder."): tensor for name, tensor in weights.items()}
-    codec, audio = from_official("semanticodec_100", files), torch.from_numpy(arrays["in_audio"])
+    codec = from_official("semanticodec_100", files)
+    for case in ("short", "twowin"):
+        arrays = golden_case("semanticodec_encoder_100", case)
+        audio = torch.from_numpy(arrays["in_audio"])
+        with torch.inference_mode():
+            codes = codec._encode(audio, 2)[0][0]
+            mel, _ = codec.spectrogram(audio[:, 0, : 163840 + 240], last=case == "short")
+        expected = arrays["codes"].transpose(0, 2, 1)[..., : int(arrays["target_token_len"])]
+        assert np.mean(codes.numpy() == expected) >= 0.999
+        known = arrays["mel"][:, :1024]
+        np.testing.assert_allclose(mel[:, : known.shape[1]], known, atol=1e-3)
+        known = arrays["quantized_feature_first8"]
+        np.testing.assert_allclose(codec.describe(codes[..., :512])[:, :8], known, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate", "vocabulary"), [(50, 4096), (25, 16384)])
+def test_codes_of_the_slower_rates_equal_the_official_implementation(rate: int, vocabulary: int):
+    """Their LSTMs are of 2.4 and 6 GB, so both sides have one of 96 channels; all else is full size."""
+    arrays, weights = golden_case(f"semanticodec_encoder_{rate}", "short"), filled("encoder", rate)
+    files = published(rate) | {"centroids": weights.pop("centroids.")}
+    narrow = {name: weights.pop(name) for name in list(weights) if re.match(r"encoder\.encoder(\.|_output)", name)}
+    files["encoder"] |= {name.removeprefix("encoder."): tensor for name, tensor in weights.items()}
+    codec = from_official(f"semanticodec_{rate}_{vocabulary}", files)
+    hidden, width = golden_spec(f"semanticodec_encoder_{rate}")["lstm_hidden"], codec.config.width
+    codec.lstm = torch.nn.LSTM(2 * width, hidden, codec.config.lstm_layers, batch_first=True, bidirectional=True)
+    codec.project = torch.nn.Linear(2 * hidden, width, bias=False)
+    codec.project.load_state_dict({"weight": narrow.pop("encoder.encoder_output_linear.weight")})
+    codec.lstm.load_state_dict({name.removeprefix("encoder.encoder."): tensor for name, tensor in narrow.items()})
+    audio = torch.from_numpy(golden_case("semanticodec_encoder_100", "short")["in_audio"])
     with torch.inference_mode():
         codes = codec._encode(audio, 2)[0][0]
-        mel, _ = codec.spectrogram(audio[:, 0, : 163840 + 240], last=case == "short")
     expected = arrays["codes"].transpose(0, 2, 1)[..., : int(arrays["target_token_len"])]
-    assert np.mean(codes.numpy() == expected) >= 0.999
-    known = arrays["mel"][:, :1024]
-    np.testing.assert_allclose(mel[:, : known.shape[1]], known, atol=1e-3)
-    known = arrays["quantized_feature_first8"]
-    np.testing.assert_allclose(codec.describe(codes[..., :512])[:, :8], known, atol=1e-3)
+    for found, known, margin in zip(codes[0], expected[0], ("margin_semantic", "margin_acoustic"), strict=True):
+        check_codes(found[None, None], known[None, None], arrays[margin][:, None])
+    described = codec.describe(codes)[:, :8].unflatten(2, (2, width))[..., :256].flatten(2)
+    np.testing.assert_allclose(described, arrays["quantized_feature_first8"], atol=1e-3)
 
 
 @pytest.mark.slow
