@@ -189,7 +189,8 @@ async def _exchange(socket: WebSocket, stream: Conversation, limits: Limits, poo
 
 async def _in_time(action: Any, seconds: float, what: str) -> Any:
     try:
-        return await asyncio.wait_for(action, seconds)
+        async with asyncio.timeout(seconds):  # wait_for would make a task for every message
+            return await action
     except TimeoutError:
         raise RefusedError(f"{what} for {seconds:g} s: connect again to go on", 408) from None
 

@@ -1,12 +1,12 @@
 """Calls that wait at the same time run together, and each gets its own results."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from toneme.export.batching import BatchingCodec, BatchingSession
+from toneme.export.batching import COMPANY, BatchingCodec, BatchingSession
 from toneme.export.golden import made_audio
 from toneme.export.runtime import StreamingCodec
 
@@ -61,6 +61,34 @@ def test_calls_of_one_kind_run_together(slow):
     assert sum(slow.sizes) == sum(map(len, arrays))
     assert len(slow.sizes) == session.calls <= 5  # the first, the rest of its kind, the one of another length, those of 4
     assert session.joined == 8
+
+
+def test_a_call_that_comes_alone_waits_for_nobody(slow):
+    slow.go.set()
+    session = BatchingSession(slow, patience=3600)
+    np.testing.assert_array_equal(run_one(session, 1).result(10), [[2]])
+    session.close()
+
+
+def test_calls_that_come_often_wait_for_company_though_the_processor_is_free(slow):
+    slow.go.set()
+    session = BatchingSession(slow, runners=4, most=6, patience=3600)
+    calls = [run_one(session, n) for n in range(COMPANY - 1)]
+    [call.result(10) for call in calls]  # from here on they come often
+    calls = [run_one(session, n) for n in range(6)]
+    assert [call.result(10).item() for call in calls] == [0, 2, 4, 6, 8, 10]
+    session.close()
+    assert max(slow.sizes) == 6
+
+
+def run_one(session, number) -> Future:
+    """Call in a thread of its own, and return once the call waits or has run."""
+    seen, result = session.joined + len(session._waiting), Future()
+    call = lambda: result.set_result(session.run(["y"], {"x": np.array([[number]]), "length": np.zeros(1)})[0])  # noqa: E731
+    threading.Thread(target=call, daemon=True).start()
+    while session.joined + len(session._waiting) == seen:
+        threading.Event().wait(0.001)
+    return result
 
 
 def test_an_error_reaches_all_whom_it_concerns_and_nobody_else(slow):
