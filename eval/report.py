@@ -72,8 +72,16 @@ def _value(value: Any) -> str:
 
 def _section(number: int, section: Section) -> str:
     tables = "".join(_table(table) for table in section.tables)
-    text = f"<p>{html.escape(section.text)}</p>" if section.text else ""
+    text = "".join(map(_block, section.text.split("\n\n"))) if section.text else ""
     return f"<section id=s{number}><h2>{html.escape(section.title)}</h2>{text}{tables}{section.html}</section>"
+
+
+def _block(text: str) -> str:
+    """Return a paragraph, or a list where its lines are points."""
+    lines = html.escape(text).splitlines()
+    if not all(line.startswith("- ") for line in lines):
+        return f"<p>{' '.join(lines)}</p>"
+    return f"<ul>{''.join(f'<li>{line[2:]}</li>' for line in lines)}</ul>"
 
 
 def _table(table: Table) -> str:

@@ -4,8 +4,9 @@ A new suite is a class in a file of its own and a line in SUITES.
 """
 
 import importlib
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..codecs.errors import ShapeError
 from .clips import Clip
 from .jobs import Job, Results
 from .summary import Summary
-from .systems import System
+from .systems import CodecSystem, System
 
 SUITES = {
     "reconstruction": (".reconstruction", "Reconstruction"),
@@ -90,7 +91,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: a title, words, tables, and ready HTML that follows them."""
+    """A part of the report: a title, words (paragraphs, and points that begin with "- "), tables, and ready HTML after them."""
 
     title: str
     text: str = ""
@@ -155,3 +156,15 @@ def make_suite(name: str, setup: Setup) -> Suite:
         raise ShapeError(f"no suite is called {name!r}: the known ones are {', '.join(SUITES)}")
     module, kind = SUITES[name]
     return getattr(importlib.import_module(module, __package__), kind)(setup)
+
+
+def words_of(doc: str | None) -> str:
+    """Return what a module's docstring says after its first paragraph, each paragraph and each point on one line."""
+    blocks = [re.split(r"\n(?=- )", block.strip()) for block in (doc or "").partition("\n\n")[2].split("\n\n")]
+    return "\n\n".join("\n".join(" ".join(line.split()) for line in lines) for lines in blocks)
+
+
+def deepest(systems: Iterable[System]) -> dict[str, CodecSystem]:
+    """Return every codec's system with the most codebooks, by its source; fewest first."""
+    codecs = [system for system in systems if isinstance(system, CodecSystem)]
+    return {system.source: system for system in sorted(codecs, key=lambda system: system.codebooks)}

@@ -29,7 +29,7 @@ from .clips import Clip
 from .jobs import Job, Results
 from .measurement import facts_of, measure_jobs
 from .reconstruction import pack, package_version, unpack
-from .suite import Findings, Row, Section, Setup, Suite, Table
+from .suite import Findings, Row, Section, Setup, Suite, Table, deepest, words_of
 from .summary import Summary, summarise
 from .systems import CodecSystem, load_once
 
@@ -193,9 +193,8 @@ class TokenStatistics(Suite):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        codecs = [system for system in setup.systems if isinstance(system, CodecSystem)]
-        deepest = {system.source: system for system in sorted(codecs, key=lambda system: system.codebooks)}
-        self.systems = [system for system in codecs if deepest[system.source] is system]
+        chosen = deepest(setup.systems).values()
+        self.systems = [system for system in setup.systems if isinstance(system, CodecSystem) and system in chosen]
 
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip."""
@@ -224,7 +223,7 @@ class TokenStatistics(Suite):
             else []
         )
         lines += self.absent_lines(len(head)) if head else []
-        first = Section("Tokens", " ".join((__doc__ or "").split("\n\n", 1)[1].split()), (Table(head, lines),) if lines else ())
+        first = Section("Tokens", words_of(__doc__), (Table(head, lines),) if lines else ())
         failures = (
             [Section("Tokens: failures", tables=(Table(["clip", "why"], [list(f) for f in failed.items()]),))] if failed else []
         )

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..jobs import Job, Results
 from ..measurement import facts_of, measure_jobs
-from ..suite import Findings, Row, Section, Setup, Suite, Table
+from ..suite import Findings, Row, Section, Setup, Suite, Table, deepest, words_of
 from ..summary import summarise_ratio
 from ..systems import CodecSystem
 from .features import CodesJob, Features, LogMel, TeacherFeatures, TokenFeatures
@@ -39,9 +39,7 @@ class Downstream(Suite):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        codecs = [system for system in setup.systems if isinstance(system, CodecSystem)]
-        deepest = {system.source: system for system in sorted(codecs, key=lambda system: system.codebooks)}
-        self.systems = list(deepest.values())
+        self.systems = list(deepest(setup.systems).values())
         self.obstacle = TeacherFeatures.obstacle()
 
     @cached_property
@@ -88,7 +86,7 @@ class Downstream(Suite):
         absent = self._absent()
         failures = self._failures(fits, results)
         sections = [
-            Section("Downstream", " ".join((__doc__ or "").split("\n\n", 1)[1].split()), _table("input", rows, self.found[0])),
+            Section("Downstream", words_of(__doc__), _table("input", rows, self.found[0])),
             Section("Downstream: gaps", "In points, the first less the second.", _table("gap", gaps, self.found[0])),
             *_attentions(fits, results),
             Section("Downstream: tasks", tables=_tasks(self.found[0])),

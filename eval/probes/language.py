@@ -25,7 +25,7 @@ from ..jobs import Job, Results
 from ..measurement import facts_of, measure_jobs
 from ..metrics import Measure, SetMetric, pick_metrics
 from ..reconstruction import ARROWS, unpack
-from ..suite import Findings, Row, Section, Setup, Suite, Table
+from ..suite import Findings, Row, Section, Setup, Suite, Table, deepest, words_of
 from ..summary import Summary, summarise, summarise_ratio, summarise_set
 from ..systems import CodecSystem
 from .features import CodesJob
@@ -48,7 +48,7 @@ class Language(Suite):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         codecs = sorted((s for s in setup.systems if isinstance(s, CodecSystem)), key=lambda system: system.codebooks)
-        self.deepest = {system.source: system for system in codecs}
+        self.deepest = deepest(codecs)
         least = {system.source: system for system in reversed(codecs)}
         self.systems = [system for system in codecs if system in (least[system.source], self.deepest[system.source])]
         self.judges = {name: metric for name, metric in pick_metrics(setup.metrics).items() if name in JUDGES}
@@ -102,8 +102,7 @@ class Language(Suite):
             facts = self._facts(job, result, results)
             rows += self._rates(job, result, facts) + self._continuations(job, result, facts)
         learned, tested = self.parts
-        text = " ".join((__doc__ or "").split("\n\n", 1)[1].split())
-        text += f" Here: {len(learned)} clips to learn from, {len(tested)} to be tested on."
+        text = f"{words_of(__doc__)}\n\nHere: {len(learned)} clips to learn from, {len(tested)} to be tested on."
         sections = [
             Section("Language models", text, (*self._rates_table(rows), *_codebooks(found))),
             Section("Language models: continuations", "", _continuations_table(rows)),
