@@ -2,9 +2,9 @@
 
 Parquet has a row per recording: path, sha256, codec, weights_hash, sample_rate, frame_rate (of the fastest stream, Hz),
 n_samples, seconds, and `codes`, a list of codebooks of codes; several streams are `codes_0`, `codes_1` and so on, side numbers
-`side_NAME`. A tar has per recording a `.json` with these and a `.codes.npy` (`.codes_0.npy`...). An npz has the recordings'
-codes one after the other in `codes` [codebooks, frames], `ends` of each, and `paths`, `sha256`, `n_samples`. Equal items
-give equal bytes.
+`side_NAME`. A tar has per recording a `.json` with these and a `.codes.npy` (`.codes_0.npy`...), after a member `__toneme__`
+that readers of such tars pass over. An npz has the recordings' codes one after the other in `codes` [codebooks, frames],
+`codes_ends` of each, their `n_samples`, and `recordings`, path and sha256 of each as JSON. Equal items give equal bytes.
 """
 
 import io
@@ -21,6 +21,7 @@ from ..codecs.errors import MissingDependencyError, TokenFileError
 from .shard_item import About, Item
 
 Read = tuple[About, list[Item]]
+ABOUT = "__toneme__"  # webdataset passes over names of this form, datasets over names without a suffix
 
 
 def write_shard(path: Path, about: About, items: Sequence[Item], number: int = 0) -> None:
@@ -82,7 +83,9 @@ def _write_parquet(path: Path, about: About, items: Sequence[Item], number: int)
     for name in about.side:
         arrays[f"side_{name}"] = pa.array([item.side[name] for item in items], pa.list_(pa.float32()))
     table = pa.table(arrays).replace_schema_metadata({"toneme": about.to_json()})
-    parquet.write_table(table, path, compression="zstd")
+    with parquet.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        if items:  # datasets refuses groups of no rows
+            writer.write_table(table)
 
 
 def _read_parquet(path: Path) -> Read:
@@ -124,7 +127,7 @@ def _stacked(books: list[np.ndarray], about: About, stream: int, first: int) -> 
 
 def _write_tar(path: Path, about: About, items: Sequence[Item], number: int) -> None:
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        _add(archive, "toneme.json", about.to_json().encode())
+        _add(archive, ABOUT, about.to_json().encode())
         for i, item in enumerate(items):
             key = f"{number:06d}{i:06d}"
             _add(archive, f"{key}.json", json.dumps(facts(about, item), sort_keys=True).encode())
@@ -150,7 +153,7 @@ def _read_tar(path: Path) -> Read:
             if file is not None:
                 key, _, kind = member.name.partition(".")
                 members.setdefault(key, {})[kind] = file.read()
-    about = About.from_json(members.pop("toneme")["json"], str(path))
+    about = About.from_json(members.pop(ABOUT)[""], str(path))
 
     def array(parts: dict[str, bytes], name: str) -> np.ndarray:
         return np.load(io.BytesIO(parts[f"{name}.npy"]), allow_pickle=False)

@@ -18,6 +18,14 @@ from ..codecs.files import atomic_path
 from .shard_item import About
 
 MOST_FILES, FEWEST_SHARDS = 1000, 16
+CARD = """---
+configs:
+- config_name: default
+  data_files: "*{suffix}"
+---
+Recordings as tokens: {codebooks} codebooks of {codec} with weights {weights_hash}, written by `codec tokenize`, to be read with
+`toneme.lm.read_shards` or Hugging Face's `datasets.load_dataset`.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,18 @@ class Done:
 
 
 class ShardFolder:
-    """A folder of shards: `shards.json` (what they are), `plan.jsonl`, and per shard its file and its `.json`."""
+    """A folder of shards: `shards.json` (what they are), `plan.jsonl`, `README.md`, and per shard its file and its `.json`.
 
-    def __init__(self, folder: Path, about: About, suffix: str, shards: list[list[str]]) -> None:
-        self.folder, self.about, self.suffix, self.shards = folder, about, suffix, shards
+    Attributes:
+        folder: of the shards.
+        about: what they are.
+        suffix: of their format.
+        shards: the recordings of each, as paths below `root`.
+        root: the folder of the recordings when they were last tokenised, "" where that is not known.
+    """
+
+    def __init__(self, folder: Path, about: About, suffix: str, shards: list[list[str]], root: str = "") -> None:
+        self.folder, self.about, self.suffix, self.shards, self.root = folder, about, suffix, shards, root
 
     @classmethod
     def open(cls, folder: str | Path) -> "ShardFolder":
@@ -48,21 +64,30 @@ class ShardFolder:
         try:
             told = json.loads((folder / "shards.json").read_text())
             shards = [json.loads(line) for line in (folder / "plan.jsonl").read_text().splitlines()]
-            return cls(folder, About.from_json(json.dumps(told["about"]), f"{folder}/shards.json"), told["suffix"], shards)
+            about = About.from_json(json.dumps(told["about"]), f"{folder}/shards.json")
+            return cls(folder, about, told["suffix"], shards, told.get("root", ""))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TokenFileError(f"{folder} is no folder of shards ({error}): make one with `codec tokenize`") from None
 
     @classmethod
     def plan(
-        cls, folder: Path, about: About, suffix: str, files: Sequence[str], files_per_shard: int | None = None
+        cls, folder: Path, about: About, suffix: str, files: Sequence[str], files_per_shard: int | None = None, root: str = ""
     ) -> "ShardFolder":
         """Return the folder with a plan that holds all files: a new one, or what was there with new files added.
+
+        Args:
+            folder: of the shards.
+            about: what they are to be.
+            suffix: of their format.
+            files: what is to be in them, below `root`.
+            files_per_shard: at most 1000, for at least 16 shards, by default.
+            root: the folder of the recordings.
 
         Raises:
             CheckpointError: if what is there was made by another codec, depth or format.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        there = cls.open(folder) if (folder / "shards.json").exists() else cls(folder, about, suffix, [])
+        there = cls.open(folder) if (folder / "shards.json").exists() else cls(folder, about, suffix, [], root)
         if there.about != about or there.suffix != suffix:
             old, new = ((a.codebooks, a.codec, a.weights_hash, s) for a, s in ((there.about, there.suffix), (about, suffix)))
             raise CheckpointError(
@@ -75,9 +100,19 @@ class ShardFolder:
         there.shards += [new[i : i + size] for i in range(0, len(new), size)]
         with atomic_path(folder / "plan.jsonl") as partial:
             partial.write_text("".join(json.dumps(shard) + "\n" for shard in there.shards))
+        told = {"about": json.loads(about.to_json()), "suffix": suffix, "root": root or there.root}
         with atomic_path(folder / "shards.json") as partial:
-            partial.write_text(json.dumps({"about": json.loads(about.to_json()), "suffix": suffix}, indent=1) + "\n")
+            partial.write_text(json.dumps(told, indent=1) + "\n")
+        there._describe()
         return there
+
+    def _describe(self) -> None:
+        """Write the card that says to `datasets` which of the files are data, unless somebody wrote another."""
+        path, about = self.folder / "README.md", self.about
+        if self.suffix != ".npz" and not path.exists():
+            with atomic_path(path) as partial:
+                told = {"codebooks": about.codebooks, "codec": about.codec, "weights_hash": about.weights_hash}
+                partial.write_text(CARD.format(suffix=self.suffix, **told))
 
     def path(self, number: int) -> Path:
         """Return where a shard stands."""
@@ -109,28 +144,31 @@ class ShardFolder:
             "failures": [{"path": path, "error": why} for told in done for path, why in told.failures],
         }  # fmt: skip
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs out; what killed ones left half-written is removed.
 
-        Raises:
-            TonemeError: if another run works on the folder.
-        """
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                import fcntl
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder of shards, which is made if need be; what killed ones left half-written is removed.
 
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ImportError:  # no such locks on this system: two runs at once would only do the same work twice
-                pass
-            except OSError:
-                raise TonemeError(f"another run writes to {self.folder}: wait for its end, or name another folder") from None
-            self._sweep()
-            try:
-                yield
-            finally:
-                self._sweep()
+    Raises:
+        TonemeError: if another run works on the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            import fcntl
 
-    def _sweep(self) -> None:
-        for left in self.folder.glob(".*.part*"):
-            left.unlink(missing_ok=True)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # no such locks on this system: two runs at once would only do the same work twice
+            pass
+        except OSError:
+            raise TonemeError(f"another run writes to {folder}: wait for its end, or name another folder") from None
+        _sweep(folder)
+        try:
+            yield
+        finally:
+            _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(".*.part*"):
+        left.unlink(missing_ok=True)

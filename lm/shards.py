@@ -2,13 +2,15 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..codecs.errors import CheckpointError, TokenFileError
+from ..codecs.errors import CheckpointError, CodecNotFoundError, TokenFileError
+from ..codecs.registry import load
 from ..codecs.tokens import Tokens
 from .shard_formats import read_shard
 from .shard_item import Item
@@ -23,7 +25,7 @@ def read_shards(folder: str | Path, codec: "Codec | str | None" = None, partial:
 
     Args:
         folder: of the shards.
-        codec: that the tokens must be of: by name, or as loaded with its very weights.
+        codec: that the tokens must be of: as loaded, what `toneme.load` takes (its very weights count then), or only its name.
         partial: take the shards that are done though others are missing.
 
     Raises:
@@ -32,7 +34,7 @@ def read_shards(folder: str | Path, codec: "Codec | str | None" = None, partial:
     """
     shards = ShardFolder.open(folder)
     if codec is not None:
-        shards.about.check(codec, str(folder))
+        shards.about.check(_known(codec, shards.about.codec), str(folder))
     missing = shards.missing()
     if missing and not partial:
         raise TokenFileError(
@@ -40,6 +42,15 @@ def read_shards(folder: str | Path, codec: "Codec | str | None" = None, partial:
             "run it again, or pass partial=True"
         )
     return TokenShards(shards, [number for number in range(len(shards.shards)) if number not in set(missing)])
+
+
+def _known(codec: "Codec | str", expected: str) -> "Codec | str":
+    """Return the codec that another name than the expected one stands for: an alias, or a folder."""
+    if not isinstance(codec, str) or codec == expected:
+        return codec
+    with suppress(CodecNotFoundError):
+        return load(codec)
+    return codec
 
 
 class TokenShards:
@@ -107,7 +118,8 @@ class TokenShards:
 class TokenStream(IterableDataset):
     """Items of shards in random order: shards are shuffled, and items within each.
 
-    Every worker of a `DataLoader`, and every rank where `torch.distributed` is up, gets shards of its own.
+    Every worker of a `DataLoader`, and every rank where `torch.distributed` is up, gets shards of its own, or items of its own
+    where there are fewer shards than workers.
     """
 
     def __init__(self, shards: TokenShards, seed: int = 0, epochs: int | None = None) -> None:
@@ -115,18 +127,23 @@ class TokenStream(IterableDataset):
         self.shards, self.seed, self.epochs = shards, seed, epochs
 
     def __iter__(self) -> Iterator[Tokens]:
-        part, parts = self._part()
-        epoch = 0
-        while self.shards.numbers and (self.epochs is None or epoch < self.epochs):
-            order = random.Random(f"{self.seed} {epoch}")
-            numbers = list(self.shards.numbers)
-            order.shuffle(numbers)
-            for number in numbers[part::parts]:
-                items = list(self.shards.items(number))
-                order.shuffle(items)
-                for item in items:
-                    yield item.tokens(self.shards.about)
+        epoch, given = 0, True
+        while given and (self.epochs is None or epoch < self.epochs):  # a worker that has no part must not wait for one
+            given = False
+            for item in self._epoch(random.Random(f"{self.seed} {epoch}")):
+                given = True
+                yield item.tokens(self.shards.about)
             epoch += 1
+
+    def _epoch(self, order: random.Random) -> Iterator[Item]:
+        """Yield each item of this worker's part once."""
+        (part, parts), numbers = self._part(), list(self.shards.numbers)
+        order.shuffle(numbers)
+        by_shard = len(numbers) >= parts
+        for number in numbers[part::parts] if by_shard else numbers:
+            items = list(self.shards.items(number))
+            order.shuffle(items)
+            yield from items if by_shard else items[part::parts]
 
     def _part(self) -> tuple[int, int]:
         info, rank, ranks = get_worker_info(), 0, 1

@@ -13,7 +13,7 @@ from ..codecs.errors import TonemeError
 from ..codecs.registry import load, pick_device
 from .shard_formats import SUFFIXES
 from .shard_item import About
-from .shard_plan import Done, ShardFolder
+from .shard_plan import Done, ShardFolder, locked
 from .shard_work import EARLY, Settings, Worker, cores
 from .variants import names_of
 
@@ -35,6 +35,7 @@ def tokenize(
     salvage: bool = False,
     bitrate: float | None = None,
     variants: int = 1,
+    root: str | Path | None = None,
     watch: Watch = lambda files: nullcontext(lambda done: None),
 ) -> dict[str, Any]:
     """Turn recordings into shards of tokens and return figures; a run that was stopped goes on when called again.
@@ -42,7 +43,7 @@ def tokenize(
     With worker processes, a script that calls this must do so below `if __name__ == "__main__":`.
 
     Args:
-        files: the recordings; paths in the shards are those below their common folder.
+        files: the recordings; paths in the shards are those below `root`.
         folder: of the shards, made if need be.
         codec: name or folder, as `toneme.load` takes it.
         codebooks: how many, all by default.
@@ -55,6 +56,7 @@ def tokenize(
         salvage: take what is there of recordings that end before their header says.
         bitrate: highest nominal rate in kbps, instead of `codebooks`.
         variants: items made of each recording: itself, and others at other speeds and levels.
+        root: a folder that all files are below: by default the nearest, or the one of the run that this one goes on with.
         watch: takes how many recordings are to be done, and gives a context whose value takes how many more are.
 
     Returns:
@@ -67,27 +69,29 @@ def tokenize(
     if format not in SUFFIXES:
         raise TonemeError(f"shards are written as {', '.join(SUFFIXES)}; got {format!r}")
     devices = _devices(device)
-    root, names = _below(files)
+    below, names = _below(files, root, Path(folder))
     model = load(codec, "cpu" if workers != 0 else devices[0])
     depth = model.spec.check_codebooks(codebooks) if bitrate is None else model.spec.codebooks_for(bitrate)
     about = About.of(model, depth)
     varied = [one for name in names for one in names_of(name, variants)]
-    shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], varied, files_per_shard)
     on_gpu = devices[0].startswith("cuda")
     batch = batch_seconds or (GPU_BATCH_SECONDS if on_gpu else 20.0)
-    settings = Settings(root, batch, 4 if on_gpu else 2, salvage, 0 if on_gpu else EARLY)
+    settings = Settings(below, batch, 4 if on_gpu else 2, salvage, 0 if on_gpu else EARLY)
     count = (1 if on_gpu else cores()) if workers is None else workers
-    with shards.locked(), watch(sum(len(shards.shards[number]) for number in shards.missing())) as advance:
-        missing, tally = shards.missing(), _Tally(advance)
-        if cluster:
-            _on_cluster(shards, codec, max(1, count), devices[0], settings, tally)
-        elif not missing or count == 0 or (count == 1 and devices == ["cpu"]):
-            worker = Worker(model, shards, settings)
-            for number in missing:
-                worker.make(number, tally)
-        else:
-            del model
-            _on_this_machine(shards, codec, devices * max(1, count), settings, tally)
+    with locked(Path(folder)):
+        shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], varied, files_per_shard, str(below))
+        missing = shards.missing()
+        with watch(sum(len(shards.shards[number]) for number in missing)) as advance:
+            tally = _Tally(advance)
+            if cluster:
+                _on_cluster(shards, codec, max(1, count), devices[0], settings, tally)
+            elif not missing or count == 0 or (count == 1 and devices == ["cpu"]):
+                worker = Worker(model, shards, settings)
+                for number in missing:
+                    worker.make(number, tally)
+            else:
+                del model
+                _on_this_machine(shards, codec, devices * max(1, count), settings, tally)
     return {
         "codec": about.codec, "weights_hash": about.weights_hash, "codebooks": about.codebooks, **shards.summary(),
         **tally.figures(),
@@ -134,10 +138,21 @@ def _devices(device: str) -> list[str]:
     return chosen
 
 
-def _below(files: Sequence[Path]) -> tuple[Path, list[str]]:
-    """Return the folder that all files are below, and their paths there."""
+def _below(files: Sequence[Path], root: str | Path | None, folder: Path) -> tuple[Path, list[str]]:
+    """Return the folder that all files are below, and their paths there.
+
+    Raises:
+        TonemeError: if there are no files, or the folder's shards are of recordings elsewhere, whose names may be the same.
+    """
     if not files:
         raise TonemeError("there is no recording to tokenise: name files or a folder that holds some")
     whole = [Path(os.path.abspath(file)) for file in files]
-    root = Path(os.path.commonpath([file.parent for file in whole]))
-    return root, [file.relative_to(root).as_posix() for file in whole]
+    below = Path(os.path.abspath(root)) if root is not None else Path(os.path.commonpath([file.parent for file in whole]))
+    before = Path(ShardFolder.open(folder).root) if (folder / "shards.json").exists() else Path()
+    if before.is_absolute() and before.is_dir() and not before.samefile(below):
+        below = before
+    if strange := [file for file in whole if not file.is_relative_to(below)]:
+        raise TonemeError(
+            f"{strange[0]} is not below {below}, as the recordings of {folder}: name another folder for its shards"
+        )
+    return below, [file.relative_to(below).as_posix() for file in whole]

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from toneme.codecs.errors import CheckpointError, TokenFileError
+from toneme.codecs.registry import load
 from toneme.lm.shard_formats import FORMATS, SUFFIXES, read_shard, write_shard
 from toneme.lm.shard_item import About, Item
 from toneme.lm.shard_plan import Done, ShardFolder
 from toneme.lm.shards import read_shards
+
+from .made import make_codec
 
 ABOUT = {
     "one": About("made", "0123", 24000, 1, (50.0,), ((1024,) * 4,)),
@@ -112,6 +115,45 @@ def test_workers_get_shards_of_their_own(tmp_path, monkeypatch):
     assert sorted(seen) == sorted(tokens.codes.sum().item() for tokens in read_shards(tmp_path))
 
 
+@pytest.mark.parametrize(("shards", "most"), [(1, 3), (2, 6), (1, 0)])
+def test_more_workers_than_shards_share_the_items(tmp_path, monkeypatch, shards, most):
+    """A worker without a part of its own would look for one forever."""
+    make_folder(tmp_path, shards=shards)
+    stream, seen = read_shards(tmp_path).stream(epochs=None if not most else 1), []
+    monkeypatch.setattr(stream.shards, "_counts", [most])
+    if not most:
+        stream.shards.items = lambda number: []
+        assert list(stream) == []
+        return
+    for part in range(7):
+        monkeypatch.setattr(stream, "_part", lambda part=part: (part, 7))
+        seen += [tokens.codes.sum().item() for tokens in stream]
+    assert sorted(seen) == sorted(tokens.codes.sum().item() for tokens in read_shards(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tar"])
+def test_hugging_face_datasets_reads_a_folder(tmp_path, suffix):
+    """Beside shards without a recording, and beside the files that say which shards are done."""
+    datasets = pytest.importorskip("datasets", reason="pip install toneme[lm]")
+    folder = make_folder(tmp_path / "shards", suffix)
+    write_shard(folder.path(1), ABOUT["one"], [], 1)
+    folder.finish(Done(1, 0, 0.0, folder.path(1).stat().st_size, []))
+    found = datasets.load_dataset(str(tmp_path / "shards"), cache_dir=str(tmp_path / "cache"), split="train")
+    items = [item for number in (0, 2) for item in make_items(ABOUT["one"], 3, seed=number)]
+    told = found["path"] if suffix == ".parquet" else [row["path"] for row in found["json"]]
+    assert list(told) == [item.path for item in items]
+    codes = found["codes" if suffix == ".parquet" else "codes.npy"]
+    assert [np.asarray(own).tolist() for own in codes] == [item.streams[0].tolist() for item in items]
+
+
+def test_a_card_that_somebody_wrote_is_left_alone(tmp_path):
+    make_folder(tmp_path, ".parquet")
+    assert 'data_files: "*.parquet"' in (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text("mine")
+    make_folder(tmp_path, ".parquet", shards=4)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
 def test_hugging_face_datasets_reads_parquet(tmp_path):
     datasets = pytest.importorskip("datasets", reason="pip install toneme[lm]")
     items = make_items(ABOUT["one"])
@@ -133,7 +175,6 @@ def test_webdataset_reads_tars(tmp_path, name):
     items = make_items(ABOUT[name])
     write_shard(tmp_path / "shard-000000.tar", ABOUT[name], items, 7)
     samples = list(webdataset.WebDataset(str(tmp_path / "shard-000000.tar"), shardshuffle=False).decode())
-    samples = [sample for sample in samples if sample["__key__"] != "toneme"]
     assert [sample["__key__"] for sample in samples] == [f"000007{i:06d}" for i in range(5)]
     for sample, item in zip(samples, items, strict=True):
         assert sample["json"]["path"] == item.path
@@ -155,6 +196,17 @@ def test_another_codec_or_other_weights_are_refused(tmp_path):
         read_shards(tmp_path, Other())
     with pytest.raises(CheckpointError, match="got mimi: use the codec that made them"):
         read_shards(tmp_path, "mimi")
+
+
+def test_a_codec_may_be_named_as_it_is_loaded(tmp_path):
+    make_codec(tmp_path / "tiny")
+    codec = load(tmp_path / "tiny")
+    make_folder(tmp_path / "shards", about=About.of(codec, 4))
+    for name in ("tiny", str(tmp_path / "tiny"), codec):
+        assert len(read_shards(tmp_path / "shards", name)) == 9
+    make_codec(tmp_path / "tiny", seed=1)
+    with pytest.raises(CheckpointError, match="got tiny with weights"):
+        read_shards(tmp_path / "shards", str(tmp_path / "tiny"))
 
 
 def test_a_shard_from_elsewhere_is_refused(tmp_path):

@@ -53,12 +53,17 @@ def tokenize_(
     options.check_depth(codebooks, bitrate)
     if STANDARD in data or output == STANDARD:
         raise typer.BadParameter("recordings are files, and shards go into a folder: - is neither")
+    from toneme.lm.shard_formats import SUFFIXES
+
+    if format not in SUFFIXES:
+        raise typer.BadParameter(f"shards are written as {', '.join(SUFFIXES)}; got {format!r}")
     files = [job.source for job in plan(data, None, ".tok", AUDIO)]
     from toneme.lm.tokenizing import tokenize
 
     done = tokenize(
         files, output, codec, codebooks, format, workers, device, cluster, files_per_shard=files_per_shard, salvage=salvage,
-        bitrate=bitrate, variants=variants, watch=lambda recordings: progress("tokenising", recordings, "files"),
+        bitrate=bitrate, variants=variants, root=data[0] if len(data) == 1 and data[0].is_dir() else None,
+        watch=lambda recordings: progress("tokenising", recordings, "files"),
     )  # fmt: skip
     if json:
         print(json_format.dumps({"output": str(output), **done}))
