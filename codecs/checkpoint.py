@@ -157,10 +157,12 @@ def _some(names: list[str], most: int) -> str:
 
 
 def read_checkpoint(source: str | Path | Mapping) -> Mapping:
-    """Return the content of an official checkpoint: a path (`.safetensors`, or a pickle read with weights_only) or the object.
+    """Return the content of an official checkpoint: a path (`.safetensors`, or a pickle) or the object.
+
+    No code of a pickle is run. Published ones hold settings, paths and buffers beside their tensors: those are left out.
 
     Raises:
-        CheckpointError: if the file is missing, is not a checkpoint, or would run code when unpickled.
+        CheckpointError: if the file is missing, is not a checkpoint, or cannot be read without running code from it.
     """
     if isinstance(source, Mapping):
         return source
@@ -170,9 +172,20 @@ def read_checkpoint(source: str | Path | Mapping) -> Mapping:
     if path.suffix == ".safetensors":
         return read_weights(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the bytes lead it to
-        reason = str(error).split("\n")[0][:200]
+        content = _around_strays(path, str(error).split("\n")[0][:200])
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state dict: save the state_dict() of the module")
+    return content
+
+
+def _around_strays(path: Path, reason: str) -> Any:
+    from .unpickling import read_tensors
+
+    try:
+        return read_tensors(path)
+    except Exception:  # as above
         raise CheckpointError(f"{path} cannot be read as a checkpoint without running code from it ({reason})") from None
 
 
