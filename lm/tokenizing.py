@@ -43,7 +43,7 @@ def tokenize(
     With worker processes, a script that calls this must do so below `if __name__ == "__main__":`.
 
     Args:
-        files: the recordings; paths in the shards are those below `root`.
+        files: the recordings, each of which counts once; paths in the shards are those below `root`.
         folder: of the shards, made if need be.
         codec: name or folder, as `toneme.load` takes it.
         codebooks: how many, all by default.
@@ -155,4 +155,4 @@ def _below(files: Sequence[Path], root: str | Path | None, folder: Path) -> tupl
         raise TonemeError(
             f"{strange[0]} is not below {below}, as the recordings of {folder}: name another folder for its shards"
         )
-    return below, [file.relative_to(below).as_posix() for file in whole]
+    return below, [file.relative_to(below).as_posix() for file in dict.fromkeys(whole)]

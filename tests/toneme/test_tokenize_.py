@@ -36,12 +36,21 @@ def test_formats(codec, data, tiny, tmp_path, kind):
     assert len(read_shards(tmp_path / "out")) == 3
 
 
+def test_paths_are_those_below_the_folder_and_count_once(codec, data, tiny, tmp_path):
+    (data / "bad.flac").unlink()
+    options = ("-o", tmp_path / "out", "-c", tiny, "--workers", "0")
+    assert codec("tokenize", data, *options).code == 0
+    assert [tokens.metadata["path"] for tokens in read_shards(tmp_path / "out")] == ["deep/0.wav", "deep/1.wav", "deep/2.wav"]
+    again = codec("tokenize", data, data / "deep" / "1.wav", *options, "--json")
+    assert (json.loads(again.out)["files"], json.loads(again.out)["items"]) == (0, 3)
+
+
 def test_failures_are_one_sentence(codec, data, tiny, other, tmp_path):
     assert codec("tokenize", data, "-o", tmp_path / "out", "-c", tiny, "--workers", "0").code == 0
     changed = codec("tokenize", data, "-o", tmp_path / "out", "-c", other, "--workers", "0")
     assert changed.code == 1
     assert "name another folder" in changed.sentence
-    assert codec("tokenize", data, "-o", tmp_path / "x", "-c", tiny, "--format", "csv").code == 1
+    assert codec("tokenize", data, "-o", tmp_path / "x", "-c", tiny, "--format", "csv").code == 2
     assert codec("tokenize", data, "-o", "-", "-c", tiny).code == 2
     assert codec("tokenize", tmp_path / "none", "-o", tmp_path / "x", "-c", tiny).code == 1
     nothing = codec("tokenize", data / "bad.flac", "-o", tmp_path / "y", "-c", tiny, "--workers", "0")

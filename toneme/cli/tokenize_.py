@@ -57,7 +57,7 @@ def tokenize_(
 
     if format not in SUFFIXES:
         raise typer.BadParameter(f"shards are written as {', '.join(SUFFIXES)}; got {format!r}")
-    files = [job.source for job in plan(data, None, ".tok", AUDIO)]
+    files = [job.source for one in data for job in plan([one], None, ".tok", AUDIO)]
     from toneme.lm.tokenizing import tokenize
 
     done = tokenize(
