@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from toneme.codecs.audio import write_audio
-from toneme.recipes.discriminators import build_discriminator, judge_both, judge_for_generator
+from toneme.recipes.discriminators import judge_both, judge_for_generator
 from toneme.recipes.losses import Balancer, build_loss
 from toneme.recipes.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from toneme.recipes.recipe import read_recipe
@@ -52,6 +52,22 @@ def ours(batch: int, seconds: float, device: str) -> Callable[[], Any]:
     return Trainer(read_recipe("encodec_24khz", [*settings, *fixed]), folder / "run", device=device).take_step
 
 
+class Critics(torch.nn.Module):
+    """The discriminators of the package `encodec`, with the five windows of the paper."""
+
+    def __init__(self) -> None:
+        from encodec.msstftd import MultiScaleSTFTDiscriminator
+
+        super().__init__()
+        windows = [2048, 1024, 512, 256, 128]
+        hops = [window // 4 for window in windows]
+        self.parts = MultiScaleSTFTDiscriminator(filters=32, n_ffts=windows, hop_lengths=hops, win_lengths=windows)
+
+    def forward(self, waveform: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+        """Return score and maps of each window."""
+        return list(zip(*self.parts(waveform), strict=True))
+
+
 class Peer:
     """The same training in the manner of audiocraft's solver."""
 
@@ -64,7 +80,7 @@ class Peer:
         self.quantizer = ResidualVQ(
             dim=128, codebook_size=1024, num_quantizers=CODEBOOKS, decay=0.99, kmeans_init=False, threshold_ema_dead_code=2
         ).to(device)
-        self.critics = build_discriminator("multi_scale_stft").to(device)
+        self.critics = Critics().to(device)
         self.losses = {"l1": build_loss("l1"), "mel": build_loss("mel_encodec", sample_rate=24000).to(device)}
         self.balancer = Balancer({"l1": 0.1, "mel": 2.0, "adversarial": 4.0, "features": 4.0})
         weights = [*self.encoder.parameters(), *self.decoder.parameters()]

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
+from .convolution import SpectralConv2d
+
 Judgement = tuple[Tensor, list[Tensor]]
 
 
@@ -20,6 +22,11 @@ def conv1d(*args, **settings) -> nn.Module:
 def conv2d(*args, **settings) -> nn.Module:
     """Return a weight-normed convolution in time and frequency, or time and phase."""
     return weight_norm(nn.Conv2d(*args, **settings))
+
+
+def spectral_conv2d(*args, **settings) -> nn.Module:
+    """Return a weight-normed `SpectralConv2d`."""
+    return weight_norm(SpectralConv2d(*args, **settings))
 
 
 class Stack(nn.Module):

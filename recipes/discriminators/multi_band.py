@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..losses.spectrum import reflect, spectrum
-from .base import Judgement, conv2d, level, mono
+from .base import Judgement, level, mono, spectral_conv2d
 
 BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 
@@ -65,7 +65,7 @@ class _Bands(nn.Module):
         self.edges = [(int(low * bins), int(high * bins)) for low, high in bands]
         self.first_map, self.score_map = first_map, score_map
         self.stacks = nn.ModuleList(_layers(width) for _ in self.edges)
-        self.last = conv2d(width, 1, (3, 3), padding=(1, 1))
+        self.last = spectral_conv2d(width, 1, (3, 3))
 
     def forward(self, x: Tensor) -> Judgement:
         maps, ends = [], []
@@ -81,6 +81,6 @@ class _Bands(nn.Module):
 
 
 def _layers(width: int) -> nn.ModuleList:
-    layers = [conv2d(2, width, (3, 9), padding=(1, 4))]
-    layers += [conv2d(width, width, (3, 9), (1, 2), padding=(1, 4)) for _ in range(3)]
-    return nn.ModuleList([*layers, conv2d(width, width, (3, 3), padding=(1, 1))])
+    layers = [spectral_conv2d(2, width, (3, 9))]
+    layers += [spectral_conv2d(width, width, (3, 9), 2) for _ in range(3)]
+    return nn.ModuleList([*layers, spectral_conv2d(width, width, (3, 3))])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..losses.spectrum import spectrum
-from .base import Judgement, Stack, conv2d
+from .base import Judgement, Stack, spectral_conv2d
+from .convolution import SpectralConv2d
 
 
 class MultiScaleSTFT(nn.Module):
@@ -43,10 +44,7 @@ class MultiScaleSTFT(nn.Module):
 
 
 def _part(width: int, channels: int, slope: float) -> Stack:
-    layers: list[nn.Module] = [
-        nn.Conv2d(2 * channels, width, (3, 9), padding=(1, 4))
-    ]  # alone without weight norm, as published
-    for dilation in (1, 2, 4):
-        layers.append(conv2d(width, width, (3, 9), (1, 2), padding=(dilation, 4), dilation=(dilation, 1)))
-    layers.append(conv2d(width, width, (3, 3), padding=(1, 1)))
-    return Stack(layers, conv2d(width, 1, (3, 3), padding=(1, 1)), slope)
+    layers: list[nn.Module] = [SpectralConv2d(2 * channels, width, (3, 9))]  # alone without weight norm, as published
+    layers += [spectral_conv2d(width, width, (3, 9), 2, dilation) for dilation in (1, 2, 4)]
+    layers.append(spectral_conv2d(width, width, (3, 3)))
+    return Stack(layers, spectral_conv2d(width, 1, (3, 3)), slope)
