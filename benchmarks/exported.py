@@ -36,17 +36,18 @@ def stream(folder: str, minutes: float) -> None:
     loaded = time.perf_counter() - start
     size = round(STEP * codec.sample_rate)
     audio = made_audio(codec.sample_rate, codec.channels, 60)
-    steps, times, marks = round(minutes * 60 / STEP), [], []
+    steps, marks = round(minutes * 60 / STEP), []
+    times = np.full((2, steps), np.nan)  # made beforehand: a list's growth would count as the streams'
     for step in range(steps):
         at = step * size % (audio.shape[-1] - size)
         piece = audio[..., at : at + size]
         before = time.perf_counter(), time.process_time()
         decoder.push(encoder.push(piece))
-        times.append((time.perf_counter() - before[0], time.process_time() - before[1]))
+        times[:, step] = time.perf_counter() - before[0], time.process_time() - before[1]
         if step % max(1, steps // 10) == steps // 20:
             marks.append(memory())
     print(f"{codec.manifest.codec}: loaded in {loaded:.2f} s; {minutes:g} minutes in steps of 80 ms, encode and decode:")
-    for clock, column in zip(("wall", "processor"), np.array(times).T * 1000, strict=True):
+    for clock, column in zip(("wall", "processor"), times * 1000, strict=True):
         low, middle, high = np.percentile(column, [50, 95, 99])
         print(f"{clock}: median {low:.2f} ms, 95 % {middle:.2f} ms, 99 % {high:.2f} ms, longest {column.max():.1f} ms")
     print(f"memory at ten instants, MB: {', '.join(f'{mark:.0f}' for mark in marks)}")
