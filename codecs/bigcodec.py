@@ -195,5 +195,5 @@ def _published(ours: str, theirs: str) -> str:
 
 
 SHAPE = DacBlocksConfig(48, (2, 2, 2, 5, 5), 1024, 1536, activation="alias_free_snake_beta", lstm=2)
-CONFIGS = {"bigcodec": BigCodecConfig(licence="MIT")}
+CONFIGS = {"bigcodec": BigCodecConfig(licence="CC-BY-SA-4.0")}
 OFFICIAL: dict[str, Callable[[Mapping[str, Tensor]], BigCodec]] = {"bigcodec": convert_bigcodec}

@@ -120,7 +120,7 @@ def convert_speechtokenizer(weights: Mapping[str, Tensor], name: str = "speechto
 
 STATISTICS = r"codebook\.(inited|cluster_size|embed_avg)$"  # of training, in the checkpoints, of no use to a codec
 CONFIGS = {
-    "speechtokenizer": SpeechTokenizerConfig(licence="Apache-2.0"),
+    "speechtokenizer": SpeechTokenizerConfig(),
     "speechtokenizer_snake": SpeechTokenizerConfig(seanet=SNAKE),
     "dm_codec": SpeechTokenizerConfig(licence="Apache-2.0"),
 }

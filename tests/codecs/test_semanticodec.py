@@ -103,6 +103,18 @@ def test_specifications_are_the_published_ones(rate: int, frames: int, millions:
     assert [codec.n_frames(n)[0] for n in (0, 1, 21920, 176000, 2560)] == [0] + [n * frames // 64 for n in (1, 9, 69, 2)]
 
 
+def test_a_folder_laid_out_as_published_fits(tmp_path):
+    files, centres = published(), tmp_path / "codebook_idx" / "combine_512_audioset_dominate"
+    for folder in (centres, tmp_path / "semanticodec_tokenrate_100"):
+        folder.mkdir(parents=True)
+    for part in ("encoder", "decoder"):
+        torch.save(files[part], tmp_path / "semanticodec_tokenrate_100" / f"{part}.ckpt")
+    for rows in (2048, 8192):
+        np.save(centres / f"codebook_{rows}_0.npy", np.zeros((rows, 768), np.float32))
+    assert from_official("semanticodec-100-16384", tmp_path).spec.codebook_sizes == (8192, 8192)
+    assert from_official("semanticodec-100-4096", tmp_path).spec.codebook_sizes == (2048, 8192)
+
+
 @pytest.mark.parametrize("rate", [50, 25])
 def test_the_published_files_of_the_slower_rates_fit(rate: int):
     codec = from_official(f"semanticodec-{rate}-16384", published(rate))

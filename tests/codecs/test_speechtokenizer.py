@@ -77,7 +77,7 @@ def test_latents_equal_the_official_implementation(official: SpeechTokenizerCode
 
 def test_numbers_are_the_papers(official: SpeechTokenizerCodec):
     spec = official.spec
-    assert (spec.sample_rate, spec.frame_rate, spec.bitrate(), spec.licence) == (16000, 50, 4.0, "Apache-2.0")
+    assert (spec.sample_rate, spec.frame_rate, spec.bitrate()) == (16000, 50, 4.0)
     assert (spec.roles[:2], spec.causal, spec.receptive_field) == (("semantic", "acoustic"), False, None)
     assert round(sum(weight.numel() for weight in official.parameters()) / 1e6, 1) == 103.7
 
