@@ -36,6 +36,20 @@ def test_the_folder_encodes_and_decodes(codec, exported, tiny, wav, tmp_path):
     np.testing.assert_allclose(sound, load(tiny).decode(theirs)[0, 0].numpy(), atol=1e-5)
 
 
+def test_the_folder_codes_live_audio(codec, exported, tiny, wav, tmp_path):
+    data = wav(seconds=1.3).read_bytes()
+    live = codec("stream", "-c", exported, "--backend", "onnx", stdin=data)
+    assert (live.code, live.err) == (0, "")
+    (tmp_path / "live.tok").write_bytes(live.out)
+    ours = toneme.read_tokens(tmp_path / "live.tok")
+    (tmp_path / "torch.tok").write_bytes(codec("stream", "-c", tiny, stdin=data).out)
+    theirs = toneme.read_tokens(tmp_path / "torch.tok")
+    assert (ours.codes == theirs.codes).float().mean() > 0.99  # near ties apart
+    back = codec("stream", "-c", exported, "--backend", "onnx", "--decode", "--format", "f32le", stdin=live.out)
+    expected = load(tiny).decode(ours)[0, 0].numpy()
+    np.testing.assert_allclose(np.frombuffer(back.out, "<f4"), expected, atol=1e-5)
+
+
 def test_a_codec_is_exported_once_and_kept(codec, tiny, exported, wav, tmp_path, monkeypatch):
     from toneme.export import cache
 
@@ -70,6 +84,7 @@ def test_a_file_in_the_way_is_refused(codec, tiny, tmp_path):
 
 def test_wrong_backends_are_usage_errors(codec, wav):
     assert codec("encode", wav(), "--backend", "tensorrt").code == 2
+    assert codec("stream", "--backend", "tensorrt").code == 2
     refused = codec("encode", wav(), "--backend", "onnx", "--device", "cuda")
     assert refused.code == 2
     assert "runs on the CPU" in refused.sentence

@@ -43,6 +43,7 @@ def stream(
     wav: Wav = False,
     chunk_ms: ChunkMs = 100,
     device: options.Device = "auto",
+    backend: options.Backend = "torch",
     any_weights: options.AnyWeights = False,
 ) -> None:
     """Code live audio: bare samples or WAV on stdin to a token stream on stdout; --decode for the way back.
@@ -52,9 +53,8 @@ def stream(
     options.check_depth(codebooks, bitrate)
     _check(decode, rate, channels, format, wav, codebooks, bitrate)
     from toneme.cli.coding import choose_depth
-    from toneme.codecs.registry import load
 
-    model = load(codec, device)
+    model = options.loader(backend, device)(codec)
     if decode:
         decode_stream(model, format, wav, any_weights)
     else:
