@@ -28,10 +28,13 @@ class IncrementalDecoder:
 
     No code out of its codebook's range ever reaches the codec. Where an id is not one of the codes of the place where it
     stands, `errors` says what happens: "raise", or "resync": the group that is not whole is left out, and audio goes on with
-    the next id that can begin one. Vocabularies of several sections (Spark's global codes) are sounded whole by `flush`.
+    the next id that can begin one. Text around the audio is passed over: ids below the vocabulary's before the first code, and
+    all that are no codes after an end token. Vocabularies of several sections (Spark's global codes) are sounded whole by
+    `flush`.
 
     Attributes:
-        dropped: ids left out so far, special tokens not counted.
+        dropped: ids left out so far, special tokens and text around the audio not counted.
+        passed: ids of such text.
         ended: whether the end token came; what follows it is no audio, until another start token.
     """
 
@@ -58,8 +61,8 @@ class IncrementalDecoder:
 
     def reset(self) -> None:
         """Forget everything: the next id begins another piece of audio."""
-        self.dropped, self.ended = 0, False
-        self._seen, self._section, self._text = 0, 0, ""
+        self.dropped, self.passed, self.ended = 0, 0, False
+        self._seen, self._begun, self._section, self._text = 0, False, 0, ""
         self._group: list[int] = []
         self._groups: list[list[list[int]]] = [[] for _ in self.vocab.sections]
         if self._sound is not None:
@@ -107,17 +110,22 @@ class IncrementalDecoder:
         for number, section in enumerate(sections):
             if section.start and token == self.vocab.specials[section.start]:
                 self._close()
-                self._section, self.ended = number, False
+                self._section, self._begun, self.ended = number, True, False
                 return
-        if token == self.vocab.pad_id or (self.ended and self.errors == "resync"):
-            self.dropped += token != self.vocab.pad_id
+        if token == self.vocab.pad_id:
+            return
+        if bank < 0 and (self.ended or not self._begun) and self._is_around(token):
+            self.passed += token not in self.vocab.specials.values()
+            return
+        if self.ended and self.errors == "resync":
+            self.dropped += 1
             return
         section = sections[self._section]
         if section.end and token == self.vocab.specials[section.end]:
             self._close()
             self.ended = True
             return
-        place = section.places[len(self._group)]
+        place, self._begun = section.places[len(self._group)], True
         if bank == place.bank and not self.ended:
             self._group.append(code)
         else:
@@ -128,6 +136,11 @@ class IncrementalDecoder:
         if len(self._group) == len(section.places):
             self._groups[self._section].append(self._group)
             self._group = []
+
+    def _is_around(self, token: int) -> bool:
+        """Whether an id that is no code is a special token or text, where no audio has begun or it has ended."""
+        ends = [self.vocab.specials[section.end] for section in self.vocab.sections if section.end]
+        return self.ended or 0 <= token < self.vocab.base or token in set(self.vocab.specials.values()).difference(ends)
 
     def _refuse(self, token: int, expected: int) -> None:
         """Raise, or drop the token and the group that it breaks."""

@@ -63,23 +63,28 @@ class VocabLogits:
 class PatternLogits:
     """Keeps sequences of several rows, [batch * rows, columns] as MusicGen's, in their pattern."""
 
-    def __init__(self, pattern: "Pattern", frames: int | None = None, start: int = 0) -> None:
+    def __init__(self, pattern: "Pattern", frames: int | None = None, start: int = 0, fixed: bool = True) -> None:
         """Take a pattern with known sizes.
 
         Args:
             pattern: of the sequences.
             frames: in all, where that is known.
             start: columns before the pattern's first.
+            fixed: choose the special tokens where they stand; False for models that put them there by themselves and have no
+                logits for them, as MusicGen's `generate`.
         """
-        self.pattern, self.frames, self.start = pattern, frames, start
+        self.pattern, self.frames, self.start, self.fixed = pattern, frames, start, fixed
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return the scores [batch * rows, vocabulary] of the next column, -inf for ids that cannot be."""
         ranges = self.pattern.allowed_ids(input_ids.shape[-1] - self.start, self.frames)
         ids = torch.arange(scores.shape[-1], device=scores.device)
         allowed = torch.stack([(ids >= r.start) & (ids < r.stop) for r in ranges])
+        if not self.fixed:
+            allowed[[len(r) == 1 for r in ranges]] = True
         if not bool(allowed.any(1).all()):
             raise ShapeError(
-                f"the model's vocabulary of {scores.shape[-1]} ids lacks the pattern's special tokens {self.pattern.special}"
+                f"the model's vocabulary of {scores.shape[-1]} ids lacks the pattern's special tokens {self.pattern.special}: "
+                "give it logits for them, or pass fixed=False where its generate puts them in place"
             )
         return scores.masked_fill(~allowed.repeat(len(scores) // len(ranges), 1), -torch.inf)

@@ -1,9 +1,9 @@
 """The vocabularies that published families of models use.
 
-WavTokenizer (OuteTTS 0.1 and 0.2): `<|code_start|><|257|><|740|>...<|code_end|>`, one code a token.
+WavTokenizer (OuteTTS 0.1 and 0.2): `<|code_start|><|257|><|740|>...<|code_end|>`, one code a token, a stretch for each word.
 Orpheus, on SNAC at 24 kHz: `<custom_token_N>`, seven tokens a frame in the order of `bank.interleaved`, each place with 4096
     tokens of its own; code c at place p is custom token 10 + 4096 p + c and id 128266 + 4096 p + c. Speech stands between
-    `<custom_token_1>` (id 128257) and `<custom_token_2>` (id 128258).
+    `<custom_token_1>` (id 128257) and `<custom_token_2>` (id 128258); 3 to 6 begin and end the turns of human and model.
 Spark-TTS, on BiCodec: `<|start_global_token|>`, 32 of `<|bicodec_global_N|>`, `<|end_global_token|>`,
     `<|start_semantic_token|>`, `<|bicodec_semantic_N|>`..., `<|end_semantic_token|>`.
 SpeechGPT, on units of HuBERT: `<sosp><12><34>...<eosp>`, units that repeat written once.
@@ -41,8 +41,8 @@ def orpheus() -> Vocab:
     order = interleaved((1, 2, 4), (1, 1, 1))
     places = tuple(Place(p.stream, p.codebook, p.step, i) for i, p in enumerate(order))
     banks = tuple(Bank(4096, "<custom_token_", ">", 10 + 4096 * i, 128266 + 4096 * i) for i in range(len(places)))
-    start, end, pad = "<custom_token_1>", "<custom_token_2>", "<custom_token_7>"
-    specials = {start: 128257, end: 128258, pad: 128263}
+    specials = {f"<custom_token_{i}>": 128256 + i for i in range(1, 8)}
+    start, end, *_, pad = specials
     return Vocab(banks, (Section(places, start, end),), (1, 2, 4), specials, 128257, 1, pad)
 
 

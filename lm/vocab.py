@@ -194,10 +194,12 @@ class Vocab:
     def codes(self, ids: Tensor) -> tuple[Tensor, ...]:
         """Return the streams of codes [batch, codebooks, frames] that ids [batch, n] or [n] stand for.
 
-        The special tokens around sections may be missing where there is one section, and after the last one.
+        The special tokens around sections may be missing where there is one section, and after the last one. Where a start
+        token is there, ids around the audio that are no codes (text, the end of a sequence) are left out; and where there is
+        one section, its codes may come in several stretches with text between them (OuteTTS' words).
 
         Raises:
-            ShapeError: if an id is no code of the place where it stands, or a group is not whole.
+            ShapeError: if an id is no code of the place where it stands, a group is not whole, or codes stand around the audio.
         """
         ids = ids[None] if ids.ndim == 1 else ids
         bodies = [self._section_codes(s, body) for s, body in zip(self.sections, self._split(ids), strict=True)]
@@ -255,28 +257,40 @@ class Vocab:
         return like.new_full((len(like), 1 if name else 0), self.specials.get(name, 0))
 
     def _split(self, ids: Tensor) -> list[Tensor]:
-        """Return the ids of each section, without the special tokens around them."""
-        parts, left = [], ids[:, self._leading_pads(ids) :]
-        for section in self.sections:
-            if section.start and left.shape[1] and bool((left[:, 0] == self.specials[section.start]).all()):
-                left = left[:, 1:]
-            stops = [self.specials[s.start] for s in self.sections if s.start and s is not section]
-            stops += [self.specials[section.end]] if section.end else []
-            stop = self._first(left, [*stops, self.pad_id])
-            parts.append(left[:, :stop])
-            left = left[:, stop:]
-            if section.end and left.shape[1] and bool((left[:, 0] == self.specials[section.end]).all()):
-                left = left[:, 1:]
-        if bool((left != self.pad_id).any()):
-            raise ShapeError(f"{left.shape[1]} ids follow the end of the codes, the first {int(left[0, 0])}: cut them off")
-        return parts
+        """Return the ids [batch, n] of each section, without the special tokens around them."""
+        rows = [self._bodies(row) for row in ids]
+        if any(len({len(body) for body in bodies}) > 1 for bodies in zip(*rows, strict=True)):
+            raise ShapeError("items differ in their number of ids: turn ids into codes one by one")
+        if not rows:
+            return [ids[:, :0]] * len(self.sections)
+        return [torch.stack(bodies) for bodies in zip(*rows, strict=True)]
 
-    def _leading_pads(self, ids: Tensor) -> int:
-        return int((ids == self.pad_id).all(0).to(torch.int8).cumprod(0).sum())
+    def _bodies(self, ids: Tensor) -> list[Tensor]:
+        """Return the ids [n] of each section of one item."""
+        parts: list[list[Tensor]] = [[] for _ in self.sections]
+        around = ids != self.pad_id
+        for number, start, stop in self._stretches(ids):
+            if parts[number] and len(self.sections) > 1:
+                break
+            parts[number].append(ids[start:stop])
+            around[start:stop] = False
+        if bool((strange := ids[around & (self.bank_of(ids)[0] >= 0)]).numel()):
+            raise ShapeError(
+                f"{strange.numel()} codes stand before the start or after the end of the audio, the first {int(strange[0])}: "
+                "cut them off"
+            )
+        return [torch.cat(own) if own else ids[:0] for own in parts]
 
-    def _first(self, ids: Tensor, wanted: list[int]) -> int:
-        hit = torch.isin(ids, torch.tensor(wanted, device=ids.device)).any(0).nonzero()
-        return int(hit[0]) if len(hit) else ids.shape[1]
+    def _stretches(self, ids: Tensor) -> list[tuple[int, int, int]]:
+        """Return section, first position and the one after the last of each stretch between special tokens."""
+        starts = {self.specials[section.start]: i for i, section in enumerate(self.sections) if section.start}
+        stops = [self.specials[section.end] for section in self.sections if section.end] + [self.pad_id]
+        marks = torch.isin(ids, torch.tensor([*starts, *stops], device=ids.device)).nonzero().flatten().tolist()
+        begun = any(int(ids[at]) in starts for at in marks)
+        first = int((ids == self.pad_id).to(torch.int8).cumprod(0).sum())
+        found, ends = [] if begun else [(0, first)], [*marks, len(ids)]
+        found += [(starts[int(ids[at])], at + 1) for at in marks if int(ids[at]) in starts]
+        return [(number, start, next(end for end in ends if end >= start)) for number, start in found]
 
     def _section_codes(self, section: Section, ids: Tensor) -> dict[int, Tensor]:
         batch, n, width = *ids.shape, len(section.places)

@@ -94,6 +94,22 @@ def test_what_does_not_belong_is_refused(codec, ids, message):
         IncrementalDecoder(codec, Vocab.from_codec(codec)).push(ids)
 
 
+@pytest.mark.parametrize("errors", ["raise", "resync"])
+def test_text_around_audio_is_passed_over(codec, errors):
+    vocab, codes = Vocab.from_codec(codec, base=50, extra=["<|turn|>"]), made(codec, 6)
+    turn = vocab.specials["<|turn|>"]
+    words = [vocab.ids(codes[0][..., :2])[0].tolist(), vocab.ids(codes[0][..., 2:])[0].tolist()]
+    decoder = IncrementalDecoder(codec, vocab, errors)
+    pieces = [decoder.push(ids) for ids in ([turn, 3, 49], words[0], [7, 99999, turn], words[1], [2])]
+    joined = torch.cat([*pieces, decoder.flush()], -1)
+    torch.testing.assert_close(joined, codec.decode(codec.tokens_from_codes(codes)), atol=1e-5, rtol=0)
+    assert (decoder.dropped, decoder.passed, decoder.ended) == (0, 5, True)
+    if errors == "raise":
+        for bad in ([99999], [3, 49, vocab.end], [*words[0][:-1], 3]):  # these are no text, or stand within audio
+            with pytest.raises(ShapeError, match=f"id {bad[-1]} at position {len(bad) - 1} cannot follow"):
+                IncrementalDecoder(codec, vocab).push(bad)
+
+
 def test_flush_within_a_group_is_refused(codec):
     decoder = IncrementalDecoder(codec, Vocab.from_codec(codec))
     decoder.push([5])
@@ -122,7 +138,7 @@ def test_resync_takes_anything(ids):
     n = decoder.push(ids).shape[-1] + decoder.flush().shape[-1]
     kept = n // codec.spec.hop * 8
     specials = sum(i in vocab.specials.values() for i in ids)
-    assert kept + decoder.dropped == len(ids) - specials
+    assert kept + decoder.dropped + decoder.passed == len(ids) - specials
 
 
 SOUNDLESS = TonemeCodec(TonemeConfig(**SMALL), "small").eval()
@@ -133,7 +149,8 @@ def test_orpheus_ids_sound_through_snac():
     codec = SnacCodec(SnacConfig(8000, blocks, (4, 2, 1), 4096, 4), "snac").eval()
     vocab, codes = Vocab.preset("orpheus"), made(codec, 30)
     decoder = IncrementalDecoder(codec, vocab, chunk_seconds=0.05)
-    audio = torch.cat([decoder.push(vocab.ids(codes)), decoder.flush()], -1)
+    turn = torch.tensor([[128261]]), torch.tensor([[128262, 128009]])  # as the model writes it
+    audio = torch.cat([decoder.push(torch.cat([turn[0], vocab.ids(codes), turn[1]], 1)), decoder.flush()], -1)
     torch.testing.assert_close(audio, codec.decode(codec.tokens_from_codes(codes)), atol=1e-5, rtol=0)
 
 

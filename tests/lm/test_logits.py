@@ -71,6 +71,30 @@ def test_musicgen_writes_its_delay_pattern():
     assert int(codes.max()) < 12
 
 
+def test_musicgens_own_generate_keeps_to_the_codes_that_there_are():
+    """It puts the special token, of which it has no logits, in place by itself."""
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 16}
+    text = transformers.T5Config(vocab_size=20, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    audio = transformers.EncodecConfig(
+        num_filters=2, hidden_size=8, codebook_size=16, codebook_dim=8, upsampling_ratios=[2, 2], target_bandwidths=[32.0],
+        sampling_rate=8000,
+    )  # fmt: skip
+    decoder = transformers.MusicgenDecoderConfig(vocab_size=16, num_codebooks=4, pad_token_id=16, bos_token_id=16, **small)
+    config = transformers.MusicgenConfig(text_encoder=text.to_dict(), audio_encoder=audio.to_dict(), decoder=decoder.to_dict())
+    model = transformers.MusicgenForConditionalGeneration(config).eval()
+    settings, heard, decode = model.generation_config, [], model.audio_encoder.decode
+    settings.pad_token_id = settings.bos_token_id = settings.decoder_start_token_id = 16
+    settings.guidance_scale = 1
+    model.audio_encoder.decode = lambda audio_codes, *rest, **options: (
+        heard.append(audio_codes) or decode(audio_codes, *rest, **options)
+    )
+    limit = PatternLogits(Pattern.delay((5,) * 4, special=16), fixed=False)
+    model.generate(input_ids=torch.tensor([[1, 2], [3, 4]]), do_sample=True, max_length=12, logits_processor=[limit])
+    assert heard[0].shape == (1, 2, 4, 8)
+    assert int(heard[0].max()) < 5
+
+
 def test_a_vocabulary_without_room_for_the_special_token_is_refused():
     with pytest.raises(ShapeError, match=r"vocabulary of 12 ids lacks the pattern's special tokens \(12, 12\)"):
         PatternLogits(Pattern.delay((12, 12)), frames=2)(torch.zeros(2, 1).long(), torch.zeros(2, 12))

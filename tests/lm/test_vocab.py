@@ -114,7 +114,9 @@ def test_ids_out_of_place_are_refused():
         ([0, 1], r"id 1 at position 1 of item 0 is not one of 16 to 31"),
         ([-5, 16], "id -5 at position 0"),
         ([0, 99999], "id 99999 at position 1"),
-        ([vocab.specials[START], 0, 16, vocab.specials[END], 0], "1 ids follow the end of the codes"),
+        ([vocab.specials[START], 0, 16, vocab.specials[END], 0], "1 codes stand before the start or after the end"),
+        ([1, vocab.specials[START], 0, 16], "1 codes stand before the start or after the end of the audio, the first 1"),
+        ([vocab.specials[START], 0, 16, 99999], "must be whole groups|id 99999 at position 2"),
     ]:
         with pytest.raises(ShapeError, match=message):
             vocab.codes(torch.tensor(bad))
@@ -129,6 +131,20 @@ def test_padding_on_either_side_is_left_out():
     codes = torch.randint(0, 16, (2, 2, 5))
     for left, right in ((3, 0), (0, 3), (2, 2)):
         assert same(vocab.codes(torch.nn.functional.pad(vocab.ids(codes), (left, right), value=vocab.pad_id)), [codes])
+
+
+def test_text_around_audio_and_between_stretches_of_it_is_left_out():
+    vocab = Vocab.from_codec(Made(sizes=((16, 16),)), base=100)
+    codes, (start, end) = torch.randint(0, 16, (2, 2, 6)), (vocab.specials[START], vocab.specials[END])
+    ids = vocab.ids(codes, markers=False)
+    text = torch.tensor([[5, 7, 900], [6, 99, 0]])
+    around = [text, vocab.ids(codes[..., :2]), text, vocab.ids(codes[..., 2:5]), vocab.ids(codes[..., 5:]), text]
+    assert same(vocab.codes(torch.cat(around, dim=1)), [codes])
+    later = torch.tensor([[5, start, *ids[0].tolist(), end, 3, 3], [start, *ids[1].tolist(), end, 2, 7, 7]])
+    assert same(vocab.codes(later), [codes])
+    with pytest.raises(ShapeError, match="items differ in their number of ids"):
+        vocab.codes(torch.tensor([[start, 100, 116, end, 5, 5], [start, 100, 116, 101, 117, end]]))
+    assert [own.shape for own in vocab.codes(torch.zeros(0, 4, dtype=torch.int64))] == [(0, 2, 0)]
 
 
 def test_tokens_of_a_batch_and_of_items():
@@ -189,6 +205,8 @@ def test_spark_is_as_published():
         "<|start_global_token|><|bicodec_global_5|><|bicodec_global_6|><|end_global_token|>"
         "<|start_semantic_token|><|bicodec_semantic_8000|><|end_semantic_token|>"
     )
+    with pytest.raises(ShapeError, match="3 codes stand before the start or after the end of the audio, the first 5"):
+        vocab.codes(vocab.parse(text + text))
     unfinished = vocab.codes(vocab.parse(text.removesuffix("<|end_semantic_token|>")))  # as the model leaves it at its limit
     assert [s.tolist() for s in unfinished] == [[[[5, 6]]], [[[8000]]]]
 
@@ -206,6 +224,7 @@ def test_wavtokenizer_is_as_published():
     assert vocab.text(torch.tensor([[[257, 740]]])) == "<|code_start|><|257|><|740|><|code_end|>"
     words = "<|audio_start|>\nthe<|t_0.08|><|code_start|><|257|><|740|><|code_end|>\noverall<|t_0.36|><|code_start|><|127|>"
     assert vocab.strings(vocab.parse(words)) == re_found(words)
+    assert vocab.codes(vocab.parse(words + "<|code_end|>\n<|audio_end|>"))[0].tolist() == [[[257, 740, 127]]]
 
 
 def re_found(text):
