@@ -103,8 +103,9 @@ PARTS = {"audiomae": AudioMAEConfig, "schedule": Schedule, "unet": UNetConfig, "
 class SemantiCodec(Codec):
     """Audio to pairs of codes, and back.
 
-    The audio is filled up to whole columns of patches (0.16 s), one more where it fills them, as published. `sampling` says
-    how `decode` samples, and may be set to another `Sampling`, or by `set_decode_options`.
+    The audio is filled up to whole columns of patches (0.16 s), one more where it fills them, and cut to as many codes as the
+    published code counts. `sampling` says how `decode` samples, and may be set to another `Sampling`, or by
+    `set_decode_options`.
     """
 
     Config = SemantiCodecConfig
@@ -144,10 +145,18 @@ class SemantiCodec(Codec):
         return self.config.sample_rate * 15 // 1000
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
-        """Return the frames for audio of `n_samples`, those of the zeros after it included."""
+        """Return the frames for audio of `n_samples`, those of the zeros after it included.
+
+        They are counted in 64-bit floats in the published order, whose rounding mostly hides the column that is added to whole
+        ones, and adds a frame to 7 % of other lengths.
+        """
+        if not n_samples:
+            return (0,)
         config = self.config
-        columns = n_samples // config.patch + 1 if n_samples else 0
-        return (columns * config.frames * config.patch // config.window,)
+        seconds, column = n_samples / config.sample_rate, config.patch / config.sample_rate
+        seconds += column - seconds % column
+        counted = math.ceil(config.audiomae.grid[1] * seconds / column / math.prod(config.stack))
+        return (min(counted, (n_samples // config.window + 1) * config.frames),)
 
     @property
     def window(self) -> str:

@@ -39,9 +39,9 @@ class WindowStreamEncoder(StreamEncoder):
     def _flush(self) -> "Encoded":
         wanted = self.codec.n_frames(self.taken)[0] - self.given
         pieces = [self.codec._empty(self.batch, self.codebooks)[0][0]]
-        if wanted > self.codec.config.frames:
+        if self.held.shape[1] >= self.codec.config.window:  # by the length, since the window after it may have no frame
             pieces.append(self._code(last=False))
-        if wanted:
+        if wanted > sum(piece.shape[-1] for piece in pieces):
             pieces.append(self._code(last=True))
         return (torch.cat(pieces, dim=-1)[..., :wanted],), {}
 
