@@ -102,6 +102,8 @@ class Pattern:
         How many frames there are must be known before the first fine code is written.
         """
         sizes = _sizes(codebooks)
+        if not 1 <= coarse <= len(sizes):
+            raise ShapeError(f"from 1 to {len(sizes)} of {len(sizes)} codebooks can be coarse; got {coarse}")
         after = tuple(int(q >= coarse) for q in range(len(sizes)))
         return _build(sizes, after=after, initial=initial, special=special)
 
@@ -130,6 +132,11 @@ class Pattern:
             alternate: order rows by codebook, then by stream (MusicGen's stereo), instead of stream after stream.
         """
         sizes = {name: _sizes(books) for name, books in streams.items()}
+        if not sizes or (strange := set(delays or {}) - set(sizes)):
+            what = f"delays of {', '.join(sorted(strange))}" if sizes else "no delays"
+            raise ShapeError(
+                f"a pattern of streams needs at least one, and delays of those alone; got {list(sizes)} and {what}"
+            )
         cells = [(name, q) for name, own in sizes.items() for q in range(len(own))]
         if alternate:
             cells.sort(key=lambda cell: cell[1])
@@ -374,8 +381,10 @@ def _used(frames: int, lengths: Tensor) -> Tensor:
 
 def _sizes(codebooks: Codebooks) -> tuple[int, ...]:
     sizes = (0,) * codebooks if isinstance(codebooks, int) else tuple(codebooks)
-    if not sizes:
-        raise ShapeError("a pattern needs at least one codebook; got none")
+    if not sizes or min(sizes) < 0:
+        raise ShapeError(
+            f"a pattern needs at least one codebook, of 1 code or more (0 where unknown); got {list(sizes) or 'none'}"
+        )
     return sizes
 
 

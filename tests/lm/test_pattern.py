@@ -183,6 +183,10 @@ def test_what_does_not_fit_is_refused():
         (lambda: Pattern.coarse_first((8, 8)).generator(), "say how many frames there are"),
         (lambda: Pattern.delay((8, 8), (0,)), "2 codebooks need as many delays"),
         (lambda: Pattern.delay(()), "at least one codebook"),
+        (lambda: Pattern.delay((8, -1)), r"at least one codebook, of 1 code or more .*; got \[8, -1\]"),
+        (lambda: Pattern.coarse_first((8, 8), 0), "from 1 to 2 of 2 codebooks can be coarse; got 0"),
+        (lambda: Pattern.multi_stream({}), "streams needs at least one"),
+        (lambda: Pattern.multi_stream({"a": 2}, {"b": 1}), r"delays of those alone; got \['a'\] and delays of b"),
         (lambda: Pattern.multi_stream({"a": (8, 8)}, {"a": (1,)}), "stream a has 2 codebooks; got 1 delays"),
     ]:
         with pytest.raises(ShapeError, match=message):
