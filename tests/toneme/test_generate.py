@@ -48,10 +48,17 @@ def test_streamed_audio_is_that_of_the_tokens(codec, trained, tiny, other, tmp_p
     prompt, whole = read_tokens(tmp_path / "a.tok").codes, read_tokens(tmp_path / "c.tok").codes
     assert torch.equal(whole[..., :30], prompt)
     assert whole.shape == (1, 3, 50)
+    again = codec("generate", *common, "--seconds", "1", "--prompt", tmp_path / "a.tok", "-o", tmp_path / "c.tok")
+    assert again.code == 0, again.err  # what was named is written to, whatever stands there
+    itself = codec("generate", *common, "--seconds", "1", "--prompt", tmp_path / "a.tok", "-o", tmp_path / "a.tok")
+    assert "a.tok is the input itself" in itself.sentence
+    short = codec("generate", *common, "--seconds", "0.2", "--prompt", tmp_path / "a.tok", "-o", tmp_path / "d.tok")
+    assert "the prompt is 0.60 s long, and --seconds 0.2 is the length of the whole" in short.sentence
     refused = codec("generate", model, "-c", other, "-o", tmp_path / "x.wav")
     assert "use the codec that the model was trained on" in refused.sentence
     unknown = codec("generate", model, "-c", tiny, "--label", "c", "-o", tmp_path / "x.wav")
     assert "knows 2 labels, and 'c' is none of them" in unknown.sentence
+    assert not (tmp_path / "x.wav").exists()
     assert codec("generate", model, "-c", tiny, "--text", "hello", "-o", tmp_path / "x.wav").code == 2
 
 

@@ -9,7 +9,7 @@ import typer
 
 from toneme.cli import options
 from toneme.cli.decode import Models
-from toneme.cli.files import TOKENS, Job, check_target, make_parent
+from toneme.cli.files import STANDARD, TOKENS, Job, check_target, make_parent
 
 if TYPE_CHECKING:
     import torch
@@ -87,8 +87,9 @@ def generate(
     draw = Sampling(temperature, top_k, top_p, guidance)
     run = Run(language, sounds, label if text is None else text, seconds, seed, draw)
     given = None if prompt is None else read_prompt(prompt, language, sounds)
+    check_length(run, given)
     if count is None:
-        check_target(Job(output, output, named=True), force=False)
+        check_target(Job(STANDARD if prompt is None else prompt, output, named=True), force=False)
         make_parent(output)
         n_frames = write_tokens(run, given, output) if output.suffix.lower() in TOKENS else write_audio(run, given, output)
     else:
@@ -110,6 +111,17 @@ def check_told(config: Any, label: str | None, text: str | None, seconds: float 
         raise typer.BadParameter("this model was not trained on labels: leave out --label")
     if config.kind == "masked" and seconds is None:
         raise typer.BadParameter("a masked model writes all frames at once: say how long with --seconds")
+
+
+def check_length(run: "Run", prompt: "Tensor | None") -> None:
+    """Raise TonemeError for a prompt that is longer than the whole is to be."""
+    from toneme.codecs.errors import TonemeError
+
+    if prompt is not None and run.frames is not None and prompt.shape[-1] > run.frames:
+        raise TonemeError(
+            f"the prompt is {prompt.shape[-1] / run.rate:.2f} s long, and --seconds {run.seconds:g} is the length of the whole: ask"
+            " for more seconds, or cut the prompt"
+        )
 
 
 def read_prompt(path: Path, language: Any, codec: "Codec") -> "Tensor":
