@@ -118,9 +118,10 @@ def check_length(run: "Run", prompt: "Tensor | None") -> None:
     from toneme.codecs.errors import TonemeError
 
     if prompt is not None and run.frames is not None and prompt.shape[-1] > run.frames:
+        given = prompt.shape[-1] / run.rate
         raise TonemeError(
-            f"the prompt is {prompt.shape[-1] / run.rate:.2f} s long, and --seconds {run.seconds:g} is the length of the whole: ask"
-            " for more seconds, or cut the prompt"
+            f"the prompt is {given:.2f} s long, and --seconds {run.seconds:g} is the length of the whole: ask for more "
+            "seconds, or cut the prompt"
         )
 
 
