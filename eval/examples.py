@@ -38,7 +38,7 @@ class ExampleJob(Job):
         try:
             waveform, rate = self.clip.read()
             if self.system:
-                rebuilt = self.system.rebuild(waveform, rate, device)
+                rebuilt = self.system.rebuild_clip(self.clip, waveform, rate, device)
                 waveform, rate = rebuilt.audio, rebuilt.sample_rate
             audio = resample(waveform, rate, self.sample_rate)[: int(SECONDS * self.sample_rate)]
         except TonemeError as error:

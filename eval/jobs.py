@@ -3,8 +3,10 @@
 import contextlib
 import json
 import multiprocessing
+import os
 import signal
 import sqlite3
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -33,7 +35,10 @@ class Job(ABC):
 
     @abstractmethod
     def run(self, wanted: frozenset[str], device: str) -> Results:
-        """Return the results of the wanted keys, plain JSON types; a result {"error": ...} is not kept for another run."""
+        """Return the results of the wanted keys, plain JSON types; a result {"error": ...} is not kept for another run.
+
+        What it raises becomes such a result of every wanted key: the other jobs go on.
+        """
 
 
 class Cache:
@@ -107,7 +112,7 @@ def _run_all(alone: list, others: list, workers: int, devices: Sequence[str]) ->
             yield pool.submit(_run, job, wanted).result()
     if workers == 1 or len(others) < 2:
         for job, wanted in others:
-            yield job.run(wanted, devices[0])
+            yield run_job(job, wanted, devices[0])
         return
     with _pool(min(workers, len(others)), devices) as pool:
         yield from _as_they_come(pool, others, 4 * workers)
@@ -151,9 +156,29 @@ def _start_worker(devices: Any) -> None:
     global _device
     _device = devices.get()
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(ValueError):  # where it is not the main thread's business
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to answer
 
 
 def _run(job: Job, wanted: frozenset[str]) -> Results:
-    return job.run(wanted, _device)
+    return run_job(job, wanted, _device)
+
+
+def run_job(job: Job, wanted: frozenset[str], device: str) -> Results:
+    """Return the results of a job, or why there are none."""
+    try:
+        return job.run(wanted, device)
+    except TonemeError as error:
+        said = str(error)
+    except Exception as error:  # a codec met audio that its authors did not; it is listed, and hours of others' work go on
+        said = f"unexpected {type(error).__name__} ({str(error)[:200]})"
+    return {key: {"error": said} for key in wanted}
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end and follow: a worker of a parent that was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

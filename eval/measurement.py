@@ -57,9 +57,9 @@ class MeasureJob(Job):
 
 
 def measure_jobs(systems: Sequence[System], clip: Clip) -> list[Job]:
-    """Return the measurements of systems, those of one codec in one process."""
+    """Return the measurements of systems that can be measured, those of one codec in one process."""
     groups: dict[str, list[System]] = {}
-    for system in systems:
+    for system in (system for system in systems if system.codes_anything):
         groups.setdefault(getattr(system, "source", system.label), []).append(system)
     return [MeasureJob(tuple(group), clip) for group in groups.values()]
 

@@ -58,7 +58,7 @@ def make_pair(system: System, clip: Clip, sample_rate: int, device: str) -> tupl
         TonemeError: if the clip cannot be read or the system fails.
     """
     waveform, rate = clip.read()
-    rebuilt = system.rebuild(waveform, rate, device)
+    rebuilt = system.rebuild_clip(clip, waveform, rate, device)
     target = resample(waveform, rate, sample_rate)
     estimate = resample(rebuilt.audio, rebuilt.sample_rate, sample_rate)[: len(target)]
     return Pair(torch.nn.functional.pad(estimate, (0, len(target) - len(estimate))), target, sample_rate), rebuilt.bits

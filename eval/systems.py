@@ -2,16 +2,21 @@
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..codecs.base import Codec
+from ..codecs.errors import AudioError
 from ..codecs.registry import HUB, load, official_names
 from ..codecs.spec import CodecSpec
+
+if TYPE_CHECKING:
+    from .clips import Clip
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,25 @@ class System(ABC):
         label: as tables name the line.
         identity: whatever has an influence on the audio, for the cache.
         about: figures that need no measurement.
+        codes_anything: whether it takes any audio, so that its speed can be measured, and not some clips alone.
     """
 
     name: str
     label: str
     identity: str
     about: About
+    codes_anything = True
+
+    def rebuild_clip(self, clip: "Clip", waveform: Tensor, sample_rate: int, device: str) -> Rebuilt:
+        """Code and decode a clip that was read already, [time].
+
+        Raises:
+            TonemeError: if that fails, or what comes back holds samples that are no numbers.
+        """
+        rebuilt = self.rebuild(waveform, sample_rate, device)
+        if not bool(rebuilt.audio.isfinite().all()):
+            raise AudioError(f"{self.label} gave back samples that are no finite numbers: listen to {clip.name} by it")
+        return rebuilt
 
     @abstractmethod
     def rebuild(self, waveform: Tensor, sample_rate: int, device: str) -> Rebuilt:
@@ -138,6 +156,20 @@ def codec_systems(source: str, depths: list[int] | None = None, kbps: list[float
         )
         for depth in pick_depths(spec, depths, kbps)
     ]  # fmt: skip
+
+
+def tell_apart(systems: Sequence[System]) -> list[System]:
+    """Return the systems, codecs of one name but of several sources (two states of a training) named by their sources."""
+    sources: dict[str, set[str]] = {}
+    for system in systems:
+        if isinstance(system, CodecSystem):
+            sources.setdefault(system.name, set()).add(system.source)
+    return [
+        replace(system, name=system.source, label=f"{system.source} x{system.codebooks}")
+        if isinstance(system, CodecSystem) and len(sources[system.name]) > 1
+        else system
+        for system in systems
+    ]
 
 
 def is_elsewhere(source: str) -> bool:

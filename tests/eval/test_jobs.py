@@ -2,6 +2,9 @@
 
 import importlib
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,55 @@ def test_processes_and_devices_share_the_work_and_some_jobs_are_alone(cache, Squ
 def test_a_dead_worker_is_one_sentence(cache, Square):
     with pytest.raises(TonemeError, match="a worker process was ended from outside"):
         run_jobs([Square(1, alone=True, dies=True)], cache)
+
+
+def test_what_a_job_raises_is_its_result_alone(cache, Square):
+    results = run_jobs([Square(6, breaks=True), Square(7)], cache)
+    assert results["square 6"] == {"error": "unexpected ValueError (a number too many)"}
+    assert results["square 7"] == {"value": 49}
+    assert run_jobs([Square(6)], cache)["square 6"] == {"value": 36}  # errors are tried again
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from toneme.eval.jobs import Cache, run_jobs
+sys.path.insert(0, sys.argv[1])
+from square_job import Square
+if __name__ == "__main__":
+    jobs = [Square(1), *(Square(n, waits_in=sys.argv[2]) for n in (2, 3))]
+    run_jobs(jobs, Cache(Path(sys.argv[2], "cache.sqlite")), workers=2)
+"""
+
+
+def test_a_run_that_is_killed_keeps_its_results_and_leaves_no_worker(tmp_path, Square):
+    (tmp_path / "killed.py").write_text(KILLED)
+    parent = subprocess.Popen([sys.executable, "-P", tmp_path / "killed.py", Path(__file__).parent, tmp_path])
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    parent.kill()
+    parent.wait()
+    pids = [int(file.read_text()) for file in tmp_path.glob("*.pid")]
+    wait_until(lambda: not any(map(is_running, pids)))
+    cache = Cache(tmp_path / "cache.sqlite")
+    assert cache.get(["square 1"]) == {"square 1": {"value": 1}}
+    assert run_jobs([Square(1, dies=True), Square(2), Square(3)], cache)["square 3"] == {"value": 9}
+    cache.close()
+
+
+def wait_until(condition, seconds=150):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")  # one that ended and that nobody has asked about is still named by the system
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path):

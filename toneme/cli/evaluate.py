@@ -17,7 +17,8 @@ from toneme.cli.progress import progress
 Codecs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CODEC]...", help="Names, codec folders, or hf://org/name.", show_default=False,
+        metavar="[CODEC]...", help="Names, codec folders, hf://org/name, or folders of decoded audio ('NAME@KBPS: FOLDER').",
+        show_default=False,
         autocompletion=options.complete_codec,
     ),
 ]  # fmt: skip
@@ -107,13 +108,17 @@ def find_systems(
     """Return all systems, and why those cannot be had whose weights are elsewhere; two of one label are a usage error."""
     from toneme.codecs.errors import TonemeError
     from toneme.eval.commands import command_systems
-    from toneme.eval.systems import codec_systems, is_elsewhere
+    from toneme.eval.decoded import decoded_folder
+    from toneme.eval.systems import codec_systems, is_elsewhere, tell_apart
 
     if every:
         depths = list(range(1, 1025))
     systems: list[Any] = []
     absent: dict[str, str] = {}
     for name in codecs:
+        if decoded := decoded_folder(name, AUDIO):
+            systems.append(decoded)
+            continue
         try:
             systems += codec_systems(name, depths, rates)
         except TonemeError as error:
@@ -123,10 +128,11 @@ def find_systems(
     systems += [system for text in commands for system in command_systems(text, rates)]
     if absent and not systems:
         raise TonemeError(next(iter(absent.values())))
+    systems = tell_apart(systems)
     labels = [system.label for system in systems]
     doubled = [label for label in labels if labels.count(label) > 1]
     if doubled:
-        raise typer.BadParameter(f"two systems are called {doubled[0]}: name a command with 'NAME: ' before it")
+        raise typer.BadParameter(f"two systems are called {doubled[0]}: write 'NAME: ' before a command or folder")
     if not systems:
         raise typer.BadParameter("no codec has a rate or depth that was asked for: ask for others")
     return systems, absent
