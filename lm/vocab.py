@@ -218,10 +218,20 @@ class Vocab:
         streams = (codes,) if isinstance(codes, Tensor) else codes.streams if isinstance(codes, Tokens) else tuple(codes)
         if len(streams) != len(self.steps):
             raise ShapeError(f"this vocabulary has {len(self.steps)} streams of codes; got {len(streams)}")
+        wanted = [self._codebooks(i) for i in range(len(streams))]
+        if [stream.shape[1] if stream.ndim == 3 else -1 for stream in streams] != wanted:
+            raise ShapeError(
+                f"this vocabulary is of {wanted} codebooks of its streams, as [batch, codebooks, frames] each; got "
+                f"{[list(stream.shape) for stream in streams]}: make it of as many with codebooks=, or take fewer of the codes"
+            )
         lengths = codes.lengths if isinstance(codes, Tokens) else None
         if lengths is not None and any(bool((n != s.shape[-1]).any()) for n, s in zip(lengths.T, streams, strict=True)):
             raise ShapeError("the items of these tokens are not equally long: turn tokens[i] into ids one by one")
         return streams
+
+    def _codebooks(self, stream: int) -> int:
+        used = [place.codebook for section in self.sections for place in section.places if place.stream == stream]
+        return 1 if self.longest else max(used, default=-1) + 1
 
     def _section_ids(self, section: Section, streams: tuple[Tensor, ...]) -> Tensor:
         rows, groups = [], {self._groups(p, streams[p.stream]) for p in section.places}
@@ -240,10 +250,9 @@ class Vocab:
 
     def _groups(self, place: Place, codes: Tensor) -> int:
         steps = self.steps[place.stream]
-        if codes.ndim != 3 or place.codebook >= codes.shape[1] or codes.shape[-1] % steps:
+        if codes.shape[-1] % steps:
             raise ShapeError(
-                f"stream {place.stream} must be [batch, over {place.codebook} codebooks, a multiple of {steps} frames]; "
-                f"got {list(codes.shape)}"
+                f"frames of stream {place.stream} must be a multiple of {steps}; got {codes.shape[-1]}: cut the rest off"
             )
         return codes.shape[-1] // steps
 

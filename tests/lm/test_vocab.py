@@ -122,6 +122,9 @@ def test_ids_out_of_place_are_refused():
             vocab.codes(torch.tensor(bad))
     with pytest.raises(ShapeError, match="codes must be from 0 to 15; got 16 to 16"):
         vocab.ids(torch.full((1, 2, 1), 16))
+    for codes in (torch.zeros(1, 1, 4).long(), torch.zeros(1, 3, 4).long(), torch.zeros(2, 4).long()):
+        with pytest.raises(ShapeError, match=r"of \[2\] codebooks .* got .*: make it of as many with codebooks="):
+            vocab.ids(codes)
     with pytest.raises(ShapeError, match="id 40 is not in this vocabulary"):
         vocab.strings(torch.tensor([40]))
 
