@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 import torch
+from torch._utils import _rebuild_tensor_v2
 
 from toneme.codecs.checkpoint import read_checkpoint, tensors_of
 from toneme.codecs.errors import CheckpointError
@@ -59,13 +60,13 @@ def test_parameters_and_shared_storage_are_tensors(tmp_path):
 def test_what_a_pickle_finds_it_cannot_change(tmp_path):
     changes = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x0c\x00\x00\x00__defaults__K\x01\x85s\x86b."
     torch.save({"w": torch.ones(1), "stray": STRAYS["bytes"]}, tmp_path / "w.pth")
-    before = torch._utils._rebuild_tensor_v2.__defaults__
+    before = _rebuild_tensor_v2.__defaults__
     with zipfile.ZipFile(tmp_path / "w.pth") as good, zipfile.ZipFile(tmp_path / "bad.pth", "w") as bad:
         for name in good.namelist():
             bad.writestr(name, changes if name.endswith("data.pkl") else good.read(name))
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path / "bad.pth")
-    assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+    assert _rebuild_tensor_v2.__defaults__ == before
 
 
 @pytest.mark.parametrize("content", [pickle.dumps(WEIGHTS | {"x": Evil()}), b"", b"PK\x03\x04", b"text"])
