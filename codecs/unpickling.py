@@ -37,7 +37,7 @@ class TensorUnpickler(pickle.Unpickler):
     """Makes tensors and plain values; an `Inert` is in place of everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what the pickle may call for a name; always a new object, since a pickle can also change what it finds."""
+        """Return what the pickle may call for a name: new objects, since it can also change what it finds, or a fixed type."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch._utils" and name in REBUILDS:
