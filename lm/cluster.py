@@ -45,11 +45,12 @@ def make_on_cluster(
     numbers = folder.missing()
     if not numbers:
         return
+    ray.data.DataContext.get_current().enable_progress_bars = False  # `done` tells of progress
     resources: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": threads}
     made = (
         ray.data.from_items([{"shard": number} for number in numbers], override_num_blocks=len(numbers))
         .map_batches(
-            Actor, batch_size=1, concurrency=min(workers, len(numbers)), zero_copy_batch=True,
+            Actor, batch_size=1, compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers))), zero_copy_batch=True,
             fn_constructor_args=(str(folder.folder.resolve()), codec, device, threads, settings), **resources,
         )
         .iter_rows()
