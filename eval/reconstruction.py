@@ -192,31 +192,34 @@ class Reconstruction(Suite):
             fitting = [clip for clip in clips if metric.fits(clip.domain)]
             if len(fitting) < len(clips):
                 continue  # a metric for some domains only has no figure for all
-            summary, note = self._summary(system, fitting, name, results)
+            summary, note, failures = self._summary(system, fitting, name, results)
             rows.append(
                 Row(
                     self.name, system.label, domain, name, metric.label, metric.unit, metric.better, metric.full_version,
-                    summary, facts, note,
+                    summary, facts, note, failures,
                 )
             )  # fmt: skip
         return rows
 
-    def _summary(self, system: System, clips: list[Clip], name: str, results: Results) -> tuple[Summary | None, str]:
+    def _summary(
+        self, system: System, clips: list[Clip], name: str, results: Results
+    ) -> tuple[Summary | None, str, int | None]:
+        """Return the summary, or why there is none, and how many clips failed."""
         if self.obstacles[name]:
-            return None, self.obstacles[name]
+            return None, self.obstacles[name], None
         found = [results[self._job(system, clip).key(name)] for clip in clips]
         good = [item for item in found if "failure" not in item and "error" not in item]
         failures = len(found) - len(good)
         if not good:
-            return None, f"failed on all {failures} clips"
+            return None, f"failed on all {failures} clips", failures
         metric = self.metrics[name]
         if not isinstance(metric, SetMetric):
-            return summarise([item["value"] for item in good], failures), ""
+            return summarise([item["value"] for item in good], failures), "", failures
         pairs = [(unpack(item["estimate"]), unpack(item["target"])) for item in good]
         try:
-            return summarise_set(pairs, metric.distance, failures), ""
+            return summarise_set(pairs, metric.distance, failures), "", failures
         except TonemeError as error:
-            return None, str(error)
+            return None, str(error), failures
 
     def _facts(self, system: System, clips: list[Clip], results: Results) -> dict[str, Any]:
         spent = [results[self._job(system, clip).key("bits")] for clip in clips]

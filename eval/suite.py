@@ -60,6 +60,7 @@ class Row:
         summary: None where there is no value; the note says why.
         facts: of the system: kbps, tokens_per_second, frame_rate, latency_ms, realtime_factor, peak_mb, parameters and more.
         note: why there is no value, or what else must be said.
+        failures: how many clips failed, where there is no summary that counts them.
     """
 
     suite: str
@@ -73,11 +74,13 @@ class Row:
     summary: Summary | None
     facts: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    failures: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it flat, plain JSON types."""
-        flat = {key: value for key, value in vars(self).items() if key not in ("summary", "facts")}
-        numbers = asdict(self.summary) if self.summary else dict.fromkeys(Summary.__dataclass_fields__)
+        flat = {key: value for key, value in vars(self).items() if key not in ("summary", "facts", "failures")}
+        empty = dict.fromkeys(Summary.__dataclass_fields__) | {"failures": self.failures}
+        numbers = asdict(self.summary) if self.summary else empty
         return flat | numbers | self.facts
 
 

@@ -52,7 +52,7 @@ def test_files_of_any_format_are_found_by_the_clips_names(tree):
 def test_what_is_missing_or_no_sound_is_a_failure_of_the_clip(tree):
     system = decoded_folder(str(tree / "out"), SUFFIXES)
     clips = {clip.name: clip for clip in find_clips(tree / "data", SUFFIXES)}
-    with pytest.raises(AudioError, match="holds no audio named like speech/c.wav"):
+    with pytest.raises(AudioError, match=r"holds no audio named like speech/c\.wav"):
         rebuilt(system, clips["speech/c.wav"])
     with pytest.raises(AudioError, match="NaN"):
         rebuilt(system, clips["music/d.wav"])

@@ -88,11 +88,21 @@ def test_a_system_that_fails_is_counted_and_not_kept(clips, cache):
     row = next(row for row in findings.rows if row.system == "scaled 0")
     assert row.summary is None
     assert row.note == "failed on all 2 clips"
+    assert (row.to_dict()["failures"], row.to_dict()["mean"]) == (2, None)
     details = [d for d in findings.details["clips"] if d["system"] == "scaled 0"]
     assert all(d["failures"] == {"si_sdr": "nothing came out: try another factor"} for d in details)
     errors = {key for key, value in results.items() if "error" in value}
     assert errors
     assert not cache.get(errors)
+
+
+def test_samples_that_are_no_numbers_fail_every_metric(clips, cache):
+    findings, _ = found(Setup((Scaled(math.nan), Scaled(0.5)), clips[:2], 24000, ("si_sdr", "frechet_mel"), 0), cache)
+    (failed, _) = (row for row in findings.rows if row.system == "scaled nan")
+    assert (failed.summary, failed.failures) == (None, 2)
+    reasons = [why for d in findings.details["clips"] for why in d["failures"].values() if d["system"] == "scaled nan"]
+    assert len(reasons) == 4
+    assert all("no finite numbers" in why for why in reasons)
 
 
 def test_a_second_run_computes_nothing(clips, cache, monkeypatch):

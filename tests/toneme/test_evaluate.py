@@ -1,6 +1,7 @@
 """`codec eval` as users start it: a report of a codec and a command, usage errors, failures in one sentence."""
 
 import json
+import shutil
 
 import pytest
 
@@ -66,6 +67,28 @@ def test_a_codec_whose_weights_are_elsewhere_is_a_row_that_says_so(codec, data, 
     alone = codec("eval", "encodec-24khz", "--data", data, "-o", tmp_path / "alone")
     assert alone.code == 1
     assert "weights not available" in alone.sentence
+
+
+def test_two_codecs_of_one_name_are_called_by_their_folders(codec, tiny, other, data, tmp_path):
+    line = ["eval", tiny, other, "--data", data / "speech", "-o", tmp_path / "out", "-n", "1", "--metrics", "delay", "-j", 1]
+    ran = codec(*line, "--examples", 0, "--json")
+    assert ran.code == 0, ran.err
+    assert {row["system"] for row in json.loads(ran.out)["rows"]} == {f"{tiny} x1", f"{other} x1"}
+    assert {row["codec"] for row in json.loads(ran.out)["rows"]} == {str(tiny), str(other)}
+
+
+def test_decoded_audio_is_a_system_and_a_clip_that_cannot_be_read_is_counted(codec, data, tmp_path):
+    shutil.copytree(data, tmp_path / "decoded")
+    (data / "music" / "a.wav").write_bytes(b"no audio at all")  # the first of all clips
+    line = ["eval", f"mine@6: {tmp_path / 'decoded'}", "--command", "copy: cp {in} {wav}", "--data", data, "-j", 1]
+    ran = codec(*line, "-o", tmp_path / "out", "--metrics", "mel_distance", "--json")
+    assert ran.code == 0, ran.err
+    assert "warning: 2 values could not be computed" in ran.err
+    rows = {(row["system"], row["domain"]): row for row in json.loads(ran.out)["rows"]}
+    for system, kbps in (("mine 6", 6), ("copy", None)):
+        assert rows[system, "all"]["mean"] < 0.2  # the command reads 16 bits
+        assert (rows[system, "all"]["clips"], rows[system, "all"]["failures"]) == (2, 1)
+        assert rows[system, "all"]["kbps"] == pytest.approx(kbps)
 
 
 @pytest.mark.parametrize(

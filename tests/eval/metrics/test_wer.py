@@ -26,6 +26,14 @@ def test_known_transcripts_have_a_known_rate(monkeypatch):
         word_error_rate(target, nothing)
 
 
+def test_it_equals_torchmetrics(monkeypatch):
+    text = pytest.importorskip("torchmetrics.functional.text")
+    said = {1.0: "THE CAT SAT ON THE MAT", 2.0: "CAT SAT AT ON A MAT MAT"}
+    monkeypatch.setattr(wer, "transcribe", lambda audio: said[audio[0].item()])
+    target, estimate = (torch.full((10,), value) for value in said)
+    assert word_error_rate(estimate, target) == pytest.approx(100 * text.word_error_rate([said[2.0]], [said[1.0]]).item())
+
+
 def test_a_recogniser_in_ones_own_folder_is_run(tmp_path, monkeypatch):
     folder = tmp_path / "wav2vec2-base-960h"
     folder.mkdir()
