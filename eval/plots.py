@@ -47,7 +47,7 @@ def _plot(rows: Sequence[Row], colours: dict[str, str]) -> str:
         marks.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>")
         marks += [_mark(x_axis(kbps), y_axis, s, colour, f"{label}: {s}") for kbps, s, label in mine]
     row = points[0][0]
-    way = {"higher": "higher is better", "lower": "lower is better", "zero": "nearest to zero is best"}[row.better]
+    way = {"higher": "higher is better", "lower": "lower is better", "zero": "zero is best"}[row.better]
     title = html.escape(row.label + (f", {row.unit}" if row.unit else ""))
     return (
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{title} over kbps'>{''.join(marks)}"

@@ -234,7 +234,10 @@ class Reconstruction(Suite):
         mine = [row for row in rows if row.domain == domain]
         tables = [self._table([row for row in mine if self.metrics[row.metric].group in groups]) for groups in TABLES]
         clips = self.clips_of(domain)
-        text = f"{len(clips)} clips. Mean and 95 % bootstrap interval over clips; arrows say which way is better."
+        text = (
+            f"{len(clips)} clips. Mean and 95 % bootstrap interval over clips (medians are in results.csv); arrows say which "
+            "way is better."
+        )
         filled = [table for table in tables if len(table.head) > 2]
         worst = [self._worst(clips, results)] if self._ranking() else []
         return Section(f"Reconstruction: {domain}", text, (*filled, *worst), curves(mine))

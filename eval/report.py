@@ -85,18 +85,16 @@ def _block(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    numeric = [_is_numeric([line[i] for line in table.lines if i < len(line)]) for i in range(len(table.head))]
+    numeric = [any(NUMBER.match(line[i]) for line in table.lines if i < len(line)) for i in range(len(table.head))]
     heads = [f"<th{' class=n' * number}>{html.escape(cell)}</th>" for cell, number in zip(table.head, numeric, strict=True)]
     lines = ["".join(_cell(cell, number) for cell, number in zip(line, numeric, strict=False)) for line in table.lines]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f"<div class=scroll><table><thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
-    return any(NUMBER.match(cell) for cell in cells) and all(NUMBER.match(cell) or cell in ("-", "") for cell in cells)
-
-
 def _cell(cell: str, numeric: bool) -> str:
+    """Return a cell; of a column of numbers, words (why there is none) stay at the left and in several lines."""
+    numeric = numeric and bool(NUMBER.match(cell) or cell in ("-", ""))
     found = INTERVAL.match(cell) if numeric else None
     text = f"{html.escape(found['mean'])}<small>{html.escape(found['rest'])}</small>" if found else html.escape(cell)
     return f"<td{' class=n' * numeric}>{text}</td>"
