@@ -1,8 +1,10 @@
 """Codecs that are shell commands: files in, files out, their rate that of what they wrote."""
 
+import os
 import re
 import resource
 import shlex
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -105,14 +107,22 @@ def run_command(command: str, name: str) -> None:
     Raises:
         CommandError: if it cannot be run, fails, or takes over ten minutes.
     """
-    try:
-        done = subprocess.run(command, shell=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=LONGEST, check=False)
-    except subprocess.TimeoutExpired:
-        raise CommandError(f"the command {name!r} was stopped after {LONGEST:g} s on one clip: give shorter clips") from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, shell=True, start_new_session=True, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            said = process.communicate(timeout=LONGEST)[1].decode(errors="replace").strip().splitlines()
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # the shell's end alone would leave what it started at work
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise CommandError(
+                    f"the command {name!r} was stopped after {LONGEST:g} s on a clip: give shorter ones"
+                ) from None
+            raise
+    if process.returncode:
         raise CommandError(
-            f"the command {name!r} failed with status {done.returncode} ({said[-1][:200] if said else 'it said nothing'}): "
+            f"the command {name!r} failed with status {process.returncode} ({said[-1][:200] if said else 'it said nothing'}): "
             "run it by hand on a WAV to see why"
         )
 

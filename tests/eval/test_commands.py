@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from toneme.codecs.audio import read_audio
+from toneme.eval import commands
 from toneme.eval.commands import CommandError, coded_bytes, command_systems
+
+from .processes import is_running, wait_until
 
 AUDIO = 0.5 * torch.sin(torch.arange(8000) / 10)
 
@@ -56,6 +59,15 @@ def test_failures_are_one_sentence(command, why):
     with pytest.raises(CommandError, match=why) as caught:
         system.rebuild(AUDIO, 8000, "cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(monkeypatch, tmp_path):
+    monkeypatch.setattr(commands, "LONGEST", 1.0)
+    (system,) = command_systems(f"slow: sleep 300 & echo $! > {tmp_path / 'pid'}; wait; cp {{in}} {{wav}}")
+    with pytest.raises(CommandError, match="'slow' was stopped after 1 s"):
+        system.rebuild(AUDIO, 8000, "cpu")
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(pid))
 
 
 def test_of_ogg_opus_only_packets_count():

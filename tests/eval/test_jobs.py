@@ -4,13 +4,14 @@ import importlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from toneme.codecs.errors import TonemeError
 from toneme.eval.jobs import Cache, run_jobs
+
+from .processes import is_running, wait_until
 
 
 @pytest.fixture
@@ -89,22 +90,6 @@ def test_a_run_that_is_killed_keeps_its_results_and_leaves_no_worker(tmp_path, S
     assert cache.get(["square 1"]) == {"square 1": {"value": 1}}
     assert run_jobs([Square(1, dies=True), Square(2), Square(3)], cache)["square 3"] == {"value": 9}
     cache.close()
-
-
-def wait_until(condition, seconds=150):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")  # one that ended and that nobody has asked about is still named by the system
-    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path):
