@@ -6,8 +6,8 @@
 - inputs: a codec's first codebook, and as many as the largest depth asked for; its semantic and its acoustic ones apart, where
   it has both; log-mel spectra and the mean hidden state of WavLM Base+. Chance is the most frequent class of what is learned
   from.
-- probes: embeddings learned from nothing, attention over codebooks, one convolution and attentive pooling, or a bidirectional
-  GRU. The budget of steps is fixed and the same for every input; nothing is chosen by the test.
+- probes: embeddings learned from nothing, attention over codebooks, one convolution and attentive pooling, or bidirectional
+  LSTMs over frames joined to 25 Hz. The budget of steps is fixed and the same for every input; nothing is chosen by the test.
 - figures: all tested items of all folds together, mean over three seeds where there are fewer than three folds; 95 % bootstrap
   intervals over items. Gaps are over the same items, in points. Intervals count neither the draw of training clips nor that
   items of one speaker are alike.
@@ -24,7 +24,7 @@ from ..suite import Findings, Row, Section, Setup, Suite, Table, deepest, words_
 from ..summary import summarise_ratio
 from ..systems import CodecSystem
 from .features import CodesJob, Features, LogMel, TeacherFeatures, TokenFeatures
-from .fitting import CHARACTERS, CLASSES, VERSION, FitJob
+from .fitting import CHARACTERS, CLASSES, Budget, FitJob
 from .tasks import Task, find_tasks
 
 ROLES = ("semantic", "acoustic")
@@ -67,7 +67,7 @@ class Downstream(Suite):
             continuous = [LogMel(), *([] if self.obstacle else [TeacherFeatures()])]
             tokens = [features for system in self.systems for features in self._tokens(system, task, results)]
             for features in [*tokens, *continuous]:
-                yield FitJob(task, features, CHARACTERS if task.speech else CLASSES)
+                yield FitJob(task, features, budget_of(task))
 
     def _tokens(self, system: CodecSystem, task: Task, results: Results) -> list[Features]:
         keys = {clip.digest: CodesJob(system, clip).keys[0] for clip in task.clips}
@@ -153,18 +153,19 @@ class Downstream(Suite):
         name, label, unit = (f"{metric}_gap", f"{label}, gap", "points") if gap else (metric, label, "%")
         summary = summarise_ratio(counts, failures)
         return Row(
-            self.name, system, task.name, name, f"{task.label}: {label}", unit, "" if gap else better, VERSION, summary,
+            self.name, system, task.name, name, f"{task.label}: {label}", unit, "" if gap else better,
+            budget_of(task).version, summary,
             dict(facts), task.note,
         )  # fmt: skip
 
     def _absent(self) -> list[Row]:
         rows = [
-            Row(self.name, "", name, "", name.replace("_", " "), "%", "", VERSION, None, {}, why)
+            Row(self.name, "", name, "", name.replace("_", " "), "%", "", "", None, {}, why)
             for name, why in self.found[1].items()
         ]
         if self.obstacle:
             label = TeacherFeatures.label
-            rows.append(Row(self.name, label, "", "", label, "%", "", VERSION, None, {}, self.obstacle))
+            rows.append(Row(self.name, label, "", "", label, "%", "", "", None, {}, self.obstacle))
         return [*rows, *self.absent_rows()]
 
     def _failures(self, fits: Sequence[FitJob], results: Results) -> dict[str, str]:
@@ -179,6 +180,11 @@ class Downstream(Suite):
                 where = f"{fit.features.label}, {fit.task.label}, {split}"
                 failures |= {", ".join([where, name] if name else [where]): why for name, why in own.items()}
         return failures
+
+
+def budget_of(task: Task) -> Budget:
+    """Return what probes of a task may spend."""
+    return CHARACTERS if task.speech else CLASSES
 
 
 def pick_views(name: str, roles: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -22,22 +22,22 @@ from .features import Features
 from .probe import Classifier, CodeFront, FeatureFront, Transcriber
 from .tasks import Split, Task
 
-VERSION = "2"
-LEAST_RATE = 50.0  # Hz of frames that characters are read from
+READ_RATE = 25.0  # Hz of frames that characters are read from, about
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps of AdamW, items of each, the highest learning rate of one cycle, and the seeds of what is drawn."""
+    """Steps of AdamW, items of each, the highest learning rate of one cycle, seeds of what is drawn; version of the probe."""
 
     steps: int
     batch: int
     rate: float
     seeds: tuple[int, ...]
+    version: str = "2"
 
 
 CLASSES = Budget(steps=400, batch=32, rate=4e-3, seeds=(0, 1, 2))
-CHARACTERS = Budget(steps=2000, batch=16, rate=2e-3, seeds=(0,))
+CHARACTERS = Budget(steps=1500, batch=16, rate=3e-3, seeds=(0,), version="3")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class FitJob(Job):
     def key(self, split: Split, seed: int) -> str:
         """Return the key of a split's result with a seed."""
         budget = f"{self.budget.steps} {self.budget.batch} {self.budget.rate}"
-        known = f"{package_version()}|{VERSION}|{budget}|{self.features.identity}"
+        known = f"{package_version()}|{self.budget.version}|{budget}|{self.features.identity}"
         return f"probe|{known}|{self.task.name} {self.task.identity}|{split.name}|{seed}"
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
@@ -135,21 +135,21 @@ def fit_characters(part: Part, features: Features, budget: Budget, seed: int, de
     """Return errors and length of every tested text in characters and words, and the attention to each codebook."""
     characters = sorted(set("".join(part.labels)))
     targets = [torch.tensor([1 + characters.index(c) for c in text]) for text in part.labels]
-    repeats = max(1, math.ceil(LEAST_RATE / features.frame_rate))
+    repeats, joined = max(1, math.ceil(READ_RATE / features.frame_rate)), max(1, round(features.frame_rate / READ_RATE))
     with steady(seed):
-        probe = Transcriber(make_front(part.train, features), 1 + len(characters), repeats).to(device)
+        probe = Transcriber(make_front(part.train, features), 1 + len(characters), repeats, joined).to(device)
 
         def loss(x: Tensor, lengths: Tensor, chosen: Tensor) -> Tensor:
             texts = [targets[i] for i in chosen.tolist()]
             sizes = torch.tensor([len(text) for text in texts])
-            return ctc_loss(probe(x, lengths).transpose(0, 1), torch.cat(texts).to(device), lengths * repeats, sizes.to(device),
-                            zero_infinity=True)  # fmt: skip
+            scores, frames = probe(x, lengths).transpose(0, 1), probe.frames(lengths)
+            return ctc_loss(scores, torch.cat(texts).to(device), frames, sizes.to(device), zero_infinity=True)
 
         learn(probe, loss, part.train, budget, device)
         texts = [
-            read_text(frames[: int(length) * repeats].argmax(-1), characters)
+            read_text(frames[: int(length)].argmax(-1), characters)
             for scores, lengths in answer(probe, part.test, budget, device)
-            for frames, length in zip(scores, lengths, strict=True)
+            for frames, length in zip(scores, probe.frames(lengths), strict=True)
         ]
         shares = attention(probe.front, part.test, device)
     pairs = list(zip(part.answers, texts, strict=True))

@@ -2,16 +2,32 @@
 
 import torch
 
-from toneme.eval.probes.probe import Classifier, CodeFront, FeatureFront, Transcriber
+from toneme.eval.probes.probe import BothWays, Classifier, CodeFront, FeatureFront, Transcriber
 
 
 def test_padding_changes_no_score():
     torch.manual_seed(0)
     codes = torch.randint(8, (1, 9, 2))
     padded = torch.nn.functional.pad(codes, (0, 0, 0, 5))
-    for probe in (Classifier(CodeFront((8, 8)), 3).eval(), Transcriber(CodeFront((8, 8)), 5, repeats=2).eval()):
-        alone, among = probe(codes, torch.tensor([9])), probe(padded, torch.tensor([9]))
+    probes = [Transcriber(CodeFront((8, 8)), 5, repeats, joined) for repeats, joined in ((2, 1), (1, 1), (1, 4))]
+    for probe in (Classifier(CodeFront((8, 8)), 3), *probes):
+        alone, among = probe.eval()(codes, torch.tensor([9])), probe(padded, torch.tensor([9]))
         torch.testing.assert_close(alone, among[:, : alone.shape[1]])
+
+
+def test_an_lstm_both_ways_is_that_of_pytorch_where_nothing_is_padded():
+    torch.manual_seed(0)
+    ours, theirs = BothWays(3, 4), torch.nn.LSTM(3, 4, batch_first=True, bidirectional=True)
+    for own, suffix in ((ours.ahead, ""), (ours.back, "_reverse")):
+        theirs.load_state_dict({f"{k}{suffix}": v for k, v in own.state_dict().items()}, strict=False)
+    x = torch.randn(2, 7, 3)
+    torch.testing.assert_close(ours(x, torch.tensor([7, 7])), theirs(x)[0])
+
+
+def test_frames_joined_are_counted_upwards():
+    probe = Transcriber(CodeFront((8,)), 5, joined=3)
+    assert probe.frames(torch.tensor([1, 3, 4])).tolist() == [1, 1, 2]
+    assert probe(torch.zeros(3, 4, 1, dtype=torch.int64), torch.tensor([1, 3, 4])).shape == (3, 2, 5)
 
 
 def test_tables_of_codebooks_are_apart():
