@@ -165,7 +165,7 @@ def finish(content: dict[str, Any], output: Path, as_json: bool) -> None:
         print(json_format.dumps(content))
     else:
         print(f"{len(figures)} figures in {output / 'report.html'}, {output / 'results.csv'} and {output / 'results.json'}")
-    if failures:
+    if failures and figures:
         complain(f"warning: {failures} values could not be computed; the report lists them")
     if not figures:
         reasons = [row["note"] for row in content["rows"] if row["note"]]
