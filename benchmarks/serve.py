@@ -4,7 +4,8 @@ python -P benchmarks/serve.py FOLDER [--streams 50] [--seconds 20] [--direction 
 
 FOLDER is what `codec export` made. The server is a process of its own; so are the clients, whose processor time is printed too.
 A frame is late when its answer comes more than 80 ms (one message) after it was sent, and dropped when it never comes. `both`
-lets every client send the codes of its first stream on to a second one and wait for the audio.
+lets every client send the codes of its first stream on to a second one and wait for the audio. With `--direct` streams are driven in
+threads of this process, one way and without sockets, and calls wait `--patience` seconds for company.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -107,6 +109,41 @@ async def measure(port: int, args: argparse.Namespace, server: int) -> None:
     print(json.dumps(report))
 
 
+def drive(args: argparse.Namespace) -> None:
+    """Push 80 ms into every stream every 80 ms, in threads of this process; print what came of it."""
+    from toneme.export.batching import BatchingCodec
+
+    codec = BatchingCodec(args.folder, args.cores, args.patience)
+    audio = made_audio(codec.sample_rate, codec.channels, 20)
+    codes, size = codec.encode(audio), round(STEP * codec.sample_rate)
+    per = size // codec.manifest.decoder.unit
+    streams = [codec.encoder() if args.direction == "encode" else codec.decoder() for _ in range(args.streams)]
+    start, busy, delays = time.perf_counter() + 0.5, time.process_time(), []
+
+    def client(number: int) -> None:
+        for n in range(int(args.seconds / STEP)):
+            due, at = start + STEP * (n + number / args.streams), n % 200
+            time.sleep(max(0.0, due - time.perf_counter()))
+            whole, step = (audio, size) if args.direction == "encode" else (codes, per)
+            streams[number].push(whole[..., at * step : (at + 1) * step])
+            delays.append(1000 * (time.perf_counter() - due))
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(args.streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    spent = time.process_time() - busy
+    calls = sum(session.calls for session in codec._batching.values())
+    report = {
+        "streams": args.streams, "direction": args.direction, "patience": args.patience, "messages": len(delays),
+        "streams_a_call": round(len(delays) / calls, 1), "late": int((np.array(delays) > 1000 * STEP).sum()),
+        "ms_median": round(float(np.median(delays)), 1), "ms_99": round(float(np.percentile(delays, 99)), 1),
+        "cores": round(spent / args.seconds, 2), "ms_of_processor": round(1000 * spent / len(delays), 2),
+    }  # fmt: skip
+    print(json.dumps(report))
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process so far."""
     with open(f"/proc/{pid}/stat") as file:
@@ -129,7 +166,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--direction", choices=["encode", "decode", "both"], default="encode")
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--direct", action="store_true", help="without sockets")
+    parser.add_argument("--patience", type=float, default=0.02, help="with --direct: seconds that a call waits for others")
     args, port = parser.parse_args(), free_port()
+    if args.direct:
+        return drive(args)
     command = [sys.executable, "-P", "-c", "from toneme.cli import main; main()", "serve", "--codec", args.folder]
     command += ["--port", str(port), "--max-connections", str(2 * args.streams), "--cores", str(args.cores)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
