@@ -4,8 +4,8 @@ python -P benchmarks/serve.py FOLDER [--streams 50] [--seconds 20] [--direction 
 
 FOLDER is what `codec export` made. The server is a process of its own; so are the clients, whose processor time is printed too.
 A frame is late when its answer comes more than 80 ms (one message) after it was sent, and dropped when it never comes. `both`
-lets every client send the codes of its first stream on to a second one and wait for the audio. With `--direct` streams are driven
-in threads of this process, one way and without sockets, and calls wait `--patience` seconds for company.
+lets every client send the codes of its first stream on to a second one and wait for the audio. With `--direct` streams are
+driven in threads of this process, one way and without sockets, and calls wait `--patience` seconds for company.
 """
 
 import argparse
