@@ -11,7 +11,6 @@ import soundfile
 from torch import Tensor
 
 from ..codecs.audio_resampling import resample
-from ..codecs.errors import TonemeError
 from .clips import Clip
 from .jobs import Job, Results
 from .spectrogram import spectrogram_png
@@ -35,14 +34,11 @@ class ExampleJob(Job):
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
         """Return FLAC and PNG in base 64."""
-        try:
-            waveform, rate = self.clip.read()
-            if self.system:
-                rebuilt = self.system.rebuild_clip(self.clip, waveform, rate, device)
-                waveform, rate = rebuilt.audio, rebuilt.sample_rate
-            audio = resample(waveform, rate, self.sample_rate)[: int(SECONDS * self.sample_rate)]
-        except TonemeError as error:
-            return {self.keys[0]: {"error": str(error)}}
+        waveform, rate = self.clip.read()
+        if self.system:
+            rebuilt = self.system.rebuild_clip(self.clip, waveform, rate, device)
+            waveform, rate = rebuilt.audio, rebuilt.sample_rate
+        audio = resample(waveform, rate, self.sample_rate)[: int(SECONDS * self.sample_rate)]
         return {
             self.keys[0]: {"flac": _text(flac(audio, self.sample_rate)), "png": _text(spectrogram_png(audio, self.sample_rate))}
         }

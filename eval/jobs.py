@@ -169,11 +169,13 @@ def run_job(job: Job, wanted: frozenset[str], device: str) -> Results:
     """Return the results of a job, or why there are none."""
     try:
         return job.run(wanted, device)
-    except TonemeError as error:
-        said = str(error)
     except Exception as error:  # a codec met audio that its authors did not; it is listed, and hours of others' work go on
-        said = f"unexpected {type(error).__name__} ({str(error)[:200]})"
-    return {key: {"error": said} for key in wanted}
+        return {key: {"error": reason_of(error)} for key in wanted}
+
+
+def reason_of(error: Exception) -> str:
+    """Return how reports tell of an error: by its own sentence, or as one that was not expected."""
+    return str(error) if isinstance(error, TonemeError) else f"unexpected {type(error).__name__} ({str(error)[:200]})"
 
 
 def _end_with_parent() -> None:

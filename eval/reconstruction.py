@@ -16,7 +16,7 @@ from ..codecs.audio_resampling import resample
 from ..codecs.errors import TonemeError
 from .clips import DOMAINS, Clip
 from .examples import ExampleJob, example_html, pick_examples
-from .jobs import Job, Results
+from .jobs import Job, Results, reason_of
 from .measurement import facts_of, measure_jobs
 from .metrics import Measure, Metric, SetMetric, pick_metrics
 from .plots import curves
@@ -86,10 +86,7 @@ class ClipJob(Job):
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
         """Rebuild the clip once and compute what is wanted."""
-        try:
-            pair, bits = make_pair(self.system, self.clip, self.sample_rate, device)
-        except TonemeError as error:
-            return {key: {"error": str(error)} for key in wanted}
+        pair, bits = make_pair(self.system, self.clip, self.sample_rate, device)
         found: Results = {}
         for name in self.metrics:
             if self.key(name) in wanted:
@@ -106,10 +103,8 @@ def measure(metric: Measure, pair: Pair) -> dict[str, Any]:
             return {"estimate": pack(metric.embed(estimate, rate)), "target": pack(metric.embed(target, rate))}
         assert isinstance(metric, Metric)
         value = metric.compute(estimate, target, rate)
-    except TonemeError as error:
-        return {"failure": str(error)}
     except Exception as error:  # a metric's package met a signal that its authors did not; the other clips go on
-        return {"failure": f"unexpected {type(error).__name__} ({str(error)[:200]})"}
+        return {"failure": reason_of(error)}
     return {"value": value} if math.isfinite(value) else {"failure": f"the value is {value}, which no mean can hold"}
 
 

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from ..codecs.audio_resampling import resample
-from ..codecs.errors import TonemeError
 from ..codecs.tokenfile import TokenWriter
 from ..codecs.tokens import Tokens
 from .clips import Clip
@@ -55,10 +54,7 @@ class TokenJob(Job):
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
         """Return codes, shares of codes that stay, seconds, and bytes of the token file."""
-        try:
-            return {self.keys[0]: self._examine(device)}
-        except TonemeError as error:
-            return {self.keys[0]: {"error": str(error)}}
+        return {self.keys[0]: self._examine(device)}
 
     def _examine(self, device: str) -> dict[str, Any]:
         codec, depth = load_once(self.system.source, device), self.system.codebooks
@@ -193,8 +189,7 @@ class TokenStatistics(Suite):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        chosen = deepest(setup.systems).values()
-        self.systems = [system for system in setup.systems if isinstance(system, CodecSystem) and system in chosen]
+        self.systems = sorted(deepest(setup.systems).values(), key=setup.systems.index)
 
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip."""

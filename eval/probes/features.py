@@ -65,10 +65,7 @@ class CodesJob(Job):
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
         """Return codes of every codebook, their sizes, roles and rates."""
-        try:
-            return {self.keys[0]: self._encode(device)}
-        except TonemeError as error:
-            return {self.keys[0]: {"error": str(error)}}
+        return {self.keys[0]: self._encode(device)}
 
     def _encode(self, device: str) -> dict[str, Any]:
         codec, depth = load_once(self.system.source, device), self.system.codebooks

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from ...codecs.audio_resampling import resample
-from ...codecs.errors import ShapeError, TonemeError
+from ...codecs.errors import ShapeError
 from ...lm.models.base import build
 from ...lm.models.columns import ColumnModel
 from ...lm.models.config import LanguageConfig
@@ -132,11 +132,8 @@ class LanguageJob(Job):
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
         """Learn, and return bits of every tested clip by codebook, and what continuations are worth."""
-        try:
-            with steady(self.budget.fit.seeds[0]):
-                return {self.keys[0]: self._examine(device)}
-        except TonemeError as error:
-            return {self.keys[0]: {"error": str(error)}}
+        with steady(self.budget.fit.seeds[0]):
+            return {self.keys[0]: self._examine(device)}
 
     @cached_property
     def layout(self) -> Layout:

@@ -8,6 +8,7 @@ import torch
 
 from toneme.codecs.errors import ShapeError
 from toneme.eval.clips import Clip
+from toneme.eval.jobs import run_job
 from toneme.eval.probes.fitting import Budget
 from toneme.eval.probes.language_model import LanguageBudget, LanguageJob, Layout, bits_of, frequencies, plain_bits
 from toneme.eval.reconstruction import pack
@@ -79,5 +80,6 @@ def test_equal_seeds_give_equal_bits_and_too_few_clips_are_an_error():
     codes = [np.arange(40).reshape(2, 20) % 8 for _ in range(8)]
     first, again = (make_job(codes, 2).run(frozenset(), "cpu") for _ in range(2))
     assert first == again
-    (failed,) = make_job(codes[:1], 2).run(frozenset(), "cpu").values()
+    few = make_job(codes[:1], 2)
+    (failed,) = run_job(few, frozenset(few.keys), "cpu").values()
     assert "too few clips" in failed["error"]
