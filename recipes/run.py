@@ -1,4 +1,4 @@
-"""A run of a recipe: steps, one after another, and what is kept of them, for models whose states are exact alone."""
+"""A run of a recipe: steps, one after another, and what is told and kept of them."""
 
 import math
 import sys
@@ -15,7 +15,7 @@ from .signals import on_end_signals
 
 
 class Run:
-    """The loop around `take_step`, with the face of a `Trainer`.
+    """The loop around `take_step`.
 
     A subclass sets the optimizer, and has take_step(), save() and _load().
 
@@ -33,6 +33,7 @@ class Run:
         self.device = torch.device(machines.local_device(device))
         torch.manual_seed(recipe.seed)
         self.step, self.stopping = 0, False
+        self.journal: Journal | None = None
 
     def take_step(self) -> dict[str, float]:
         """Take one step and return what it measured."""
@@ -72,13 +73,13 @@ class Run:
             self._load()
         elif self.rank == 0:
             (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
-        journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
+        self.journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
         try:
             with on_end_signals(self._stop):
-                self._loop(journal)
+                self._loop(self.journal)
         finally:
             self._close()
-            journal.close()
+            self.journal.close()
             machines.leave()
         return self.step
 
@@ -87,13 +88,19 @@ class Run:
         while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
             journal.add(self.take_step())
             journal.tick(self.step)
-            if self.step % saving.log == 0:
-                journal.write(self.step, machines.mean_of(journal.means(), self.world, self.device), self._shares())
+            self._tell(journal)
             if self.step % saving.every == 0:
                 self.save()
                 saved = self.step
         if saved != self.step:
             self.save()
+        if self.step < self.recipe.steps:
+            self.say(f"stopped at step {self.step}, and saved: go on with --resume")
+
+    def _tell(self, journal: Journal) -> None:
+        """Write figures where it is time to."""
+        if self.step % self.recipe.saving.log == 0:
+            journal.write(self.step, machines.mean_of(journal.means(), self.world, self.device), self._shares())
 
     def _shares(self) -> Tensor:
         """Return the share of each codebook that is in use, empty where there are none."""
@@ -107,5 +114,7 @@ class Run:
 
     def say(self, line: str) -> None:
         """Print a line on stderr, on the first machine."""
-        if self.rank == 0:
+        if self.journal is not None:
+            self.journal.say(line)
+        elif self.rank == 0:
             print(line, file=sys.stderr, flush=True)

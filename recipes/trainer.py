@@ -1,11 +1,10 @@
-"""The trainer: one step, and the loop around it.
+"""The trainer of codecs: one step, and what is shown of it beside the figures.
 
 A step passes a batch through the codec, takes the gradient of all losses on the waveform at the waveform (weighed, or
 balanced), sends it back through the codec together with what the quantizer and the teachers say, and moves the weights.
 """
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,17 @@ from .errors import TrainingError
 from .journal import Journal
 from .losses import Balancer
 from .models import Trainee, build_codec, fill_teacher, initial_codec, norm_weights, save_codec
-from .recipe import Recipe, to_yaml
+from .recipe import Recipe
 from .reconstruction import Reconstruction
+from .run import Run
 from .schedule import learning_rate
-from .signals import on_end_signals
 from .state import load_state, save_state
 from .teaching import Teaching
 
 EXAMPLES = 4  # items that TensorBoard gets
 
 
-class Trainer:
+class Trainer(Run):
     """A run of a recipe.
 
     Args:
@@ -46,10 +45,7 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, name: str = "codec", device: str = "cpu") -> None:
-        self.recipe, self.folder = recipe, folder
-        self.rank, self.world = machines.join(device)
-        self.device = torch.device(machines.local_device(device))
-        torch.manual_seed(recipe.seed)
+        super().__init__(recipe, folder, device)
         codec = self._codec(name).train()
         spec = codec.spec
         self.items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, self.say)
@@ -64,8 +60,7 @@ class Trainer:
         self.usage = Usage(spec.codebook_sizes, recipe.watch.window, self.device)
         workers, timeout = recipe.data.workers, recipe.data.timeout
         self.batches = Batches(self.items, recipe.batch, 0, self.rank, self.world, workers, timeout, self.say)
-        self.step, self.started, self.stopping = 0, bool(recipe.init), False
-        self.journal: Journal | None = None
+        self.started = bool(recipe.init)
 
     # -- building ---------------------------------------------------------------------------------------------------
 
@@ -129,10 +124,10 @@ class Trainer:
             for name, value in self._accumulate(self.batches.next(), adversarial, learns).items():
                 sums[name] = sums.get(name, 0.0) + value / self.recipe.accumulate
         own, theirs = self.recipe.optimizer, self.recipe.adversarial
-        sums["gradient"] = self._move(self.optimizer, self.model, own.learning_rate, own.clip)
+        sums["gradient"] = self._move_module(self.optimizer, self.model, own.learning_rate, own.clip)
         if learns and self.critics is not None and self.critics_optimizer is not None:
             rate, clip = theirs.learning_rate or own.learning_rate, own.clip if theirs.clip is None else theirs.clip
-            sums["critics_gradient"] = self._move(self.critics_optimizer, self.critics, rate, clip)
+            sums["critics_gradient"] = self._move_module(self.critics_optimizer, self.critics, rate, clip)
         self.average.follow(self.step)
         self.step += 1
         return sums
@@ -199,7 +194,7 @@ class Trainer:
             roots, grads = [*roots, waveform], [*grads, share * gradient]
         torch.autograd.backward(roots, grads)
 
-    def _move(self, optimizer: torch.optim.Optimizer, module: nn.Module, rate: float, clip: float) -> float:
+    def _move_module(self, optimizer: torch.optim.Optimizer, module: nn.Module, rate: float, clip: float) -> float:
         """Average gradients over machines, clip, step, and return the gradient's norm before it was clipped."""
         machines.average_gradients(module.parameters(), self.world)
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip or float("inf"))
@@ -251,65 +246,34 @@ class Trainer:
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
-    def run(self, resume: bool = False) -> int:
-        """Train to the recipe's last step, or until SIGTERM; return the step reached.
-
-        Raises:
-            TrainingError: if the run cannot go on.
-            DataError: if there is no audio to go on with.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(self.folder, self.recipe.steps, 0, quiet=self.rank > 0)
-        if resume:
-            self.say(f"resumed from {load_state(self, self.folder / 'states')} at step {self.step}")
-        elif self.rank == 0:
-            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
-        try:
-            with on_end_signals(self._stop):
-                self._loop()
-        finally:
-            self.batches.close()
-            self.journal.close()
-            machines.leave()
-        return self.step
-
-    def _loop(self) -> None:
-        saving, journal, saved = self.recipe.saving, self.journal, self.step
-        assert journal is not None
-        while self.step < self.recipe.steps and not machines.any_of(self.stopping, self.world, self.device):
-            journal.add(self.take_step())
-            journal.tick(self.step)
-            if self.step % saving.log == 0:
-                self._log()
-            if saving.audio and self.step % saving.audio == 0:
-                self._show()
-            if self.step % saving.every == 0:
-                self.save()
-                saved = self.step
-        if saved < self.step:
-            self.save()
-        if self.step < self.recipe.steps:
-            self.say(f"stopped at step {self.step}, and saved: go on with --resume")
-
-    def _log(self) -> None:
-        assert self.journal is not None
-        watch, step = self.recipe.watch, self.step - 1
-        figures = machines.mean_of(self.journal.means(), self.world, self.device)
-        shares = self.usage.shares(step) if step >= self.recipe.quantizer.from_step else torch.zeros(0)
-        self.journal.write(self.step, figures, shares)
-        if step >= max(watch.from_step, self.recipe.quantizer.from_step + watch.window):
+    def _tell(self, journal: Journal) -> None:
+        super()._tell(journal)
+        saving, watch, step = self.recipe.saving, self.recipe.watch, self.step - 1
+        if self.step % saving.log == 0 and step >= max(watch.from_step, self.recipe.quantizer.from_step + watch.window):
             self.usage.check(step, watch.least_usage)
+        if saving.audio and self.step % saving.audio == 0:
+            self._show(journal)
+
+    def _shares(self) -> Tensor:
+        step = self.step - 1
+        return self.usage.shares(step) if step >= self.recipe.quantizer.from_step else torch.zeros(0)
+
+    def _load(self) -> None:
+        self.say(f"resumed from {load_state(self, self.folder / 'states')} at step {self.step}")
+
+    def _close(self) -> None:
+        self.batches.close()
 
     @torch.no_grad()
-    def _show(self) -> None:
+    def _show(self, journal: Journal) -> None:
         """Examples through the codec as it would be saved; the same items every time."""
-        if self.journal is None or self.rank:
+        if self.rank:
             return
         waveforms = [item.waveform for n in range(EXAMPLES) if (item := self.items[n]).waveform is not None]
         if waveforms:
             codec = self.codec().to(self.device)
             target = torch.stack(waveforms).to(self.device)
-            self.journal.show(self.step, codec.spec.sample_rate, target, codec(target))
+            journal.show(self.step, codec.spec.sample_rate, target, codec(target))
 
     def codec(self) -> Any:
         """Return the codec with averaged weights, as it is saved."""
@@ -320,14 +284,3 @@ class Trainer:
         if self.rank == 0:
             save_state(self, self.folder / "states")
             self.codec().save(self.folder / "codec")
-
-    def say(self, line: str) -> None:
-        """Print a line, on the first machine."""
-        if self.rank == 0:
-            if getattr(self, "journal", None) is not None:
-                self.journal.say(line)  # type: ignore[union-attr]
-            else:
-                print(line, file=sys.stderr, flush=True)
-
-    def _stop(self) -> None:
-        self.stopping = True
