@@ -42,6 +42,16 @@ def test_a_resumed_run_takes_the_steps_of_the_whole_run(audio, tmp_path):
         assert torch.equal(value, theirs[name]), name
 
 
+def test_curves_go_on_where_a_run_is_resumed(audio, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    small(audio, tmp_path / "run", "steps=4", "saving.log=2", "saving.every=4").run()
+    small(audio, tmp_path / "run", "steps=8", "saving.log=2", "saving.every=4").run(resume=True)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("spectral")] == [2, 4, 6, 8]
+
+
 def test_a_run_goes_on_from_an_older_state_where_the_newest_is_damaged(audio, tmp_path):
     small(audio, tmp_path / "run").run()
     newest = exact_states(tmp_path / "run" / "states")[-1]
