@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import CheckpointError, MissingDependencyError, ShapeError
+from .huge_pages import large_pages
 from .manifest import read_manifest
 from .runtime_chunks import ChunkDecoder, ChunkEncoder
 from .runtime_steps import StepDecoder, StepEncoder
@@ -30,6 +31,8 @@ class StreamingCodec:
         folder: what `codec export` made.
         threads: that one call may use; streams in several threads gain more from 1.
         providers: of ONNX Runtime, the CPU's by default.
+        large_pages: ask Linux for pages of 2 MB for the weights (`huge_pages`): steps of streams are a tenth to a fifth faster,
+            loading takes 0.1 s longer.
 
     Attributes:
         manifest: what `codec.json` says.
@@ -42,12 +45,15 @@ class StreamingCodec:
         MissingDependencyError: if onnxruntime is not installed.
     """
 
-    def __init__(self, folder: str | Path, threads: int = 1, providers: list[str] | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, threads: int = 1, providers: list[str] | None = None, large_pages: bool = True
+    ) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(folder)
         self.sample_rate, self.channels = self.manifest.sample_rate, self.manifest.channels
         self.codebooks = self.manifest.codebooks
         self._threads, self._providers = threads, providers or ["CPUExecutionProvider"]
+        self._large_pages = large_pages
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -109,6 +115,7 @@ class StreamingCodec:
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.log_severity_level = 3
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=self._providers)
+            with large_pages(4 * path.stat().st_size if self._large_pages else 0):
+                return onnxruntime.InferenceSession(str(path), options, providers=self._providers)
         except Exception as error:  # onnxruntime's own types are not exported everywhere
             raise CheckpointError(f"{path} cannot be loaded ({str(error)[:200]}): export the codec again") from None
