@@ -23,25 +23,31 @@ STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class MeasureJob(Job):
-    """Speed and peak memory of the systems of one codec, on ten seconds made of a clip, repeated where it is shorter."""
+    """Speed and peak memory of the systems of one codec, on ten seconds made of a clip, repeated where it is shorter.
+
+    Attributes:
+        on: the device that it is for, the first of those that take the jobs.
+    """
 
     systems: tuple[System, ...]
     clip: Clip
+    on: str = "cpu"
     alone: bool = True
 
     @property
     def keys(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """One per system, on this machine."""
-        return tuple(_key(system) for system in self.systems)
+        """One per system, on this machine and kind of device."""
+        return tuple(_key(system, self.on) for system in self.systems)
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
         """Code the ten seconds twice by each system; the faster counts."""
         waveform, rate = self.clip.read()
         audio = waveform.repeat(int(SECONDS * rate) // len(waveform) + 1)[: int(SECONDS * rate)]
-        found = {_key(system): self._measure(system, audio, rate, device) for system in self.systems if _key(system) in wanted}
-        for system in self.systems:
-            if _key(system) in found and "error" not in found[_key(system)]:
-                found[_key(system)]["peak_mb"] = _peak(system, audio, rate)
+        asked = {key: system for key, system in zip(self.keys, self.systems, strict=True) if key in wanted}
+        found = {key: self._measure(system, audio, rate, device) for key, system in asked.items()}
+        for key, system in asked.items():
+            if "error" not in found[key]:
+                found[key]["peak_mb"] = _peak(system, audio, rate)
         return found
 
     def _measure(self, system: System, audio: Tensor, rate: int, device: str) -> dict[str, Any]:
@@ -56,23 +62,29 @@ class MeasureJob(Job):
         }  # fmt: skip
 
 
-def measure_jobs(systems: Sequence[System], clip: Clip) -> list[Job]:
-    """Return the measurements of systems that can be measured, those of one codec in one process."""
+def measure_jobs(systems: Sequence[System], clip: Clip, device: str) -> list[Job]:
+    """Return the measurements of systems that can be measured, on a device, those of one codec in one process."""
     groups: dict[str, list[System]] = {}
     for system in (system for system in systems if system.codes_anything):
         groups.setdefault(getattr(system, "source", system.label), []).append(system)
-    return [MeasureJob(tuple(group), clip) for group in groups.values()]
+    return [MeasureJob(tuple(group), clip, device) for group in groups.values()]
 
 
-def facts_of(system: System, results: Results) -> dict[str, Any]:
-    """Return all that is known of a system: what it says of itself and what was measured."""
-    measured = results.get(_key(system), {})
+def facts_of(system: System, results: Results, device: str) -> dict[str, Any]:
+    """Return all that is known of a system: what it says of itself and what was measured on a device."""
+    measured = results.get(_key(system, device), {})
     names = ("encode_realtime", "decode_realtime", "realtime_factor", "peak_mb")
-    return {"codec": system.name} | system.about.to_dict() | {name: measured.get(name) for name in names}
+    figures = {name: measured.get(name) for name in names}
+    return {"codec": system.name} | system.about.to_dict() | figures | {"measured_on": _kind(device) if measured else None}
 
 
-def _key(system: System) -> str:
-    return f"measured|{system.identity}|{platform.node()} {platform.machine()}"
+def _key(system: System, device: str) -> str:
+    kind = _kind(device)
+    return f"measured|{system.identity}|{platform.node()} {platform.machine()}" + f" {kind}" * (kind != "cpu")
+
+
+def _kind(device: str) -> str:
+    return device.split(":")[0]  # the cards of a machine are taken for equals
 
 
 def _times(seconds: float | None) -> float | None:

@@ -137,7 +137,7 @@ class Reconstruction(Suite):
 
     def jobs(self) -> list[Job]:
         """Return the measurement of every system, and every clip by every system."""
-        measured = measure_jobs(self.setup.systems, self.setup.tested[0])
+        measured = measure_jobs(self.setup.systems, self.setup.tested[0], self.setup.device)
         return [*measured, *(self._job(system, clip) for system in self.setup.systems for clip in self.setup.tested)]
 
     def more_jobs(self, results: Results) -> list[Job]:
@@ -221,7 +221,7 @@ class Reconstruction(Suite):
         known = [item for item in spent if item.get("bits") is not None]
         seconds = sum(item["seconds"] for item in known)
         kbps = sum(item["bits"] for item in known) / seconds / 1000 if seconds else None
-        return {"kbps": kbps} | facts_of(system, results)
+        return {"kbps": kbps} | facts_of(system, results, self.setup.device)
 
     # -- the report ---------------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class Reconstruction(Suite):
         }  # fmt: skip
         lines = []
         for system in self.setup.systems:
-            facts = facts_of(system, results)
+            facts = facts_of(system, results, self.setup.device)
             lines.append([system.label, *(_figure(facts.get(name)) for name in named)])
         text = (
             "Speeds (x) are seconds of audio per second of processor time (of the wall on a GPU); peak memory is that of a "

@@ -35,6 +35,7 @@ class Setup:
         metrics: names, None for all.
         examples: how many clips of each domain the report plays.
         absent: why others cannot be evaluated, in a sentence, by name.
+        device: on which speed and memory are measured.
     """
 
     systems: tuple[System, ...]
@@ -43,6 +44,7 @@ class Setup:
     metrics: tuple[str, ...] | None = None
     examples: int = 1
     absent: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def tested(self) -> tuple[Clip, ...]:

@@ -193,7 +193,7 @@ class TokenStatistics(Suite):
 
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip."""
-        measured = measure_jobs(self.systems, self.setup.tested[0])
+        measured = measure_jobs(self.systems, self.setup.tested[0], self.setup.device)
         return [*measured, *(TokenJob(system, clip) for system in self.systems for clip in self.setup.tested)]
 
     def find(self, results: Results) -> Findings:
@@ -227,7 +227,7 @@ class TokenStatistics(Suite):
     def _rows(
         self, system: CodecSystem, pooled: Pooled, found: list[dict[str, Any]], failures: int, results: Results
     ) -> list[Row]:
-        facts = {"kbps": system.about.nominal_kbps} | facts_of(system, results)
+        facts = {"kbps": system.about.nominal_kbps} | facts_of(system, results, self.setup.device)
         clips = len(found)
 
         def row(metric: str, label: str, unit: str, better: str, summary: Summary | None) -> Row:

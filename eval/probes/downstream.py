@@ -55,7 +55,7 @@ class Downstream(Suite):
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip of a task."""
         clips = {clip.digest: clip for task in self.found[0] for clip in task.clips}
-        measured = measure_jobs(self.systems, self.setup.tested[0])
+        measured = measure_jobs(self.systems, self.setup.tested[0], self.setup.device)
         return [*measured, *(CodesJob(system, clip) for system in self.systems for clip in clips.values())]
 
     def more_jobs(self, results: Results) -> list[Job]:
@@ -112,7 +112,9 @@ class Downstream(Suite):
     def _rows(self, fit: FitJob, results: Results) -> list[Row]:
         found = [results[key] for key in fit.keys if "error" not in results[key]]
         failures = len({name for item in found for name in item["failures"]})
-        facts = {"folds": len(fit.task.splits), "seeds": len(fit.seeds)} | facts_of_features(fit.features, results)
+        facts = {"folds": len(fit.task.splits), "seeds": len(fit.seeds)} | facts_of_features(
+            fit.features, results, self.setup.device
+        )
         label, rows = fit.features.label, []
         for metric in fit.task.metrics if found else []:
             rows.append(self._row(fit.task, label, metric, list(counts_of(found, metric).values()), failures, facts))
@@ -207,7 +209,7 @@ def counts_of(found: Sequence[Mapping[str, Any]], metric: str) -> Counts:
     return counts
 
 
-def facts_of_features(features: Features, results: Results) -> dict[str, Any]:
+def facts_of_features(features: Features, results: Results, device: str) -> dict[str, Any]:
     """Return what is known of an input; rates are those of the codebooks that are used."""
     if not isinstance(features, TokenFeatures):
         return {"frame_rate": features.frame_rate}
@@ -215,7 +217,7 @@ def facts_of_features(features: Features, results: Results) -> dict[str, Any]:
         "kbps": round(features.kbps, 4), "nominal_kbps": round(features.kbps, 4), "codebooks": len(features.books),
         "tokens_per_second": round(sum(features.rates), 4), "roles": "+".join(sorted(set(features.roles))),
     }  # fmt: skip
-    return facts_of(features.system, results) | facts
+    return facts_of(features.system, results, device) | facts
 
 
 def _folds(fits: Sequence[FitJob], results: Results) -> list[dict[str, Any]]:

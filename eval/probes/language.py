@@ -67,7 +67,7 @@ class Language(Suite):
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip."""
         clips = [clip for part in self.parts for clip in part]
-        measured = measure_jobs(self.systems, self.setup.tested[0])
+        measured = measure_jobs(self.systems, self.setup.tested[0], self.setup.device)
         return [*measured, *(CodesJob(system, clip) for system in self.deepest.values() for clip in clips)]
 
     def more_jobs(self, results: Results) -> list[Job]:
@@ -114,7 +114,7 @@ class Language(Suite):
 
     def _facts(self, job: LanguageJob, result: Mapping[str, Any], results: Results) -> dict[str, Any]:
         fit = job.budget.fit
-        return {"kbps": job.system.about.nominal_kbps} | facts_of(job.system, results) | {
+        return {"kbps": job.system.about.nominal_kbps} | facts_of(job.system, results, self.setup.device) | {
             "model_parameters": result["parameters"], "model_steps": fit.steps, "model_batch": fit.batch,
             "model_seed": fit.seeds[0], "seconds_to_learn_from": round(result["seconds"], 1),
             "seconds_learned": round(fit.steps * min(fit.batch, result["pieces"]) * result["seconds"] / result["pieces"], 1),

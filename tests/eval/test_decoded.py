@@ -68,7 +68,7 @@ def test_a_part_of_a_clip_is_compared_with_that_part(tree):
 
 def test_its_speed_is_not_measured_and_its_content_is_its_identity(tree):
     system = decoded_folder(str(tree / "out"), SUFFIXES)
-    assert measure_jobs([system], find_clips(tree / "data", SUFFIXES)[0]) == []
+    assert measure_jobs([system], find_clips(tree / "data", SUFFIXES)[0], "cpu") == []
     soundfile.write(tree / "out" / "speech" / "a.flac", tone(100, 8000).numpy(), 8000)
     assert decoded_folder(str(tree / "out"), SUFFIXES).identity != system.identity
     with pytest.raises(AudioError, match="codes nothing"):

@@ -38,11 +38,21 @@ def test_a_codec_and_a_command_are_measured(tiny, samples, tmp_path):
     cache = Cache(tmp_path / "cache.sqlite")
     results = run_jobs([MeasureJob((codec,), clip), MeasureJob((command,), clip)], cache)
     cache.close()
-    facts = facts_of(codec, results)
+    facts = facts_of(codec, results, "cpu")
     assert facts["encode_realtime"] > 1
     assert facts["decode_realtime"] > 1
     assert 50 < facts["peak_mb"] < 2000  # torch and the codec, not the tests around them
-    assert facts["codec"] == "tiny"
-    copied = facts_of(command, results)
+    assert (facts["codec"], facts["measured_on"]) == ("tiny", "cpu")
+    on_a_card = facts_of(codec, results, "cuda:1")
+    assert (on_a_card["encode_realtime"], on_a_card["measured_on"]) == (None, None)
+    copied = facts_of(command, results, "cpu")
     assert copied["realtime_factor"] > 1
     assert 1 < copied["peak_mb"] < 40
+
+
+def test_figures_of_one_kind_of_device_are_not_taken_for_those_of_another(tiny, samples):
+    clip = find_clips(samples / "speech.wav", {".wav"}, seconds=0.5)[0]
+    systems = tuple(codec_systems(tiny, [2, 8]))
+    keys = {device: MeasureJob(systems, clip, device).keys for device in ("cpu", "cuda", "cuda:0", "cuda:1")}
+    assert keys["cuda"] == keys["cuda:0"] == keys["cuda:1"]
+    assert len({*keys["cpu"], *keys["cuda"]}) == 4
