@@ -1,8 +1,9 @@
 """Which recordings go into which shard, and which shards are done: what makes a run that was killed go on without loss.
 
-The plan, a line of `plan.jsonl` per shard, is written before the first shard and only ever grows. A shard is written beside its
-place and moved there, then its `.json` says that it is done. Whatever moment a run is killed at, the next makes anew what lacks
-its `.json`, out of the same recordings, into the same bytes.
+The plan, a line of `plan.jsonl` per shard, is written before the first shard. It only ever grows, except that recordings which
+could not be read and have changed since move to a new line. A shard is written beside its place and moved there, then its
+`.json` says that it is done. Whatever moment a run is killed at, the next makes anew what lacks its `.json`, out of the same
+recordings, into the same bytes.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 from ..codecs.errors import CheckpointError, TokenFileError, TonemeError
 from ..codecs.files import atomic_path
 from .shard_item import About
+from .variants import original
 
 MOST_FILES, FEWEST_SHARDS = 1000, 16
 CARD = """---
@@ -94,6 +96,7 @@ class ShardFolder:
                 f"{folder} holds shards of {old[0]} codebooks of {old[1]} with weights {old[2]} as {old[3]}; "
                 f"got {new[0]} of {new[1]} with {new[2]} as {new[3]}: name another folder"
             )
+        there._take_back(Path(root), set(files))
         known = {name for shard in there.shards for name in shard}
         new = [name for name in files if name not in known]
         size = files_per_shard or max(1, min(MOST_FILES, math.ceil(len(new) / FEWEST_SHARDS)))
@@ -105,6 +108,15 @@ class ShardFolder:
             partial.write_text(json.dumps(told, indent=1) + "\n")
         there._describe()
         return there
+
+    def _take_back(self, root: Path, wanted: set[str]) -> None:
+        """Take recordings out of the plan that could not be read when their shard was made, and have changed since."""
+        for number, names in enumerate(self.shards):
+            told = self.done(number)
+            if told is not None and told.failures:
+                made = self.path(number).with_suffix(".json").stat().st_mtime
+                again = {name for name, _ in told.failures if name in wanted and _changed(root / name) > made}
+                self.shards[number] = [name for name in names if original(name) not in again]
 
     def _describe(self) -> None:
         """Write the card that says to `datasets` which of the files are data, unless somebody wrote another."""
@@ -138,11 +150,21 @@ class ShardFolder:
     def summary(self) -> dict[str, Any]:
         """Return figures of all shards that are done: plain JSON types."""
         done = [told for number in range(len(self.shards)) if (told := self.done(number)) is not None]
+        failed = [(name, why) for told in done for name, why in told.failures if name in set(self.shards[told.number])]
         return {
             "shards": len(done), "items": sum(told.items for told in done), "seconds": math.fsum(told.seconds for told in done),
             "bytes": sum(told.n_bytes for told in done),
-            "failures": [{"path": path, "error": why} for told in done for path, why in told.failures],
+            "failures": [{"path": path, "error": why} for path, why in failed],
         }  # fmt: skip
+
+
+def _changed(path: Path) -> float:
+    """Return when a file was last written or put in its place, in seconds; 0 where there is none."""
+    try:
+        told = path.stat()
+    except OSError:
+        return 0.0
+    return max(told.st_mtime, told.st_ctime)
 
 
 @contextmanager

@@ -105,6 +105,25 @@ def test_a_second_run_does_nothing_and_new_files_are_added(tmp_path, codec, reco
     assert sorted(paths) == sorted(p.relative_to(tmp_path / "data").as_posix() for p in recordings)
 
 
+def test_a_file_that_could_not_be_read_is_taken_once_it_was_repaired(tmp_path, codec, recordings):
+    good, out = recordings[3].read_bytes(), tmp_path / "out"
+    recordings[3].write_bytes(b"no audio"), recordings[5].write_bytes(b"no audio")
+    assert len(tokenize(recordings, out, str(codec), workers=0, variants=2)["failures"]) == 2
+    spare = tmp_path / "spare.wav"
+    spare.write_bytes(good), os.utime(spare, (0, 0)), spare.replace(recordings[3])  # with its time of long ago
+    again = tokenize(recordings, out, str(codec), workers=0, variants=2)
+    assert (again["files"], again["items"]) == (2, 2 * 13)
+    assert [Path(failure["path"]).name for failure in again["failures"]] == [recordings[5].name]
+    assert tokenize(recordings, out, str(codec), workers=0, variants=2)["files"] == 0
+    tokenize(recordings, tmp_path / "fresh", str(codec), workers=0, variants=2)
+    both = [
+        {(tokens.metadata["path"], tokens.codes.numpy().tobytes()) for tokens in read_shards(tmp_path / name)}
+        for name in ("out", "fresh")
+    ]
+    assert both[0] == both[1]
+    assert len(both[0]) == 2 * 13
+
+
 def test_what_does_not_fit_the_folder_is_refused(tmp_path, codec, recordings):
     out = tmp_path / "out"
     tokenize(recordings[:2], out, str(codec), workers=0)
