@@ -23,7 +23,7 @@ class EncodecEncoder(Network):
         self.hop = seanet.hop
         self.takes = (Port("audio", ("batch", seanet.channels, f"{seanet.hop}*frames")), Port("length", (1,)))
         self.gives = (Port("codes", ("batch", codebooks, "frames")),)
-        self.encoder = PlainEncoder(codec.encoder)
+        self.encoder = PlainEncoder(codec.encoder, self.hop)
         self.search = ResidualSearch(codec.quantizer.codebooks[:codebooks])
 
     def states(self, batch: int) -> dict[str, Tensor]:
@@ -31,8 +31,8 @@ class EncodecEncoder(Network):
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         walk = Pass(states, started(states), inputs[1], self.hop)
-        latents = self.encoder(inputs[0], walk)
-        return (self.search(latents.transpose(1, 2)),), {**walk.after, **started_after(states)}
+        latents = self.encoder(inputs[0].transpose(1, 2), walk)
+        return (self.search(latents),), {**walk.after, **started_after(states)}
 
 
 class EncodecDecoder(Network):
@@ -44,15 +44,15 @@ class EncodecDecoder(Network):
         self.takes = (Port("codes", ("batch", "codebooks", "frames")),)
         self.gives = (Port("audio", ("batch", seanet.channels, f"{seanet.hop}*frames")),)
         self.table = CodeTable(codec.quantizer.codebooks[:codebooks])
-        self.decoder = PlainDecoder(codec.decoder)
+        self.decoder = PlainDecoder(codec.decoder, 1)
 
     def states(self, batch: int) -> dict[str, Tensor]:
         return {"started": torch.zeros(batch), **self.decoder.states(batch)}
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         walk = Pass(states, started(states))
-        audio = self.decoder(self.table(inputs[0]).transpose(1, 2), walk)
-        return (audio,), {**walk.after, **started_after(states)}
+        audio = self.decoder(self.table(inputs[0]), walk)
+        return (audio.transpose(1, 2),), {**walk.after, **started_after(states)}
 
 
 def directions(codec: EncodecCodec, codebooks: int) -> tuple[Direction, Direction]:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ..codecs.base import Codec
 from ..codecs.chunking import Plan
 from ..kernels.errors import MissingDependencyError
+from . import rows
 from .manifest import Side, State
 
 OPSET = 18
@@ -130,7 +131,7 @@ def build(network: Network, sizes: Mapping[str, int]) -> Any:
             opset_version=OPSET,
             verbose=False,
             optimize=False,
-            custom_translation_table={torch.ops.aten.gelu.default: _gelu},
+            custom_translation_table={torch.ops.aten.gelu.default: _gelu, **rows.translations()},
         )
         assert program is not None
         _simplify(program.model)

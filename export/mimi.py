@@ -24,9 +24,9 @@ class MimiEncoder(Network):
         config = codec.config
         self.takes = (Port("audio", ("batch", config.seanet.channels, f"{config.hop}*frames")),)
         self.gives = (Port("codes", ("batch", codebooks, "frames")),)
-        self.encoder = PlainEncoder(codec.encoder)
+        self.encoder = PlainEncoder(codec.encoder, config.hop)
         self.transformer = PlainTransformer(codec.encoder_transformer)
-        self.down = PlainConv(codec.down, "resample")
+        self.down = PlainConv(codec.down, "resample", config.stride)
         self.branches = nn.ModuleList(
             BranchSearch(branch, depth) for branch, depth in _depths(codec, codebooks) if depth
         )  # fmt: skip
@@ -37,8 +37,7 @@ class MimiEncoder(Network):
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         walk = Pass(states, started(states))
-        x = self.transformer(self.encoder(inputs[0], walk).transpose(1, 2), walk)
-        latents = self.down(x.transpose(1, 2), walk).transpose(1, 2)
+        latents = self.down(self.transformer(self.encoder(inputs[0].transpose(1, 2), walk), walk), walk)
         codes = torch.cat([branch(latents) for branch in self.branches], dim=1)
         return (codes,), {**walk.after, **started_after(states)}
 
@@ -86,9 +85,9 @@ class MimiDecoder(Network):
         self.takes = (Port("codes", ("batch", "codebooks", "frames")),)
         self.gives = (Port("audio", ("batch", config.seanet.channels, f"{config.hop}*frames")),)
         self.table = SplitTable(codec, codebooks)
-        self.up = PlainUpsampling(codec.up, "resample")
+        self.up = PlainUpsampling(codec.up, "resample", 1)
         self.transformer = PlainTransformer(codec.decoder_transformer)
-        self.decoder = PlainDecoder(codec.decoder)
+        self.decoder = PlainDecoder(codec.decoder, config.stride)
 
     def states(self, batch: int) -> dict[str, Tensor]:
         parts = (self.up, self.transformer, self.decoder)
@@ -96,9 +95,8 @@ class MimiDecoder(Network):
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         walk = Pass(states, started(states))
-        x = self.up(self.table(inputs[0]).transpose(1, 2), walk)
-        x = self.transformer(x.transpose(1, 2), walk)
-        return (self.decoder(x.transpose(1, 2), walk),), {**walk.after, **started_after(states)}
+        x = self.transformer(self.up(self.table(inputs[0]), walk), walk)
+        return (self.decoder(x, walk).transpose(1, 2),), {**walk.after, **started_after(states)}
 
 
 def _depths(codec: MimiCodec, codebooks: int) -> list[tuple[Branch, int]]:

@@ -13,7 +13,7 @@ from .graph import OPSET
 
 
 class PlainLSTM(nn.Module):
-    """x plus the LSTM of x, [batch, channels, frames]; only as part of a graph, since PyTorch cannot run the operator."""
+    """x plus the LSTM of x, [batch, frames, channels]; only as part of a graph, since PyTorch cannot run the operator."""
 
     def __init__(self, lstm: SkipLSTM, name: str = "lstm") -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class PlainLSTM(nn.Module):
 
     def forward(self, x: Tensor, walk: Pass) -> Tensor:
         """Return the output of the next frames."""
-        y = x.permute(2, 0, 1)
+        y = x.transpose(0, 1)
         for layer in range(self.layers):
             names = f"{self.name}.hidden.{layer}", f"{self.name}.cell.{layer}"
             weights = (self.get_buffer(f"{part}{layer}") for part in ("inputs", "hiddens", "biases"))
             y, *after = lstm_operator(y, *weights, *(walk.before[name] for name in names))
             walk.after.update(zip(names, after, strict=True))
-        return y.permute(1, 2, 0) + x
+        return y.transpose(0, 1) + x
 
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -1,28 +1,59 @@
-"""The two halves of `codecs.layers.seanet` in a graph, causal ones."""
+"""The two halves of `codecs.layers.seanet` in a graph; x is [batch, time, channels] throughout."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from ..codecs.layers.activation import ELU
+from ..codecs.layers.conv import Conv1d
 from ..codecs.layers.seanet import DecoderStage, EncoderStage, ResidualBlock, SEANetDecoder, SEANetEncoder
-from .convolution import Pass, PlainConv, PlainUpsampling
+from .convolution import Pass, PlainConv, PlainUpsampling, bias_of
 from .recurrent import PlainLSTM
+from .rows import affine, product
+
+
+class PlainActivation(nn.Module):
+    """An activation of x [batch, time, channels]."""
+
+    def __init__(self, act: nn.Module) -> None:
+        super().__init__()
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activation."""
+        if isinstance(self.act, ELU):
+            # ONNX Runtime's Elu takes twice the time of these four; e^x - 1 never is less than x
+            return torch.maximum(x, x.clamp(max=0).exp() - 1)
+        return self.act(x.transpose(1, 2)).transpose(1, 2)
 
 
 class PlainBlock(nn.Module):
-    """A residual block."""
+    """A residual block: the product of its second convolution is added to that of its shortcut."""
 
-    def __init__(self, block: ResidualBlock, name: str) -> None:
+    def __init__(self, block: ResidualBlock, name: str, rate: int) -> None:
         super().__init__()
-        self.act1, self.act2 = block.act1, block.act2
-        self.conv1, self.conv2 = PlainConv(block.conv1, f"{name}.conv1"), PlainConv(block.conv2, f"{name}.conv2")
-        self.shortcut = None if block.shortcut is None else PlainConv(block.shortcut, f"{name}.shortcut")
+        self.act1, self.act2 = PlainActivation(block.act1), PlainActivation(block.act2)
+        self.conv1 = PlainConv(block.conv1, f"{name}.conv1", rate)
+        (weight, bias), self.skips = _matrix(block.conv2), block.shortcut is None
+        self.register_buffer("weight", weight)
+        if block.shortcut is not None:
+            shortcut, more = _matrix(block.shortcut)
+            self.register_buffer("shortcut", shortcut)
+            bias = bias + more
+        self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor, walk: Pass) -> Tensor:
         """Return the block's output."""
-        inner = self.conv2(self.act2(self.conv1(self.act1(x), walk)), walk)
-        return inner + (x if self.shortcut is None else self.shortcut(x, walk))
+        inner, weight, bias = self.act2(self.conv1(self.act1(x), walk)), self.get_buffer("weight"), self.get_buffer("bias")
+        if self.skips:
+            return x + affine(inner, weight, bias)
+        return product(inner, weight) + affine(x, self.get_buffer("shortcut"), bias)
+
+
+def _matrix(conv: Conv1d) -> tuple[Tensor, Tensor]:
+    """Return weight [inputs, outputs] and bias of a convolution of single samples."""
+    return conv.weight.detach()[..., 0].T.clone(), bias_of(conv).clone()
 
 
 class _Half(nn.Module):
@@ -38,17 +69,20 @@ class _Half(nn.Module):
 
 
 class PlainEncoder(_Half):
-    """Audio [batch, channels, samples], whole frames, to latents [batch, dimension, frames]."""
+    """Audio [batch, samples, channels], whole units, to latents [batch, frames, dimension]."""
 
-    def __init__(self, encoder: SEANetEncoder) -> None:
+    def __init__(self, encoder: SEANetEncoder, rate: int) -> None:
+        """Take an encoder of `rate` samples a unit."""
         super().__init__()
-        self.first = PlainConv(encoder.first, "first")
-        stages = list(_stages(encoder))
-        self.blocks = nn.ModuleList(_blocks(stage, n) for n, stage in enumerate(stages))
-        self.acts = nn.ModuleList(stage.act for stage in stages)
-        self.downs = nn.ModuleList(PlainConv(stage.down, f"down{n}") for n, stage in enumerate(stages))  # type: ignore[arg-type]
+        self.first = PlainConv(encoder.first, "first", rate)
+        self.blocks, self.acts, self.downs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for n, stage in enumerate(_stages(encoder)):
+            self.blocks.append(_blocks(stage, n, rate))
+            self.acts.append(PlainActivation(stage.act))
+            self.downs.append(PlainConv(stage.down, f"down{n}", rate))  # type: ignore[arg-type, union-attr]
+            rate //= stage.down.stride[0]  # type: ignore[union-attr]
         self.lstm = None if encoder.lstm is None else PlainLSTM(encoder.lstm)
-        self.act, self.last = encoder.act, PlainConv(encoder.last, "last")
+        self.act, self.last = PlainActivation(encoder.act), PlainConv(encoder.last, "last", rate)
 
     def forward(self, x: Tensor, walk: Pass) -> Tensor:
         """Return the latents of the next samples."""
@@ -62,17 +96,20 @@ class PlainEncoder(_Half):
 
 
 class PlainDecoder(_Half):
-    """Latents [batch, dimension, frames] to audio [batch, channels, samples]."""
+    """Latents [batch, frames, dimension] to audio [batch, samples, channels]."""
 
-    def __init__(self, decoder: SEANetDecoder) -> None:
+    def __init__(self, decoder: SEANetDecoder, rate: int) -> None:
+        """Take a decoder of `rate` frames a unit."""
         super().__init__()
-        self.first = PlainConv(decoder.first, "first")
+        self.first = PlainConv(decoder.first, "first", rate)
         self.lstm = None if decoder.lstm is None else PlainLSTM(decoder.lstm)
-        stages = list(_stages(decoder))
-        self.acts = nn.ModuleList(stage.act for stage in stages)
-        self.ups = nn.ModuleList(PlainUpsampling(stage.up, f"up{n}") for n, stage in enumerate(stages))  # type: ignore[arg-type]
-        self.blocks = nn.ModuleList(_blocks(stage, n) for n, stage in enumerate(stages))
-        self.act, self.last = decoder.act, PlainConv(decoder.last, "last")
+        self.acts, self.ups, self.blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for n, stage in enumerate(_stages(decoder)):
+            self.acts.append(PlainActivation(stage.act))
+            self.ups.append(PlainUpsampling(stage.up, f"up{n}", rate))  # type: ignore[arg-type, union-attr]
+            rate *= stage.up.stride[0]  # type: ignore[union-attr]
+            self.blocks.append(_blocks(stage, n, rate))
+        self.act, self.last = PlainActivation(decoder.act), PlainConv(decoder.last, "last", rate)
 
     def forward(self, x: Tensor, walk: Pass) -> Tensor:
         """Return the audio of the next frames."""
@@ -89,8 +126,8 @@ def _stages(half: SEANetEncoder | SEANetDecoder) -> Iterator[EncoderStage | Deco
     yield from half.stages  # type: ignore[misc]
 
 
-def _blocks(stage: EncoderStage | DecoderStage, number: int) -> nn.ModuleList:
-    return nn.ModuleList(PlainBlock(block, f"stage{number}.{n}") for n, block in enumerate(stage.blocks))  # type: ignore[arg-type]
+def _blocks(stage: EncoderStage | DecoderStage, number: int, rate: int) -> nn.ModuleList:
+    return nn.ModuleList(PlainBlock(block, f"stage{number}.{n}", rate) for n, block in enumerate(stage.blocks))  # type: ignore[arg-type]
 
 
 def started(states: dict[str, Tensor]) -> Tensor:

@@ -23,13 +23,13 @@ class WavTokenizerEncoder(Network):
         self.hop = seanet.hop
         self.takes = (Port("audio", ("batch", seanet.channels, f"{seanet.hop}*frames")), Port("length", (1,)))
         self.gives = (Port("codes", ("batch", codebooks, "frames")),)
-        self.encoder = PlainEncoder(codec.encoder)
+        self.encoder = PlainEncoder(codec.encoder, self.hop)
         self.search = ResidualSearch(codec.quantizer.codebooks)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         before = self.encoder.states(inputs[0].shape[0])
         walk = Pass(before, torch.zeros(1, 1, 1, dtype=torch.bool), inputs[1], self.hop)
-        return (self.search(self.encoder(inputs[0], walk).transpose(1, 2)),), states
+        return (self.search(self.encoder(inputs[0].transpose(1, 2), walk)),), states
 
 
 class WavTokenizerDecoder(Network):

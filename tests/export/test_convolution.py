@@ -8,13 +8,13 @@ from toneme.export.convolution import Pass, PlainConv, PlainUpsampling
 
 
 def steps(plain, pieces, length=None, unit=1):
-    """Return the outputs of pieces one after another, the last of which holds `length` samples that count."""
+    """Return the outputs of pieces [batch, channels, time] one after another; the last one holds `length` that count."""
     state, out = plain.states(1), []
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1
         count = torch.tensor([length if last and length is not None else piece.shape[-1]])
         walk = Pass(state, torch.full((1, 1, 1), number > 0), count, unit)
-        out.append(plain(piece, walk))
+        out.append(plain(piece.transpose(1, 2), walk).transpose(1, 2))
         state = walk.after
     return torch.cat(out, dim=-1)
 
@@ -26,7 +26,7 @@ def test_causal_pieces_are_the_layers(mode, kernel, stride, dilation):
     conv = Conv1d(2, 3, kernel, stride, dilation, causal=True, pad_mode=mode)
     x = torch.randn(1, 2, 60)
     with torch.no_grad():
-        found = steps(PlainConv(conv, "x"), [x[..., :20], x[..., 20:40], x[..., 40:]], unit=20)
+        found = steps(PlainConv(conv, "x", 20), [x[..., :20], x[..., 20:40], x[..., 40:]], unit=20)
         torch.testing.assert_close(found, conv(x), atol=1e-6, rtol=0)
 
 
@@ -38,7 +38,7 @@ def test_what_ends_within_a_unit_is_mirrored_there(causal, samples):
     x = torch.randn(1, 1, samples)
     filled = torch.nn.functional.pad(x, (0, -samples % 20), value=9.0)  # what stands there must not matter
     with torch.no_grad():
-        found = steps(PlainConv(conv, "x"), [filled], samples, unit=20)
+        found = steps(PlainConv(conv, "x", 20), [filled], samples, unit=20)
         expected = conv(x)
     torch.testing.assert_close(found[..., : expected.shape[-1]], expected, atol=1e-6, rtol=0)
 
@@ -48,5 +48,5 @@ def test_upsampling_pieces_are_the_layers():
     conv = ConvTranspose1d(4, 4, 4, 2, groups=4, causal=True)
     x = torch.randn(1, 4, 9)
     with torch.no_grad():
-        found = steps(PlainUpsampling(conv, "x"), [x[..., :1], x[..., 1:4], x[..., 4:]])
+        found = steps(PlainUpsampling(conv, "x", 1), [x[..., :1], x[..., 1:4], x[..., 4:]])
         torch.testing.assert_close(found, conv(x), atol=1e-6, rtol=0)

@@ -12,8 +12,8 @@ from toneme.export.recurrent import PlainLSTM
 class Recurrent(Network):
     """An LSTM alone."""
 
-    takes = (Port("x", ("batch", 6, "frames")),)
-    gives = (Port("y", ("batch", 6, "frames")),)
+    takes = (Port("x", ("batch", "frames", 6)),)
+    gives = (Port("y", ("batch", "frames", 6)),)
 
     def __init__(self, lstm: SkipLSTM) -> None:
         super().__init__()
@@ -32,16 +32,16 @@ def test_the_time_axis_is_free_and_states_go_on():
     torch.manual_seed(0)
     lstm = SkipLSTM(6, 2)
     session = onnxruntime.InferenceSession(build(Recurrent(lstm).eval(), {"batch": 2, "frames": 3}).SerializeToString())
-    x = torch.randn(3, 6, 19)
+    x = torch.randn(3, 19, 6)
     names = [value.name for value in session.get_outputs()]
     states = {f"state.{name}": value.numpy() for name, value in lstm_states(lstm, 3).items()}
     pieces = []
-    for piece in x.split([1, 11, 7], dim=2):
+    for piece in x.split([1, 11, 7], dim=1):
         y, *after = session.run(names, {"x": piece.numpy(), **states})
         states = {f"state.{name.removeprefix('next.')}": value for name, value in zip(names[1:], after, strict=True)}
         pieces.append(torch.from_numpy(y))
     with torch.no_grad():
-        torch.testing.assert_close(torch.cat(pieces, dim=2), lstm(x), atol=1e-6, rtol=0)
+        torch.testing.assert_close(torch.cat(pieces, dim=1), lstm(x.transpose(1, 2)).transpose(1, 2), atol=1e-6, rtol=0)
 
 
 def lstm_states(lstm: SkipLSTM, batch: int) -> dict[str, torch.Tensor]:

@@ -1,0 +1,186 @@
+"""Convolutions in a graph as matrix products over rows of samples [batch, rows, channels], as in `codecs.layers.rows`.
+
+ONNX Runtime's own convolution of one axis copies every window, and its transposed one adds up every window's product. Samples
+in time-major memory need neither: `stride` of them are one row, and rows that follow each other meet in sums of products. Each
+class here takes the samples before the piece apart from it, so that the piece itself is never copied.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HALVED_ROWS = 8  # rows of a unit from which two taps are three products of half the rows
+FEW_ROWS = 4  # rows of a unit up to which the copied windows are small beside the weights
+NARROW = 16  # kernel times channels up to which `Packets` are worth more products than are needed
+PACKET = 8  # samples of a packet at least
+
+
+@torch.library.custom_op("toneme::product", mutates_args=())
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x [batch, rows, inputs] times weight [inputs, outputs].
+
+    This, `affine` and `rows` are operators of their own, since `torch.export` proves at length that each view of unknown sizes
+    can be had: a trace took twice as long.
+    """
+    return x @ weight
+
+
+@product.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], weight.shape[1])
+
+
+@torch.library.custom_op("toneme::affine", mutates_args=())
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x [batch, rows, inputs] times weight [inputs, outputs], and a bias: in one pass, which two would not be."""
+    return x @ weight + bias
+
+
+@affine.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], weight.shape[1])
+
+
+@torch.library.custom_op("toneme::rows", mutates_args=())
+def rows(x: Tensor, width: int) -> Tensor:
+    """Return x [batch, samples, channels] as rows of `width` values [batch, rows, width]."""
+    return x.reshape(x.shape[0], -1, width).clone()
+
+
+@rows.register_fake
+def _(x: Tensor, width: int) -> Tensor:
+    inner = x.shape[2]
+    count = x.shape[1] * (inner // width) if inner >= width else x.shape[1] // (width // inner)
+    return x.new_empty(x.shape[0], count, width)
+
+
+def translations() -> dict[Any, Any]:
+    """Return how the exporter writes the operators defined here."""
+    from onnxscript import opset18
+
+    op: Any = opset18  # its types know symbols of a graph only
+
+    def reshaped(x: Any, width: int) -> Any:
+        return op.Reshape(x, op.Constant(value_ints=[0, -1, width]))
+
+    def added(x: Any, weight: Any, bias: Any) -> Any:
+        inputs, outputs = (int(size) for size in weight.shape)
+        y = op.Gemm(op.Reshape(x, op.Constant(value_ints=[-1, inputs])), weight, bias)
+        return op.Reshape(y, op.Concat(op.Shape(x, start=0, end=1), op.Constant(value_ints=[-1, outputs]), axis=0))
+
+    return {
+        torch.ops.toneme.product.default: lambda x, weight: op.MatMul(x, weight),
+        torch.ops.toneme.affine.default: added,
+        torch.ops.toneme.rows.default: reshaped,
+    }
+
+
+def shifted(before: Tensor, x: Tensor) -> Tensor:
+    """Return x [batch, rows, ...] later by the rows of `before`, which come first."""
+    return torch.cat([before, x], dim=1)[:, : -before.shape[1]]
+
+
+class TwoTaps(nn.Module):
+    """Rows x and the row before them to x[r - 1] V + x[r] W + bias.
+
+    Where a unit has an even number of rows, a quarter of the products is saved: of rows a, b, c the two outputs are
+    aV + bW = b(V + W) + (a - b)V and bV + cW = b(V + W) + (c - b)W.
+    Source: Winograd, "Arithmetic Complexity of Computations", 1980.
+    """
+
+    def __init__(self, taps: Tensor, bias: Tensor, count: int) -> None:
+        """Take taps [2, inputs, outputs] and the rows of a unit."""
+        super().__init__()
+        self.halved = count % 2 == 0 and count >= HALVED_ROWS
+        self.register_buffer("older", taps[0].clone())
+        self.register_buffer("newer", taps[1].clone())
+        self.register_buffer("both", taps.sum(0) if self.halved else None)
+        self.register_buffer("bias", bias.clone())
+
+    def forward(self, before: Tensor, x: Tensor) -> Tensor:
+        """Return [batch, rows, outputs] of x [batch, rows, inputs] behind `before` [batch, 1, inputs]."""
+        older, newer, bias = self.get_buffer("older"), self.get_buffer("newer"), self.get_buffer("bias")
+        if not self.halved:
+            return product(x, newer) + affine(shifted(before, x), older, bias)
+        width = x.shape[2]
+        b, c = rows(x, 2 * width).split(width, dim=2)
+        shared = affine(b, self.get_buffer("both"), bias)
+        outputs = product(shifted(before, c) - b, older) + shared, product(c - b, newer) + shared
+        return rows(torch.cat(outputs, dim=2), len(bias))
+
+
+class Chain(nn.Module):
+    """Taps [kernel, inputs, outputs] one after another, each product added to those of the taps before it."""
+
+    def __init__(self, taps: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.kernel = len(taps)
+        for number, tap in enumerate(taps):
+            self.register_buffer(f"tap{number}", tap.clone())
+        self.register_buffer("bias", bias.clone())
+
+    def forward(self, before: Tensor, x: Tensor) -> Tensor:
+        """Return [batch, samples, outputs] of x [batch, samples, inputs] behind `before` [batch, kernel - 1, inputs]."""
+        tap, bias = self.get_buffer("tap0"), self.get_buffer("bias")
+        y, early = affine(x, tap, bias), affine(before, tap, bias)
+        for number in range(1, self.kernel):
+            tap, last = self.get_buffer(f"tap{number}"), early[:, -1:]
+            if number < self.kernel - 1:
+                before = before[:, 1:]
+                early = product(before, tap) + early[:, :-1]
+            y = product(x, tap) + shifted(last, y)
+        return y
+
+
+class Windows(nn.Module):
+    """Copied windows of a dilated convolution, and one product."""
+
+    def __init__(self, taps: Tensor, bias: Tensor, dilation: int) -> None:
+        super().__init__()
+        self.kernel, self.dilation = len(taps), dilation
+        self.register_buffer("weight", taps.flatten(0, 1).clone())
+        self.register_buffer("bias", bias.clone())
+
+    def forward(self, before: Tensor, x: Tensor) -> Tensor:
+        """Return [batch, samples, outputs] of x [batch, samples, inputs] behind the samples that the kernel sees before."""
+        count, joined = x.shape[1], torch.cat([before, x], dim=1)
+        starts = range(0, self.kernel * self.dilation, self.dilation)
+        windows = torch.cat([joined[:, start : start + count] for start in starts], dim=2)
+        return affine(windows, self.get_buffer("weight"), self.get_buffer("bias"))
+
+
+class Packets(nn.Module):
+    """A convolution from or to few channels, of so many samples at once that a product over them and those before pays."""
+
+    def __init__(self, taps: Tensor, bias: Tensor, size: int) -> None:
+        """Take taps [kernel, inputs, outputs] and the samples of a packet, at least kernel - 1."""
+        super().__init__()
+        kernel, inputs, outputs = taps.shape
+        self.size, self.kernel, self.enters = size, kernel, inputs < outputs
+        wide = taps.new_zeros(2 * size, inputs, size, outputs)
+        for sample in range(size):
+            wide[size + sample - kernel + 1 : size + sample + 1, :, sample] = taps
+        wide = wide.reshape(2, size * inputs, size * outputs)
+        self.register_buffer("weight", wide.flatten(0, 1) if self.enters else torch.cat([*wide], dim=1))
+        self.register_buffer("bias", bias.repeat(size))
+
+    def forward(self, before: Tensor, x: Tensor) -> Tensor:
+        """Return [batch, samples, outputs] of x [batch, samples, inputs] behind `before` [batch, kernel - 1, inputs]."""
+        inputs, weight, bias = x.shape[2], self.get_buffer("weight"), self.get_buffer("bias")
+        x = rows(x, self.size * inputs)
+        before = rows(F.pad(before, (0, 0, self.size - self.kernel + 1, 0)), self.size * inputs)
+        if self.enters:
+            y = affine(torch.cat([shifted(before, x), x], dim=2), weight, bias)
+        else:
+            later, own = product(x, weight).split(len(bias), dim=2)
+            y = own + bias + shifted(product(before, weight[:, : len(bias)]), later)
+        return rows(y, len(bias) // self.size)
+
+
+def packet(taps: Tensor, rate: int) -> int | None:
+    """Return the samples of a packet for taps [kernel, inputs, outputs] at `rate` samples a unit, or None where none fits."""
+    kernel, inputs, outputs = taps.shape
+    sizes = [size for size in range(max(PACKET, kernel - 1), 2 * PACKET + 1) if rate % size == 0]
+    return sizes[0] if kernel * min(inputs, outputs) <= NARROW and sizes else None

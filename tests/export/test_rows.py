@@ -1,0 +1,87 @@
+"""Products over rows are the convolutions, whatever their form; in a graph each is the operator that it stands for."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from toneme.export import rows
+from toneme.export.graph import Network, Port, build
+
+
+def taps(kernel, inputs, outputs):
+    generator = torch.Generator().manual_seed(kernel)
+    return torch.randn(kernel, inputs, outputs, generator=generator), torch.randn(outputs, generator=generator)
+
+
+def convolved(before, x, weights, bias, stride=1, dilation=1):
+    joined = torch.cat([before, x], dim=1).transpose(1, 2)
+    return F.conv1d(joined, weights.permute(2, 1, 0), bias, stride, 0, dilation).transpose(1, 2)
+
+
+def check(found, expected):
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 6, 8, 40])
+def test_two_taps_halved_or_not(count):
+    weights, bias = taps(2, 5, 3)
+    taps_ = rows.TwoTaps(weights, bias, count)
+    assert taps_.halved == (count >= 8)
+    before, x = torch.randn(2, 1, 5), torch.randn(2, count, 5)
+    check(taps_(before, x), convolved(before, x, weights, bias))
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 7])
+@pytest.mark.parametrize("samples", [1, 2, 9])
+def test_a_chain_of_taps(kernel, samples):
+    weights, bias = taps(kernel, 5, 3)
+    before, x = torch.randn(2, kernel - 1, 5), torch.randn(2, samples, 5)
+    check(rows.Chain(weights, bias)(before, x), convolved(before, x, weights, bias))
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_windows(dilation):
+    weights, bias = taps(3, 5, 4)
+    before, x = torch.randn(2, 2 * dilation, 5), torch.randn(2, 4, 5)
+    check(rows.Windows(weights, bias, dilation)(before, x), convolved(before, x, weights, bias, dilation=dilation))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 6), (6, 1), (2, 2)])
+def test_packets_from_few_channels_and_to_few(inputs, outputs):
+    weights, bias = taps(7, inputs, outputs)
+    before, x = torch.randn(2, 6, inputs), torch.randn(2, 24, inputs)
+    check(rows.Packets(weights, bias, 8)(before, x), convolved(before, x, weights, bias))
+
+
+def test_a_packet_divides_the_unit_and_holds_the_kernel():
+    assert rows.packet(taps(7, 1, 32)[0], 320) == 8
+    assert rows.packet(taps(7, 1, 32)[0], 45) == 9
+    assert rows.packet(taps(7, 1, 32)[0], 17) is None
+    assert rows.packet(taps(3, 32, 16)[0], 320) is None  # not few
+
+
+class Products(Network):
+    """All operators that are defined here."""
+
+    takes = (Port("x", ("batch", "6*frames", 2)),)
+    gives = (Port("y", ("batch", "2*frames", 3)),)
+
+    def __init__(self):
+        super().__init__()
+        self.weights, self.bias = map(torch.nn.Parameter, taps(2, 6, 3))
+
+    def run(self, inputs, states):
+        y = rows.rows(inputs[0], 6)
+        return (rows.affine(y, self.weights[0], self.bias) + rows.product(y, self.weights[1]),), {}
+
+
+def test_the_graph_has_one_operator_each():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = Products().eval()
+    model = build(network, {"batch": 2, "frames": 3})
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("MatMul") == kinds.count("Gemm") == 1
+    x = torch.randn(3, 30, 2)
+    (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
+    with torch.no_grad():
+        check(torch.from_numpy(found), network.run((x,), {})[0][0])
