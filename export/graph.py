@@ -81,7 +81,8 @@ class Direction:
 def chunked_sides(codec: Codec) -> tuple[Side, Side]:
     """Return both sides of a codec that is not causal, chunked as its own streams are but for shorter chunks."""
     plan, size = Plan(codec, None, CHUNK_SECONDS), codec.spec.sample_rate
-    bulk = max(1, round(BULK_SECONDS * size / plan.unit))
+    # with three contexts more, what `codecs.long_audio` takes at once is taken at once, and nothing is computed twice
+    bulk = max(1, round(BULK_SECONDS * size / plan.unit)) + 3 * plan.context
     delay = (plan.chunk - 1 + plan.context) * plan.unit
     encoder, decoder = (
         Side(file, "chunks", plan.unit, chunk=plan.chunk, bulk=bulk, context=plan.context, delay=delay)
@@ -123,7 +124,10 @@ def build(network: Network, sizes: Mapping[str, int]) -> Any:
     shapes = tuple(_dynamic(port.axes, dims) for port in ports)
     names = [port.name for port in network.gives] + [f"next.{name}" for name in states]
     with quiet(), torch.no_grad():
-        traced = torch.export.export(network, tuple(examples), dynamic_shapes=(shapes,), strict=False)
+        # lengths that are rounded up raise questions that the tracer cannot answer: it is to put them off, not to refuse
+        traced = torch.export.export(
+            network, tuple(examples), dynamic_shapes=(shapes,), strict=False, prefer_deferred_runtime_asserts_over_guards=True
+        )
         program = torch.onnx.export(
             traced,
             input_names=[port.name for port in ports],

@@ -1,19 +1,13 @@
 """The networks of `codecs.snac`: streams of one codebook each, slow ones coding means over several frames."""
 
-import copy
-from typing import TypeVar, cast
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..codecs.layers.attention import HEAD, LocalAttention, rotate
-from ..codecs.layers.dac_blocks import Decoder, Encoder
 from ..codecs.snac import SnacCodec
 from .dac import FactorisedTable, FoldedSearch
 from .fourier import sum_of
 from .graph import Direction, Network, Port, chunked_sides
-
-Blocks = TypeVar("Blocks", Encoder, Decoder)
+from .snac_blocks import ColumnsDecoder, ColumnsEncoder
 
 
 class SnacEncoder(Network):
@@ -24,7 +18,7 @@ class SnacEncoder(Network):
         self.hops, self.strides = codec.padded_to, codec.config.frames_per_code
         self.takes = (Port("audio", ("batch", 1, f"{codec.padded_to}*frames")),)
         self.gives = tuple(Port(f"codes.{n}", ("batch", 1, axis)) for n, axis in enumerate(_axes(codec)[:codebooks]))
-        self.encoder = plain_attention(codec.encoder)
+        self.encoder = ColumnsEncoder(codec.encoder)
         scales = list(codec.quantizer.scales)[:codebooks]
         self.searches = torch.nn.ModuleList(FoldedSearch(scale, 1) for scale in scales)  # type: ignore[arg-type]
         self.tables = torch.nn.ModuleList(FactorisedTable(scale, 1) for scale in scales)  # type: ignore[arg-type]
@@ -48,38 +42,11 @@ class SnacDecoder(Network):
         self.gives = (Port("audio", ("batch", 1, f"{codec.padded_to}*frames")),)
         scales = list(codec.quantizer.scales)[:codebooks]
         self.tables = torch.nn.ModuleList(FactorisedTable(scale, 1) for scale in scales)  # type: ignore[arg-type]
-        self.decoder = plain_attention(codec.decoder)
+        self.decoder = ColumnsDecoder(codec.decoder)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         parts = [spread(table(codes), n) for table, codes, n in zip(self.tables, inputs, self.strides, strict=False)]
         return (self.decoder(sum_of(parts)),), states
-
-
-class PlainLocalAttention(nn.Module):
-    """`codecs.layers.attention.LocalAttention` with its softmax written out, since the exporter knows four axes alone."""
-
-    def __init__(self, attention: LocalAttention) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output for x [batch, channels, frames], frames a multiple of the window."""
-        layer, (batch, channels, frames) = self.attention, x.shape
-        x = x.transpose(1, 2)
-        split = (batch, frames // layer.window, layer.window, channels // HEAD, HEAD)
-        query, key, value = (part.reshape(split).transpose(2, 3) for part in layer.to_qkv(layer.norm(x)).chunk(3, dim=-1))
-        weights = (rotate(query * HEAD**-0.5) @ rotate(key).transpose(3, 4)).softmax(-1)
-        found = (weights @ value).transpose(2, 3).reshape(batch, frames, channels)
-        return (x + layer.to_out(found)).transpose(1, 2)
-
-
-def plain_attention(blocks: Blocks) -> Blocks:
-    """Return an encoder or decoder, or where it has attention a copy whose attention can be exported."""
-    if blocks.middle is None:
-        return blocks
-    blocks = copy.deepcopy(blocks)
-    blocks.middle = PlainLocalAttention(cast(LocalAttention, blocks.middle))
-    return blocks
 
 
 def spread(latents: Tensor, stride: int) -> Tensor:

@@ -1,0 +1,146 @@
+"""`codecs.layers.dac_blocks` with one filter per channel, as SNAC has it, in a graph: [batch, channels, time] as in torch.
+
+The filters run along a channel's samples, so time comes last here, but in front of the transposed convolutions, which are
+products of rows as in `dac_blocks`. A strided convolution takes two axes, which ONNX Runtime computes in blocks of channels
+without a copy of its windows. Snake's factors are in the weights beside it as far as they can be.
+"""
+
+import copy
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..codecs.layers.attention import HEAD, LocalAttention, rotate
+from ..codecs.layers.dac_blocks import Decoder, DownStage, Encoder, UpStage
+from ..codecs.layers.dac_convolution import Conv, ResidualUnit, Snake
+from .dac_blocks import Transposed, bent, scales
+
+
+class ColumnsEncoder(nn.Module):
+    """Audio [batch, 1, time], time a multiple of the hop, to latents [batch, latent, frames]."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.first, self.last = encoder.first, encoder.last
+        self.stages = nn.ModuleList(ColumnsDown(cast(DownStage, stage)) for stage in encoder.stages)
+        self.middle = plain_attention(encoder.middle)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the latents."""
+        x = self.first(x)
+        for stage in self.stages:
+            x = stage(x)
+        return self.last(self.middle(x))
+
+
+class ColumnsDecoder(nn.Module):
+    """Latents [batch, latent, frames] to audio [batch, 1, time]."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        assert decoder.mix is not None, "only decoders with one filter per channel"
+        self.first, self.mix, self.middle = decoder.first, decoder.mix, plain_attention(decoder.middle)
+        self.stages = nn.ModuleList(ColumnsUp(cast(UpStage, stage)) for stage in decoder.stages)
+        self.bend = ColumnsBend(snake := cast(Snake, decoder.activation))
+        self.last, self.tanh = scaled(decoder.last, scales(snake)), decoder.tanh
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the audio."""
+        x = self.middle(self.mix(self.first(x)))
+        for stage in self.stages:
+            x = stage(x)
+        audio = self.last(self.bend(x))
+        return audio.tanh() if self.tanh else audio
+
+
+class ColumnsDown(nn.Module):
+    """Residual units, activation, strided convolution: [batch, C, time] to [batch, 2 C, time / stride]."""
+
+    def __init__(self, stage: DownStage) -> None:
+        super().__init__()
+        self.units = nn.Sequential(*(ColumnsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
+        self.bend = ColumnsBend(snake := cast(Snake, stage.activation))
+        self.down = scaled(stage.down, scales(snake))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, down = self.bend(self.units(x)), self.down
+        pad = (0, int(down.padding[0]))
+        return F.conv2d(x[:, :, None], down.weight[:, :, None], down.bias, (1, down.stride[0]), pad)[:, :, 0]
+
+
+class ColumnsUp(nn.Module):
+    """Activation, transposed convolution, residual units: [batch, C, time] to [batch, C / 2, time * stride]."""
+
+    def __init__(self, stage: UpStage) -> None:
+        super().__init__()
+        self.bend = ColumnsBend(snake := cast(Snake, stage.activation))
+        self.up = Transposed(stage.up, scales(snake))
+        self.units = nn.Sequential(*(ColumnsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.units(self.up(self.bend(x).transpose(1, 2)).transpose(1, 2))
+
+
+class ColumnsUnit(nn.Module):
+    """x [batch, channels, time] plus a dilated convolution of 7 and one of 1, an activation before each."""
+
+    def __init__(self, unit: ResidualUnit) -> None:
+        super().__init__()
+        before, between = scales(cast(Snake, unit.before)), scales(cast(Snake, unit.between))
+        self.bend = ColumnsBend(cast(Snake, unit.before))
+        self.dilated = scaled(unit.dilated, before, between)
+        self.mixed = scaled(unit.mixed, between)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mixed(bent(self.dilated(self.bend(x))))
+
+
+class ColumnsBend(nn.Module):
+    """Snake times its scales."""
+
+    scale: Tensor
+
+    def __init__(self, snake: Snake) -> None:
+        super().__init__()
+        self.register_buffer("scale", scales(snake).float()[:, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activation of x [batch, channels, time], to be divided by the scales."""
+        return bent(x * self.scale)
+
+
+def scaled(conv: Conv, before: Tensor, after: Tensor | None = None) -> Conv:
+    """Return a convolution of inputs that are `before` times what they should be, to outputs that are `after` times theirs."""
+    conv = copy.deepcopy(conv)
+    weight, bias = conv.weight.detach().double(), conv.bias
+    weight = weight / (before[:, None, None] if conv.groups > 1 else before[:, None])
+    if after is not None:
+        weight = weight * after[:, None, None]
+    conv.weight = nn.Parameter(weight.float())
+    if bias is not None and after is not None:
+        conv.bias = nn.Parameter((bias.detach() * after).float())
+    return conv
+
+
+class PlainLocalAttention(nn.Module):
+    """`codecs.layers.attention.LocalAttention` with its softmax written out, since the exporter knows four axes alone."""
+
+    def __init__(self, attention: LocalAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for x [batch, channels, frames], frames a multiple of the window."""
+        layer, (batch, channels, frames) = self.attention, x.shape
+        x = x.transpose(1, 2)
+        split = (batch, frames // layer.window, layer.window, channels // HEAD, HEAD)
+        query, key, value = (part.reshape(split).transpose(2, 3) for part in layer.to_qkv(layer.norm(x)).chunk(3, dim=-1))
+        weights = (rotate(query * HEAD**-0.5) @ rotate(key).transpose(3, 4)).softmax(-1)
+        found = (weights @ value).transpose(2, 3).reshape(batch, frames, channels)
+        return (x + layer.to_out(found)).transpose(1, 2)
+
+
+def plain_attention(middle: nn.Module | None) -> nn.Module:
+    """Return the attention of an encoder or decoder so that it can be exported, or nothing done where there is none."""
+    return nn.Identity() if middle is None else PlainLocalAttention(cast(LocalAttention, middle))
