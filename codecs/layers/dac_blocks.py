@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from .alias_free import AliasFreeSnakeBeta
 from .attention import LocalAttention
-from .dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake
+from .dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake, Units
 from .lstm import SkipLSTM
 
 DILATIONS = (1, 3, 9)
@@ -168,12 +168,12 @@ class UpStage(nn.Module):
         x = self.up(x, self.activation)
         if self.noise is not None and noise is not None:
             x = x + noise * self.noise(x)
-        return self.units(x)
+        return self.units(x, owned=True)
 
 
-def _units(channels: int, config: DacBlocksConfig) -> nn.Sequential:
+def _units(channels: int, config: DacBlocksConfig) -> Units:
     kind = ACTIVATIONS[config.activation]
-    return nn.Sequential(
+    return Units(
         *(ResidualUnit(channels, dilation, kind(channels), kind(channels), config.depthwise) for dilation in DILATIONS)
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from ...kernels.workers import share
 from . import activation, rows, toom_cook
 from .conv import _Packs
 
@@ -55,7 +56,7 @@ class Conv(_Packs, nn.Conv1d):
         x, before = _pointwise(x, before)
         last = (x.shape[-1] + 2 * int(self.padding[0]) - self._span) // self.stride[0] + 1
         return _in_blocks(
-            x, last, self.out_channels, self.stride[0],
+            x, last, self.out_channels, self.stride[0], self.weight.numel(),
             lambda item, a, b, out: out.copy_(self.block(packed, item, a, b, before)),
         )  # fmt: skip
 
@@ -63,15 +64,21 @@ class Conv(_Packs, nn.Conv1d):
     def _span(self) -> int:
         return (self.kernel_size[0] - 1) * self.dilation[0] + 1
 
-    def block(self, packed: rows.Packed, x: Tensor, first: int, last: int, before: Snake | None) -> Tensor:
-        """Return rows `first` to `last` of the output of rows x [time, in]."""
+    def block(
+        self, packed: rows.Packed, x: Tensor, first: int, last: int, before: Snake | None, lead: Tensor | None = None
+    ) -> Tensor:
+        """Return rows `first` to `last` of the output of rows x [time, in]; `lead` as in `window`."""
         stride, pad = self.stride[0], int(self.padding[0])
         if packed.kind == "toom_cook":
             rest = toom_cook.rows_for(last - first, packed.dilation)
             return toom_cook.convolve(
-                packed.matrices, packed.bias, packed.dilation, window(x, first - pad, first - pad + rest, before), last - first
+                packed.matrices,
+                packed.bias,
+                packed.dilation,
+                window(x, first - pad, first - pad + rest, before, lead),
+                last - first,
             )
-        part = window(x, first * stride - pad, (last - 1) * stride - pad + self._span, before)
+        part = window(x, first * stride - pad, (last - 1) * stride - pad + self._span, before, lead)
         if packed.kind == "depthwise":
             return _depthwise(packed, part, last - first)
         return rows.convolve(packed, part[None])[0]
@@ -104,7 +111,7 @@ class ConvTranspose(_Packs, nn.ConvTranspose1d):
         x, before = _pointwise(x, before)
         stride, pad, frames = self.stride[0], int(self.padding[0]), x.shape[-1]
         whole = _in_blocks(
-            x, frames + 1, stride * self.out_channels, 1,
+            x, frames + 1, stride * self.out_channels, 1, self.weight.numel(),
             lambda item, a, b, out: out.copy_(rows.convolve(packed, window(item, a - 1, b, before)[None])[0]),
         )  # fmt: skip
         samples = whole.transpose(1, 2).view(x.shape[0], -1, self.out_channels).transpose(1, 2)
@@ -124,48 +131,95 @@ class ResidualUnit(nn.Module):
         self.between = between
         self.mixed = Conv(channels, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output for x [batch, channels, time]."""
+    def forward(self, x: Tensor, owned: bool = False) -> Tensor:
+        """Return the output for x [batch, channels, time], which it may overwrite where x is `owned`, nobody else's."""
         dilated, mixed, before, between = self.dilated._pack(x), self.mixed._pack(x), self.before, self.between
         if dilated is None or mixed is None or not isinstance(before, Snake) or not isinstance(between, Snake):
             return x + self.mixed(self.dilated(x, before), between)
         bias, matrix = self.mixed.get_parameter("bias"), mixed.matrices[0]
 
-        def unit(item: Tensor, first: int, last: int, out: Tensor) -> None:
-            hidden = self.dilated.block(dilated, item, first, last, before)
+        def unit(item: Tensor, first: int, last: int, out: Tensor, lead: Tensor | None = None) -> None:
+            hidden = self.dilated.block(dilated, item, first, last, before, lead)
             between.rows(hidden, hidden)
             torch.addmm(item[first:last], hidden, matrix, out=out).add_(bias)
 
-        return _in_blocks(x, x.shape[-1], x.shape[1], 1, unit)
+        if owned and torch.get_num_threads() == 1:
+            return _over(x, int(self.dilated.padding[0]), unit)
+        return _in_blocks(x, x.shape[-1], x.shape[1], 1, self.dilated.weight.numel() + matrix.numel(), unit)
 
 
-def window(x: Tensor, first: int, last: int, before: Snake | None) -> Tensor:
-    """Return rows `first` to `last` of the activation of x [time, channels], zeros beyond its ends."""
-    inside = x[max(0, first) : max(0, last)]
-    if before is None and len(inside) == last - first:
-        return inside
-    out, front = x.new_empty(last - first, x.shape[1]), max(0, -first)
-    out[:front], out[front + len(inside) :] = 0, 0
-    middle = out[front : front + len(inside)]
-    if before is None:
-        middle.copy_(inside)
-    else:
-        before.rows(inside, middle)
+class Units(nn.Sequential):
+    """Residual units one after another, which write over each other's outputs where they may."""
+
+    def forward(self, x: Tensor, owned: bool = False) -> Tensor:
+        """Return the output of the last for x [batch, channels, time], which the first may overwrite where it is `owned`."""
+        for unit in self:
+            x, owned = unit(x, owned), True
+        return x
+
+
+def window(x: Tensor, first: int, last: int, before: Snake | None, lead: Tensor | None = None) -> Tensor:
+    """Return rows `first` to `last` of the activation of x [time, channels], zeros beyond its ends.
+
+    `lead` is what stood in the first of these rows that x has, where they are overwritten.
+    """
+    parts = [x[max(0, first) : max(0, last)]] if lead is None else [lead, x[max(0, first) + len(lead) : max(0, last)]]
+    if before is None and len(parts) == 1 and len(parts[0]) == last - first:
+        return parts[0]
+    out, end = x.new_empty(last - first, x.shape[1]), max(0, -first)
+    out[:end] = 0
+    for part in parts:
+        place, end = out[end : end + len(part)], end + len(part)
+        if before is None:
+            place.copy_(part)
+        else:
+            before.rows(part, place)
+    out[end:] = 0
     return out
 
 
-def _in_blocks(x: Tensor, length: int, width: int, stride: int, work: Callable[[Tensor, int, int, Tensor], object]) -> Tensor:
-    """Return [batch, width, length] of x [batch, channels, time], whose rows `work(item, first, last, out)` writes."""
+def _in_blocks(
+    x: Tensor, length: int, width: int, stride: int, weights: int, work: Callable[[Tensor, int, int, Tensor], object]
+) -> Tensor:
+    """Return [batch, width, length] of x [batch, channels, time], whose rows `work(item, first, last, out)` writes.
+
+    Threads share the blocks. `weights` is how many numbers each row is multiplied by.
+    """
     x = x.transpose(1, 2).contiguous()
     out = x.new_empty(x.shape[0], length, width)
-    size = max(MIN_ROWS // stride, BLOCK // max(width, stride * x.shape[2]))
-    for item, result in zip(x, out, strict=True):
-        for first, last in _spans(length, size):
-            work(item, first, last, result[first:last])
+    spans = list(_spans(length, max(width, stride * x.shape[2]), stride, torch.get_num_threads()))
+    jobs = [(item, first, last, result[first:last]) for item, result in zip(x, out, strict=True) for first, last in spans]
+
+    def work_on(parts: Iterator[slice]) -> None:
+        for part in parts:
+            for job in jobs[part]:
+                work(*job)
+
+    if jobs:
+        share(work_on, len(jobs), lambda workers: 1, 2 * x.shape[0] * length * weights)
     return out.transpose(1, 2)
 
 
-def _spans(length: int, size: int) -> Iterator[tuple[int, int]]:
+def _over(x: Tensor, reach: int, work: Callable[[Tensor, int, int, Tensor, Tensor], object]) -> Tensor:
+    """Let `work(item, first, last, out, lead)` write the rows of x [batch, channels, time] over them, and return it.
+
+    What takes new memory for a whole signal waits for the system to clear it. `lead` are the rows before `first` that stood
+    there, `reach` of them at most, which is less than a block has.
+    """
+    x = x.transpose(1, 2).contiguous()
+    for item in x:
+        lead = item[:0]
+        for first, last in _spans(len(item), x.shape[2], 1):
+            kept = item[max(0, last - reach) : last].clone()
+            work(item, first, last, item[first:last], lead)
+            lead = kept
+    return x.transpose(1, 2)
+
+
+def _spans(length: int, width: int, stride: int, threads: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield where blocks of rows begin and end, `width` the values under one of them; as many for each thread."""
+    count = -(-length // max(MIN_ROWS // stride, BLOCK // width))
+    size = max(1, -(-length // (-(-count // threads) * threads))) if count else 1
     for first in range(0, length, size):
         yield first, min(length, first + size)
 

@@ -8,7 +8,7 @@ from toneme.codecs.layers import toom_cook
 from toneme.codecs.layers.alias_free import low_pass
 from toneme.codecs.layers.attention import LocalAttention
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig, Decoder, Encoder
-from toneme.codecs.layers.dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake
+from toneme.codecs.layers.dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake, Units
 
 SHAPES = {
     "dac": DacBlocksConfig(4, (2, 5), 16, 16, keeps_length=False),
@@ -40,6 +40,23 @@ def test_wide_units_equal_torchs_layers(dilation: int, time: int):
     with torch.inference_mode():
         torch.testing.assert_close(unit(x), unit(x.clone().requires_grad_()).detach(), atol=1e-5, rtol=1e-5)
     assert unit.dilated._pack.__self__.__dict__["_packed"].kind == "toom_cook"
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("time", [1, 27, 511, 1500])
+def test_units_that_overwrite_what_is_theirs_give_the_same(depthwise: bool, time: int):
+    torch.manual_seed(0)
+    units = Units(*(ResidualUnit(128, dilation, Snake(128), Snake(128), depthwise) for dilation in (9, 3, 1)))
+    x = torch.randn(2, 128, time)
+    given = x.clone()
+    with torch.inference_mode():
+        apart = x
+        for unit in units:
+            apart = unit(apart)
+        found = units(x)
+        assert torch.equal(found, apart)
+        assert torch.equal(x, given)
+        assert torch.equal(units(x, owned=True), apart)
 
 
 def test_half_the_products_round_little():
