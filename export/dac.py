@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from ..codecs.dac import DacCodec
 from ..kernels.factorised import Projections, fold
 from ..quantizers.factorised import ResidualFactorisedVQ
+from .dac_blocks import RowsDecoder, RowsEncoder
 from .graph import Direction, Network, Port, chunked_sides
 from .search import CodeRows
 
@@ -72,11 +73,11 @@ class DacEncoder(Network):
         super().__init__()
         self.takes = (Port("audio", ("batch", 1, f"{codec.spec.hop}*frames")),)
         self.gives = (Port("codes", ("batch", codebooks, "frames")),)
-        self.encoder = codec.encoder
+        self.encoder = RowsEncoder(codec.encoder)
         self.search = FoldedSearch(codec.quantizer, codebooks)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        return (self.search(self.encoder(inputs[0]).transpose(1, 2)),), states
+        return (self.search(self.encoder(inputs[0])),), states
 
 
 class DacDecoder(Network):
@@ -88,10 +89,10 @@ class DacDecoder(Network):
         self.takes = (Port("codes", ("batch", codebooks, "frames")),)
         self.gives = (Port("audio", ("batch", 1, f"{self.hop}*frames")),)
         self.table = FactorisedTable(codec.quantizer, codebooks)
-        self.decoder = codec.decoder
+        self.decoder = RowsDecoder(codec.decoder)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        audio = self.decoder(self.table(inputs[0]))
+        audio = self.decoder(self.table(inputs[0]).transpose(1, 2))
         return (F.pad(audio, (0, inputs[0].shape[2] * self.hop - audio.shape[2])),), states
 
 

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from ..codecs.chunking import Plan
 from ..codecs.xcodec import XCodec
+from .dac_blocks import RowsDecoder
 from .graph import BULK_SECONDS, CHUNK_SECONDS, Direction, Network, Port
 from .manifest import Side
 from .search import CodeTable
@@ -17,16 +18,16 @@ class XCodecDecoder(Network):
         self.takes = (Port("codes", ("batch", codebooks, "frames")),)
         self.gives = (Port("audio", ("batch", 1, f"{codec.spec.hop}*frames")),)
         self.table = CodeTable(codec.quantizer.codebooks[:codebooks])
-        self.leave, self.decoder = codec.leave, codec.decoder
+        self.leave, self.decoder = codec.leave, RowsDecoder(codec.decoder)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        return (self.decoder(self.leave(self.table(inputs[0])).transpose(1, 2)),), states
+        return (self.decoder(self.leave(self.table(inputs[0]))),), states
 
 
 def directions(codec: XCodec, codebooks: int) -> tuple[None, Direction]:
     """Return how a codec is exported: only its decoder."""
     plan = Plan(codec, codec.config.blocks.reach, CHUNK_SECONDS)
-    bulk = max(1, round(BULK_SECONDS * codec.spec.sample_rate / plan.unit))
+    bulk = max(1, round(BULK_SECONDS * codec.spec.sample_rate / plan.unit)) + 3 * plan.context
     delay = (plan.chunk - 1 + plan.context) * plan.unit
     side = Side("decoder.onnx", "chunks", plan.unit, chunk=plan.chunk, bulk=bulk, context=plan.context, delay=delay)
     return None, Direction(XCodecDecoder(codec, codebooks), side, {"batch": 2, "frames": 8})
