@@ -96,7 +96,7 @@ def try_integers(folder: Path) -> Check:
         (other / side.file).write_bytes(model.SerializeToString())
     if not any(counts.values()):
         raise CheckpointError(
-            f"{floats.manifest.codec} has no products that 8 bits could make faster, only convolutions: export without --int8"
+            f"{floats.manifest.codec} has no products after a norm or a GELU, which 8 bits make faster: export without --int8"
         )
     trials = compare(floats, StreamingCodec(other), [name for name, count in counts.items() if count])
     for name, trial in trials.items():

@@ -8,11 +8,13 @@ Source: Linux, Documentation/admin-guide/mm/transhuge.rst; madvise(2).
 
 import contextlib
 import ctypes
+import os
 import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+MAPS = "/proc/self/maps"
 LARGE, SMALL = 2**21, 2**12  # bytes
 HUGEPAGE, COLLAPSE = 14, 25  # MADV_HUGEPAGE: some day, by itself; MADV_COLLAPSE: now, from Linux 6.1 on
 LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw-p 00000000 00:00 0 *(\[heap\])?\n")
@@ -33,14 +35,14 @@ def large_pages(most: int) -> Iterator[None]:
 
 def anonymous() -> list[tuple[int, int]]:
     """Return where the memory lies that belongs to no file: (start, stop), addresses."""
-    with open("/proc/self/maps") as maps:
+    with open(MAPS) as maps:
         found = [LINE.fullmatch(line) for line in maps]
     return [(int(line[1], 16), int(line[2], 16)) for line in found if line]
 
 
 def _library() -> Any:
     """Return the C library, or None where there is no madvise, or no list of memory to go by."""
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or not os.access(MAPS, os.R_OK):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
     return libc if hasattr(libc, "madvise") and hasattr(libc, "mincore") else None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from toneme.export import huge_pages
 from toneme.export.golden import made_audio
 from toneme.export.huge_pages import LARGE, large_pages
 from toneme.export.runtime import StreamingCodec
@@ -50,7 +51,10 @@ def test_memory_that_was_there_is_left():
     assert len(other) == 4 * LARGE
 
 
-def test_nothing_happens_elsewhere(monkeypatch):
+def test_nothing_happens_elsewhere_or_where_the_list_of_memory_is_hidden(monkeypatch):
+    monkeypatch.setattr(huge_pages, "MAPS", "/proc/absent")
+    with large_pages(LARGE):
+        pass
     monkeypatch.setattr(sys, "platform", "darwin")
     with large_pages(LARGE):
         pass
