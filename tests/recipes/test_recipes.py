@@ -20,7 +20,9 @@ def teacher(tmp_path_factory) -> str:
     """A folder with a small speech model of random weights."""
     transformers = pytest.importorskip("transformers", reason="teachers are speech models of transformers")
     folder = tmp_path_factory.mktemp("teacher")
-    transformers.HubertModel(transformers.HubertConfig(**TEACHER)).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.HubertModel(transformers.HubertConfig(**TEACHER)).save_pretrained(folder)
     return str(folder)
 
 
@@ -32,7 +34,9 @@ def reader(tmp_path_factory) -> str:
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "three"]))
     transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     sizes = {"vocab_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    transformers.BertModel(transformers.BertConfig(**sizes)).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.BertModel(transformers.BertConfig(**sizes)).save_pretrained(folder)
     return str(folder)
 
 
@@ -61,6 +65,11 @@ def recipe_on(speech, name: str, folder, teacher: str, reader: str) -> Recipe:
     return read_recipe(name, [f"data.train={audio}", *settings_of(name, folder, teacher, reader)])
 
 
+def is_fixed(name: str, parameter: torch.Tensor) -> bool:
+    """Say whether it is a direction of one number, as toy sizes have: under weight norm its gradient is nothing but rounding."""
+    return name.endswith("weight.original1") and parameter[0].numel() == 1
+
+
 def test_every_shipped_recipe_has_a_test_and_says_what_it_is():
     read = {name: read_recipe(name) for name in recipe_names()}
     assert set(TOY) == {name for name, recipe in read.items() if not (recipe.language.kind or recipe.diffusion.stage)}
@@ -75,8 +84,8 @@ def test_a_recipe_trains_a_codec_that_loads_and_codes(name, tmp_path, speech, te
     before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
     assert trainer.run() == 3
     after = trainer.model.state_dict()
-    still = [key for key, p in trainer.model.named_parameters() if p.requires_grad and torch.equal(before[key], after[key])]
-    assert not still, "parameters that did not learn"
+    learned = {key for key, p in trainer.model.named_parameters() if p.requires_grad and not is_fixed(key, p)}
+    assert not [key for key in learned if torch.equal(before[key], after[key])], "parameters that did not learn"
     codec = toneme.load(str(tmp_path / "run" / "codec"))
     tokens = codec.encode(speech[None, :, :24000], 24000)
     decoded = codec.decode(tokens)
