@@ -66,7 +66,7 @@ def recipe_on(speech, name: str, folder, teacher: str, reader: str) -> Recipe:
 
 
 def is_fixed(name: str, parameter: torch.Tensor) -> bool:
-    """Say whether it is a direction of one number, as toy sizes have: under weight norm its gradient is nothing but rounding."""
+    """Say whether it is a direction of one number, as toy sizes have: its gradient is nothing but rounding."""
     return name.endswith("weight.original1") and parameter[0].numel() == 1
 
 
