@@ -22,7 +22,8 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    # without what a user made of them by the very commands that are run here
+    shutil.copytree(ROOT / "samples", tmp_path / "samples", ignore=shutil.ignore_patterns("*.tok"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
