@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def evaluate(
         TonemeError: if a suite is unknown or nothing could be evaluated.
     """
     start, findings, content = time.perf_counter(), dict[str, Findings](), dict[str, Any]()
+    setup = replace(setup, device=devices[0])  # on which jobs that run alone do
     made = {name: make_suite(name, setup) for name in suites}
     with closing(Cache(folder / "cache.sqlite")) as cache:
         for name, suite in made.items():

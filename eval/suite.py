@@ -35,7 +35,7 @@ class Setup:
         metrics: names, None for all.
         examples: how many clips of each domain the report plays.
         absent: why others cannot be evaluated, in a sentence, by name.
-        device: on which speed and memory are measured.
+        device: on which speed and memory are measured, set by `evaluate`.
     """
 
     systems: tuple[System, ...]

@@ -94,11 +94,10 @@ def eval_(
     names = tuple(pick_metrics(metrics.split(","))) if metrics else None
     systems, absent = find_systems(codecs or [], command or [], depths, rates, codebooks == "all")
     clips = find_clips(data, AUDIO, limit, seconds)
-    devices = [pick_device(name) for name in device.split(",")]
-    setup = Setup(tuple(systems), tuple(clips), rate, names, examples, absent, devices[0])
+    setup = Setup(tuple(systems), tuple(clips), rate, names, examples, absent)
     content = evaluate(
         setup, suite.split(","), output, "codec " + shlex.join(sys.argv[1:]) if sys.argv[1:] else "codec eval", progress,
-        workers or cores(), devices, markdown,
+        workers or cores(), [pick_device(name) for name in device.split(",")], markdown,
     )  # fmt: skip
     finish(content, output, json)
 
