@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from . import machines
 from .journal import Journal
-from .recipe import Recipe, to_yaml
+from .recipe import OptimizerSettings, Recipe, to_yaml
 from .schedule import learning_rate
 from .signals import on_end_signals
 
@@ -50,16 +50,25 @@ class Run:
         """Let what is drawn depend on the seed, the step and the machine alone."""
         torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
 
-    def _move(self, learned: list[nn.Parameter], step: int) -> float:
-        """Average gradients over machines, clip, step where they are finite, and return their norm before they were clipped."""
-        settings = self.recipe.optimizer
+    def _move(
+        self,
+        learned: list[nn.Parameter],
+        step: int,
+        optimizer: torch.optim.Optimizer | None = None,
+        settings: OptimizerSettings | None = None,
+    ) -> float:
+        """Average gradients over machines, clip, step where they are finite, and return their norm before they were clipped.
+
+        Optimizer and settings are the run's own unless others are given.
+        """
+        optimizer, settings = optimizer or self.optimizer, settings or self.recipe.optimizer
         machines.average_gradients(learned, self.world)
         norm = torch.nn.utils.clip_grad_norm_(learned, settings.clip or float("inf")).item()
-        for group in self.optimizer.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step, self.recipe.steps)
         if math.isfinite(norm):
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         return norm
 
     def run(self, resume: bool = False) -> int:

@@ -4,6 +4,7 @@ A step passes a batch through the codec, takes the gradient of all losses on the
 balanced), sends it back through the codec together with what the quantizer and the teachers say, and moves the weights.
 """
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from ..codecs.base import Codec
 from ..quantizers.base import Quantized
 from ..quantizers.multiscale import MultiScaleQuantized
-from . import machines
 from .average import Average
 from .codebooks import Usage, draw_depths, rows_wanted, set_options, settle, start_codebooks
 from .critics import Critics
@@ -24,10 +24,9 @@ from .errors import TrainingError
 from .journal import Journal
 from .losses import Balancer
 from .models import Trainee, build_codec, fill_teacher, initial_codec, norm_weights, save_codec
-from .recipe import Recipe
+from .recipe import OptimizerSettings, Recipe
 from .reconstruction import Reconstruction
 from .run import Run
-from .schedule import learning_rate
 from .state import load_state, save_state
 from .teaching import Teaching
 
@@ -124,10 +123,11 @@ class Trainer(Run):
             for name, value in self._accumulate(self.batches.next(), adversarial, learns).items():
                 sums[name] = sums.get(name, 0.0) + value / self.recipe.accumulate
         own, theirs = self.recipe.optimizer, self.recipe.adversarial
-        sums["gradient"] = self._move_module(self.optimizer, self.model, own.learning_rate, own.clip)
+        sums["gradient"] = self._move_module(self.model, self.optimizer, own)
         if learns and self.critics is not None and self.critics_optimizer is not None:
             rate, clip = theirs.learning_rate or own.learning_rate, own.clip if theirs.clip is None else theirs.clip
-            sums["critics_gradient"] = self._move_module(self.critics_optimizer, self.critics, rate, clip)
+            settings = dataclasses.replace(own, learning_rate=rate, clip=clip)
+            sums["critics_gradient"] = self._move_module(self.critics, self.critics_optimizer, settings)
         self.average.follow(self.step)
         self.step += 1
         return sums
@@ -194,18 +194,12 @@ class Trainer(Run):
             roots, grads = [*roots, waveform], [*grads, share * gradient]
         torch.autograd.backward(roots, grads)
 
-    def _move_module(self, optimizer: torch.optim.Optimizer, module: nn.Module, rate: float, clip: float) -> float:
-        """Average gradients over machines, clip, step, and return the gradient's norm before it was clipped."""
-        machines.average_gradients(module.parameters(), self.world)
-        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip or float("inf"))
-        if not torch.isfinite(norm):
-            raise TrainingError(self._explain(f"the gradient of the {type(module).__name__.lower()} is {norm.item()}"))
-        factor = learning_rate(self.recipe.optimizer, self.step, self.recipe.steps) / self.recipe.optimizer.learning_rate
-        for group in optimizer.param_groups:
-            group["lr"] = rate * factor
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return norm.item()
+    def _move_module(self, module: nn.Module, optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> float:
+        """Let a module take its step, and return the norm of its gradient before it was clipped."""
+        norm = self._move(list(module.parameters()), self.step, optimizer, settings)
+        if not math.isfinite(norm):
+            raise TrainingError(self._explain(f"the gradient of the {type(module).__name__.lower()} is {norm}"))
+        return norm
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
