@@ -176,14 +176,8 @@ class PlainUpsampling(nn.Module):
     def __init__(self, conv: ConvTranspose1d, name: str, rate: int) -> None:
         """Take a layer that sees `rate` samples of a unit."""
         super().__init__()
-        self.name, self.inputs, self.rate, self.context, self.stride = (
-            name,
-            conv.in_channels,
-            rate,
-            conv.context,
-            conv.stride[0],
-        )
-        self.groups, self.outputs, self.taps = conv.groups, conv.out_channels, None
+        self.name, self.rate, self.context, self.stride = name, rate, conv.context, conv.stride[0]
+        self.inputs, self.outputs, self.groups, self.taps = conv.in_channels, conv.out_channels, conv.groups, None
         if conv.groups == 1 and conv.kernel_size[0] == 2 * self.stride:
             taps = conv.weight.detach().unflatten(2, (2, self.stride)).permute(2, 0, 3, 1).flatten(2)
             self.taps = TwoTaps(taps.flip(0), bias_of(conv).repeat(self.stride), rate)

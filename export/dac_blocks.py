@@ -104,16 +104,17 @@ class RowsUnit(nn.Module):
 
 
 class Bend(nn.Module):
-    """Snake times its scales."""
+    """Snake times its scales, of x [batch, time, channels], or [batch, channels, time] where time comes last."""
 
     scale: Tensor
 
-    def __init__(self, snake: Snake) -> None:
+    def __init__(self, snake: Snake, time_last: bool = False) -> None:
         super().__init__()
-        self.register_buffer("scale", scales(snake).float())
+        scale = scales(snake).float()
+        self.register_buffer("scale", scale[:, None] if time_last else scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activation of x [batch, time, channels], to be divided by the scales."""
+        """Return the activation, to be divided by the scales."""
         return bent(x * self.scale)
 
 

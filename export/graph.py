@@ -80,15 +80,16 @@ class Direction:
 
 def chunked_sides(codec: Codec) -> tuple[Side, Side]:
     """Return both sides of a codec that is not causal, chunked as its own streams are but for shorter chunks."""
-    plan, size = Plan(codec, None, CHUNK_SECONDS), codec.spec.sample_rate
+    plan = Plan(codec, None, CHUNK_SECONDS)
+    return chunked_side("encoder.onnx", codec, plan), chunked_side("decoder.onnx", codec, plan)
+
+
+def chunked_side(file: str, codec: Codec, plan: Plan) -> Side:
+    """Return a side that is chunked by a plan, and takes more at once where whole audio is given."""
     # with three contexts more, what `codecs.long_audio` takes at once is taken at once, and nothing is computed twice
-    bulk = max(1, round(BULK_SECONDS * size / plan.unit)) + 3 * plan.context
+    bulk = max(1, round(BULK_SECONDS * codec.spec.sample_rate / plan.unit)) + 3 * plan.context
     delay = (plan.chunk - 1 + plan.context) * plan.unit
-    encoder, decoder = (
-        Side(file, "chunks", plan.unit, chunk=plan.chunk, bulk=bulk, context=plan.context, delay=delay)
-        for file in ("encoder.onnx", "decoder.onnx")
-    )
-    return encoder, decoder
+    return Side(file, "chunks", plan.unit, chunk=plan.chunk, bulk=bulk, context=plan.context, delay=delay)
 
 
 def state_axes(network: Network) -> dict[str, tuple[int | str, ...]]:

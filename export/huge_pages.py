@@ -24,7 +24,7 @@ LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw-p 00000000 00:00 0 *(\[heap\])?\n
 def large_pages(most: int) -> Iterator[None]:
     """Move up to `most` bytes that are taken inside of the `with` to large pages when it ends, about 4 ms for each of them."""
     libc = _library() if most else None
-    before = set(anonymous()) if libc else set()
+    before = anonymous() if libc else []
     yield
     if libc:
         _release(libc)

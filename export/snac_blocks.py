@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..codecs.layers.attention import HEAD, LocalAttention, rotate
 from ..codecs.layers.dac_blocks import Decoder, DownStage, Encoder, UpStage
 from ..codecs.layers.dac_convolution import Conv, ResidualUnit, Snake
-from .dac_blocks import Transposed, bent, scales
+from .dac_blocks import Bend, Transposed, bent, scales
 
 
 class ColumnsEncoder(nn.Module):
@@ -42,7 +42,7 @@ class ColumnsDecoder(nn.Module):
         assert decoder.mix is not None, "only decoders with one filter per channel"
         self.first, self.mix, self.middle = decoder.first, decoder.mix, plain_attention(decoder.middle)
         self.stages = nn.ModuleList(ColumnsUp(cast(UpStage, stage)) for stage in decoder.stages)
-        self.bend = ColumnsBend(snake := cast(Snake, decoder.activation))
+        self.bend = Bend(snake := cast(Snake, decoder.activation), time_last=True)
         self.last, self.tanh = scaled(decoder.last, scales(snake)), decoder.tanh
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class ColumnsDown(nn.Module):
     def __init__(self, stage: DownStage) -> None:
         super().__init__()
         self.units = nn.Sequential(*(ColumnsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
-        self.bend = ColumnsBend(snake := cast(Snake, stage.activation))
+        self.bend = Bend(snake := cast(Snake, stage.activation), time_last=True)
         self.down = scaled(stage.down, scales(snake))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class ColumnsUp(nn.Module):
 
     def __init__(self, stage: UpStage) -> None:
         super().__init__()
-        self.bend = ColumnsBend(snake := cast(Snake, stage.activation))
+        self.bend = Bend(snake := cast(Snake, stage.activation), time_last=True)
         self.up = Transposed(stage.up, scales(snake))
         self.units = nn.Sequential(*(ColumnsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
 
@@ -88,26 +88,12 @@ class ColumnsUnit(nn.Module):
     def __init__(self, unit: ResidualUnit) -> None:
         super().__init__()
         before, between = scales(cast(Snake, unit.before)), scales(cast(Snake, unit.between))
-        self.bend = ColumnsBend(cast(Snake, unit.before))
+        self.bend = Bend(cast(Snake, unit.before), time_last=True)
         self.dilated = scaled(unit.dilated, before, between)
         self.mixed = scaled(unit.mixed, between)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.mixed(bent(self.dilated(self.bend(x))))
-
-
-class ColumnsBend(nn.Module):
-    """Snake times its scales."""
-
-    scale: Tensor
-
-    def __init__(self, snake: Snake) -> None:
-        super().__init__()
-        self.register_buffer("scale", scales(snake).float()[:, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the activation of x [batch, channels, time], to be divided by the scales."""
-        return bent(x * self.scale)
 
 
 def scaled(conv: Conv, before: Tensor, after: Tensor | None = None) -> Conv:

@@ -5,8 +5,7 @@ from torch import Tensor
 from ..codecs.chunking import Plan
 from ..codecs.xcodec import XCodec
 from .dac_blocks import RowsDecoder
-from .graph import BULK_SECONDS, CHUNK_SECONDS, Direction, Network, Port
-from .manifest import Side
+from .graph import CHUNK_SECONDS, Direction, Network, Port, chunked_side
 from .search import CodeTable
 
 
@@ -27,7 +26,5 @@ class XCodecDecoder(Network):
 def directions(codec: XCodec, codebooks: int) -> tuple[None, Direction]:
     """Return how a codec is exported: only its decoder."""
     plan = Plan(codec, codec.config.blocks.reach, CHUNK_SECONDS)
-    bulk = max(1, round(BULK_SECONDS * codec.spec.sample_rate / plan.unit)) + 3 * plan.context
-    delay = (plan.chunk - 1 + plan.context) * plan.unit
-    side = Side("decoder.onnx", "chunks", plan.unit, chunk=plan.chunk, bulk=bulk, context=plan.context, delay=delay)
+    side = chunked_side("decoder.onnx", codec, plan)
     return None, Direction(XCodecDecoder(codec, codebooks), side, {"batch": 2, "frames": 8})
