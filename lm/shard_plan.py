@@ -111,12 +111,13 @@ class ShardFolder:
 
     def _take_back(self, root: Path, wanted: set[str]) -> None:
         """Take recordings out of the plan that could not be read when their shard was made, and have changed since."""
-        for number, names in enumerate(self.shards):
-            told = self.done(number)
-            if told is not None and told.failures:
-                made = self.path(number).with_suffix(".json").stat().st_mtime
-                again = {name for name, _ in told.failures if name in wanted and _changed(root / name) > made}
-                self.shards[number] = [name for name in names if original(name) not in again]
+        done = [told for number in range(len(self.shards)) if (told := self.done(number)) is not None]
+        changed = {name: _changed(root / name) for told in done for name, _ in told.failures}
+        for number in (told.number for told in done) if changed else ():
+            made = self.path(number).with_suffix(".json").stat().st_mtime
+            # variants, which may lie in other shards than what they are of, failed with it
+            again = {name for name in self.shards[number] if name in wanted and changed.get(original(name), 0.0) > made}
+            self.shards[number] = [name for name in self.shards[number] if name not in again]
 
     def _describe(self) -> None:
         """Write the card that says to `datasets` which of the files are data, unless somebody wrote another."""
@@ -150,7 +151,7 @@ class ShardFolder:
     def summary(self) -> dict[str, Any]:
         """Return figures of all shards that are done: plain JSON types."""
         done = [told for number in range(len(self.shards)) if (told := self.done(number)) is not None]
-        failed = [(name, why) for told in done for name, why in told.failures if name in set(self.shards[told.number])]
+        failed = [(name, why) for told in done for name, why in told.failures if name in self.shards[told.number]]
         return {
             "shards": len(done), "items": sum(told.items for told in done), "seconds": math.fsum(told.seconds for told in done),
             "bytes": sum(told.n_bytes for told in done),

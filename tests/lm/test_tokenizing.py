@@ -105,17 +105,18 @@ def test_a_second_run_does_nothing_and_new_files_are_added(tmp_path, codec, reco
     assert sorted(paths) == sorted(p.relative_to(tmp_path / "data").as_posix() for p in recordings)
 
 
-def test_a_file_that_could_not_be_read_is_taken_once_it_was_repaired(tmp_path, codec, recordings):
-    good, out = recordings[3].read_bytes(), tmp_path / "out"
-    recordings[3].write_bytes(b"no audio"), recordings[5].write_bytes(b"no audio")
-    assert len(tokenize(recordings, out, str(codec), workers=0, variants=2)["failures"]) == 2
+@pytest.mark.parametrize("files_per_shard", [None, 3])  # 3: a recording and its variant lie in different shards
+def test_a_file_that_could_not_be_read_is_taken_once_it_was_repaired(tmp_path, codec, recordings, files_per_shard):
+    good, out = recordings[4].read_bytes(), tmp_path / "out"
+    recordings[4].write_bytes(b"no audio"), recordings[5].write_bytes(b"no audio")
+    assert len(tokenize(recordings, out, str(codec), workers=0, variants=2, files_per_shard=files_per_shard)["failures"]) == 2
     spare = tmp_path / "spare.wav"
-    spare.write_bytes(good), os.utime(spare, (0, 0)), spare.replace(recordings[3])  # with its time of long ago
-    again = tokenize(recordings, out, str(codec), workers=0, variants=2)
+    spare.write_bytes(good), os.utime(spare, (0, 0)), spare.replace(recordings[4])  # with its time of long ago
+    again = tokenize(recordings, out, str(codec), workers=0, variants=2, files_per_shard=files_per_shard)
     assert (again["files"], again["items"]) == (2, 2 * 13)
     assert [Path(failure["path"]).name for failure in again["failures"]] == [recordings[5].name]
-    assert tokenize(recordings, out, str(codec), workers=0, variants=2)["files"] == 0
-    tokenize(recordings, tmp_path / "fresh", str(codec), workers=0, variants=2)
+    assert tokenize(recordings, out, str(codec), workers=0, variants=2, files_per_shard=files_per_shard)["files"] == 0
+    tokenize(recordings, tmp_path / "fresh", str(codec), workers=0, variants=2, files_per_shard=files_per_shard)
     both = [
         {(tokens.metadata["path"], tokens.codes.numpy().tobytes()) for tokens in read_shards(tmp_path / name)}
         for name in ("out", "fresh")
