@@ -36,7 +36,7 @@ class StepEncoder(Encoder):
                 inputs["length"] = np.array([min(last, samples) - first])
             pieces.append(self._skip(self._shallow(self._run(**inputs)), self.side.skip))
             self._counts["units"] += stop - start
-        return tuple(np.concatenate(parts, axis=-1) for parts in zip(*pieces, strict=True))
+        return pieces[0] if len(pieces) == 1 else tuple(np.concatenate(parts, axis=-1) for parts in zip(*pieces, strict=True))
 
 
 class StepDecoder(Decoder):
@@ -60,10 +60,12 @@ class StepDecoder(Decoder):
         return self._sound(np.concatenate([codes, tail], axis=-1))[..., :whole]
 
     def _sound(self, codes: Array) -> Array:
-        pieces = [self._silence()]
-        for start, stop in spans(codes.shape[-1], self.side.most):
-            pieces.append(self._run(codes=np.ascontiguousarray(codes[..., start:stop]))[0])
-        return self._skip((np.concatenate(pieces, axis=-1),), self.side.skip)[0]
+        pieces = [
+            self._run(codes=np.ascontiguousarray(codes[..., start:stop]))[0]
+            for start, stop in spans(codes.shape[-1], self.side.most)
+        ] or [self._silence()]
+        sound = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+        return self._skip((sound,), self.side.skip)[0]
 
 
 def spans(count: int, most: int) -> list[tuple[int, int]]:
