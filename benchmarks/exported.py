@@ -1,10 +1,11 @@
 """Exported codecs: milliseconds per 80 ms of audio against our own PyTorch path, load time, and memory over a long stream.
 
 python -P benchmarks/exported.py stream FOLDER [--minutes 10]     the runtime alone: percentiles, load, memory
-python -P benchmarks/exported.py compare FOLDER CODEC [--seconds 10] [--steps 40]
+python -P benchmarks/exported.py compare FOLDER CODEC [--seconds 10] [--steps 40] [--threads 1]
 
-FOLDER is what `codec export` made; CODEC is the name or folder of the codec that it was made of. One thread throughout.
-`compare` alternates the two in one process, in time of the processor, so that neighbours on the machine count less.
+FOLDER is what `codec export` made; CODEC is the name or folder of the codec that it was made of. `compare` alternates the two in
+one process: with one thread (`stream` has but that) in time of the processor, so that neighbours on the machine count less,
+with more by the wall.
 """
 
 import argparse
@@ -53,29 +54,32 @@ def stream(folder: str, minutes: float) -> None:
     print(f"memory at ten instants, MB: {', '.join(f'{mark:.0f}' for mark in marks)}")
 
 
-def alternate(ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> tuple[float, float, float]:
+def alternate(
+    ours: Callable[[], object], theirs: Callable[[], object], runs: int, clock: Callable[[], float]
+) -> tuple[float, float, float]:
     """Return the median milliseconds of both, and the median of the ratios of neighbouring runs."""
     ours(), theirs()
-    pairs = [(timed(ours), timed(theirs)) for _ in range(runs)]
+    pairs = [(timed(ours, clock), timed(theirs, clock)) for _ in range(runs)]
     ratio = statistics.median(b / a for a, b in pairs)
     return 1000 * statistics.median(a for a, _ in pairs), 1000 * statistics.median(b for _, b in pairs), ratio
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Return the seconds of processor time of one call."""
-    start = time.process_time()
+def timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Return the seconds of one call."""
+    start = clock()
     call()
-    return time.process_time() - start
+    return clock() - start
 
 
-def compare(folder: str, name: str, seconds: float, steps: int, runs: int) -> None:
+def compare(folder: str, name: str, seconds: float, steps: int, runs: int, threads: int) -> None:
     """Print the times of both paths: whole audio, and steps of a stream where the codec gives something at each."""
     import torch
 
     import toneme
 
-    torch.set_num_threads(1)
-    exported, codec = StreamingCodec(folder), toneme.load(name)
+    torch.set_num_threads(threads)
+    exported, codec = StreamingCodec(folder, threads), toneme.load(name)
+    clock = time.process_time if threads == 1 else time.perf_counter
     depth = exported.codebooks
     audio = made_audio(codec.spec.sample_rate, codec.spec.channels, seconds)
     waveform = torch.from_numpy(audio)
@@ -92,10 +96,10 @@ def compare(folder: str, name: str, seconds: float, steps: int, runs: int) -> No
     if encoder:
         rows.insert(0, ("encode", lambda: exported.encode(audio), lambda: codec.encode(waveform, codebooks=depth)))
     for step, mine, other in rows:
-        a, b, ratio = alternate(mine, other, runs)
+        a, b, ratio = alternate(mine, other, runs, clock)
         print(f"| {codec.name} | {step} | {a:.1f} | {b:.1f} | {ratio:.2f} |", flush=True)
     if encoder and encoder.mode == "steps":
-        a, b, ratio = alternate(*stream_steps(exported, codec, depth), steps)
+        a, b, ratio = alternate(*stream_steps(exported, codec, depth), steps, clock)
         print(f"| {codec.name} | 80 ms of a stream | {a:.2f} | {b:.2f} | {ratio:.2f} |")
 
 
@@ -125,11 +129,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     if given.what == "stream":
         stream(given.folder, given.minutes)
     else:
-        compare(given.folder, given.codec, given.seconds, given.steps, given.runs)
+        compare(given.folder, given.codec, given.seconds, given.steps, given.runs, given.threads)
 
 
 if __name__ == "__main__":
