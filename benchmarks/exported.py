@@ -3,9 +3,9 @@
 python -P benchmarks/exported.py stream FOLDER [--minutes 10]     the runtime alone: percentiles, load, memory
 python -P benchmarks/exported.py compare FOLDER CODEC [--seconds 10] [--steps 40] [--threads 1]
 
-FOLDER is what `codec export` made; CODEC is the name or folder of the codec that it was made of. `compare` alternates the two in
-one process: with one thread (`stream` has but that) in time of the processor, so that neighbours on the machine count less,
-with more by the wall.
+FOLDER is what `codec export` made; CODEC is the name or folder of the codec that it was made of. `compare` alternates the two
+in one process: with one thread (`stream` has but that) in time of the processor, so that neighbours on the machine count
+less, with more by the wall.
 """
 
 import argparse

@@ -1,19 +1,22 @@
-"""Exported codecs made on first use, kept in the user's cache by the hash of their weights."""
+"""Exported codecs that are kept in the user's cache by the hash of their weights: what commands use once it is there."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
-from ..codecs.registry import find_folder, load
+from ..codecs.base import Codec
+from ..codecs.registry import find_folder, load, pick_device
 from .codec import ExportedCodec
 from .folder import export_codec
-from .manifest import FILE, FORMAT
+from .manifest import FILE, FORMAT, read_manifest
 
 
-def exported(name: str | Path) -> ExportedCodec:
+def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
     """Return a codec that runs in ONNX Runtime: an exported folder itself, or the codec `name` exported once.
 
     Args:
         name: what `codecs.registry.load` takes, or a folder that `codec export` made.
+        threads: that one call may use.
 
     Raises:
         CheckpointError: if the codec cannot be exported.
@@ -21,12 +24,40 @@ def exported(name: str | Path) -> ExportedCodec:
         MissingDependencyError: if onnxruntime is missing, or, the first time, onnx or onnxscript.
     """
     if (Path(name) / FILE).is_file():
-        return ExportedCodec(name)
+        return ExportedCodec(name, threads)
     codec = load(find_folder(name))
-    folder = cache() / f"{codec.name}-{codec.weights_hash}-{FORMAT}"
+    folder = place(codec)
     if not (folder / FILE).is_file():
         export_codec(codec, folder)
-    return ExportedCodec(folder)
+    return ExportedCodec(folder, threads)
+
+
+def fastest(name: str | Path, device: str = "auto", threads: int = 1, encodes: bool = True) -> Codec:
+    """Return a codec as it runs fastest here: in ONNX Runtime on a CPU where it is installed and graphs are at hand.
+
+    Args:
+        name: what `codecs.registry.load` takes, or a folder that `codec export` made.
+        device: as `codecs.registry.load` takes it.
+        threads: that one call of a graph may use.
+        encodes: whether an encoder is wanted, which some exported codecs lack.
+
+    Raises:
+        CheckpointError: if what is at hand is damaged.
+        CodecNotFoundError: if nothing answers to the name.
+        MissingDependencyError: if it is an exported folder and onnxruntime is missing.
+    """
+    if (Path(name) / FILE).is_file():
+        return ExportedCodec(name, threads)
+    codec = load(name, device)
+    folder = place(codec)
+    if pick_device(device) != "cpu" or find_spec("onnxruntime") is None or not (folder / FILE).is_file():
+        return codec
+    return codec if encodes and read_manifest(folder).encoder is None else ExportedCodec(folder, threads)
+
+
+def place(codec: Codec) -> Path:
+    """Return where a codec's graphs are kept."""
+    return cache() / f"{codec.name}-{codec.weights_hash}-{FORMAT}"
 
 
 def cache() -> Path:

@@ -59,6 +59,12 @@ class Ran:
         return lines[0]
 
 
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    """Keep graphs that the user's own cache holds out of the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def codec(capsysbinary, monkeypatch):
     """Run `codec` with arguments and bytes on stdin."""

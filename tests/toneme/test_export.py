@@ -1,4 +1,4 @@
-"""`codec export`, and `--backend onnx` over what it makes."""
+"""`codec export`, and `--backend` over what it makes."""
 
 import json
 
@@ -54,11 +54,43 @@ def test_a_codec_is_exported_once_and_kept(codec, tiny, exported, wav, tmp_path,
     from toneme.export import cache
 
     calls = []
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "export_codec", lambda model, folder: calls.append(folder) or _copy(exported, folder))
     for name in ("one.tok", "two.tok"):
         assert codec("encode", wav(), "-c", tiny, "--backend", "onnx", "-o", tmp_path / name).code == 0
     assert calls == [cache.cache() / f"tiny-{load(tiny).weights_hash}-1"]
+
+
+def test_what_is_kept_is_used_unasked(codec, tiny, wav, tmp_path, monkeypatch):
+    from toneme.export import cache
+    from toneme.export.codec import ExportedDecoder, ExportedEncoder
+
+    used = []
+    for kind in (ExportedEncoder, ExportedDecoder):
+        monkeypatch.setattr(kind, "_reset", lambda self, reset=kind._reset: used.append(type(self)) or reset(self))
+    assert codec("encode", wav(), "-c", tiny, "-o", tmp_path / "before.tok").code == 0
+    assert not used
+    kept = codec("export", tiny)
+    assert kept.code == 0, kept.err
+    assert str(cache.cache()) in kept.out.decode()
+    assert codec("encode", wav(), "-c", tiny, "-o", tmp_path / "after.tok").code == 0
+    assert codec("decode", tmp_path / "after.tok", "-c", tiny, "-o", tmp_path / "after.wav").code == 0
+    assert codec("stream", "-c", tiny, stdin=wav().read_bytes()).code == 0
+    assert set(used) == {ExportedEncoder, ExportedDecoder}
+    before, after = (toneme.read_tokens(tmp_path / f"{name}.tok") for name in ("before", "after"))
+    assert (before.codes == after.codes).float().mean() > 0.99  # near ties apart
+    used.clear()
+    assert codec("encode", wav(), "-c", tiny, "--backend", "torch", "-o", tmp_path / "torch.tok").code == 0
+    assert not used
+    refused = codec("export", tiny)
+    assert refused.code == 1
+    assert "replace it with --force" in refused.sentence
+
+
+@pytest.mark.parametrize("option", [["--int8"], ["--half"], ["--codebooks", "2"]])
+def test_only_the_whole_codec_is_kept(codec, tiny, option):
+    refused = codec("export", tiny, *option)
+    assert refused.code == 2
+    assert "-o" in refused.sentence
 
 
 def _copy(source, target):

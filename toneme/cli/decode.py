@@ -14,7 +14,7 @@ def decode(
     codec: options.DecodeCodec = None,
     bits: options.Bits = "16",
     device: options.Device = "auto",
-    backend: options.Backend = "torch",
+    backend: options.Backend = "auto",
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     seed: options.Seed = None,
@@ -38,8 +38,8 @@ def decode(
 class Models:
     """The codecs that decode files: the one that the user named, or by the name in each file, each loaded once."""
 
-    def __init__(self, named: str | None, device: str, backend: str = "torch", told: dict[str, Any] | None = None) -> None:
-        self.named, self.told, self._loader = named, told or {}, options.loader(backend, device)
+    def __init__(self, named: str | None, device: str, backend: str = "auto", told: dict[str, Any] | None = None) -> None:
+        self.named, self.told, self._loader = named, told or {}, options.loader(backend, device, encodes=False)
         self._load = cache(self._load_once)
 
     def _load_once(self, name: str) -> Any:

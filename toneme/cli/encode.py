@@ -15,7 +15,7 @@ def encode(
     codebooks: options.Codebooks = None,
     bitrate: options.Bitrate = None,
     device: options.Device = "auto",
-    backend: options.Backend = "torch",
+    backend: options.Backend = "auto",
     packed: options.Packed = False,
     salvage: options.Salvage = False,
     force: options.Force = False,

@@ -16,31 +16,45 @@ Codec = Annotated[
         show_default=False,
     ),
 ]
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.", show_default=False)]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR", show_default="kept, for encode, decode and stream to use", help="Folder to make."
+    ),
+]
 Half = Annotated[bool, typer.Option("--half", help="Store the decoder's weights in 16 bits though that rounds them.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Multiply in 8 bits in each direction where that is near and faster.")]
 
 
 def export(
     codec: Codec,
-    output: Folder,
+    output: Folder = None,
     codebooks: options.Codebooks = None,
     half: Half = False,
     int8: Int8 = False,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Export a codec to ONNX: encoder.onnx, decoder.onnx, codec.json and golden.npz."""
+    """Export a codec to ONNX: encoder.onnx, decoder.onnx, codec.json and golden.npz.
+
+    Without -o it is kept in the cache, where encode, decode and stream find it by themselves and run faster with it.
+    """
+    if output is None and (half or int8 or codebooks):
+        raise typer.BadParameter(
+            "--half, --int8 and --codebooks make another codec than the one that is kept: name a folder with -o"
+        )
     from toneme.codecs.errors import CheckpointError
     from toneme.codecs.registry import load
+    from toneme.export.cache import place
     from toneme.export.folder import export_codec
     from toneme.export.manifest import FILE, read_manifest
 
+    model = load(codec)
+    output = output or place(model)
     if output.exists() and not output.is_dir():
         raise CheckpointError(f"{output} is a file, and an exported codec is a folder: name another with -o")
     if (output / FILE).exists() and not force:
         raise CheckpointError(f"{output} holds an exported codec already: name another folder, or replace it with --force")
-    model = load(codec)
     found = export_codec(model, output, codebooks, half, int8)
     tried = read_manifest(output).options.get("int8", {})
     size = sum(path.stat().st_size for path in output.iterdir())

@@ -53,7 +53,11 @@ Bitrate = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")]
 Backend = Annotated[
-    str, typer.Option("--backend", help="torch, or onnx: an exported folder, or the codec exported once and kept in the cache.")
+    str,
+    typer.Option(
+        "--backend",
+        help="torch; onnx: an exported folder, or the codec exported once and kept; auto: onnx on a CPU if graphs are kept.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files whose names were not given with -o.")]
@@ -82,19 +86,27 @@ def subtype_of(bits: str) -> str:
     return SUBTYPES[bits]
 
 
-def loader(backend: str, device: str) -> "Callable[[str], Codec]":
-    """Return what loads a codec by name for a choice of --backend and --device; others are a usage error."""
-    if backend not in ("torch", "onnx"):
-        raise typer.BadParameter(f"--backend must be torch or onnx; got {backend!r}")
+def loader(backend: str, device: str, live: bool = False, encodes: bool = True) -> "Callable[[str], Codec]":
+    """Return what loads a codec by name for a choice of --backend and --device; others are a usage error.
+
+    Graphs take as many threads as torch would, but one for live audio, whose steps are too short to be shared.
+    """
+    if backend not in ("auto", "torch", "onnx"):
+        raise typer.BadParameter(f"--backend must be auto, torch or onnx; got {backend!r}")
+    if backend == "onnx" and device not in ("auto", "cpu"):
+        raise typer.BadParameter(f"--backend onnx runs on the CPU; got --device {device}")
     if backend == "torch":
         from toneme.codecs.registry import load
 
         return lambda name: load(name, device)
-    if device not in ("auto", "cpu"):
-        raise typer.BadParameter(f"--backend onnx runs on the CPU; got --device {device}")
-    from toneme.export.cache import exported
+    import torch
 
-    return exported
+    from toneme.export.cache import exported, fastest
+
+    threads = 1 if live else torch.get_num_threads()
+    if backend == "onnx":
+        return lambda name: exported(name, threads)
+    return lambda name: fastest(name, device, threads, encodes)
 
 
 def check_depth(codebooks: int | None, bitrate: float | None) -> None:

@@ -43,7 +43,7 @@ def stream(
     wav: Wav = False,
     chunk_ms: ChunkMs = 100,
     device: options.Device = "auto",
-    backend: options.Backend = "torch",
+    backend: options.Backend = "auto",
     any_weights: options.AnyWeights = False,
 ) -> None:
     """Code live audio: bare samples or WAV on stdin to a token stream on stdout; --decode for the way back.
@@ -54,7 +54,7 @@ def stream(
     _check(decode, rate, channels, format, wav, codebooks, bitrate)
     from toneme.cli.coding import choose_depth
 
-    model = options.loader(backend, device)(codec)
+    model = options.loader(backend, device, live=True, encodes=not decode)(codec)
     if decode:
         decode_stream(model, format, wav, any_weights)
     else:

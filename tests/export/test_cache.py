@@ -1,0 +1,66 @@
+"""Graphs that are kept: what runs a codec fastest here, and what else runs it."""
+
+import json
+import shutil
+
+import pytest
+
+from toneme.codecs.errors import CheckpointError
+from toneme.codecs.toneme24k import TonemeCodec
+from toneme.export import cache
+from toneme.export.codec import ExportedCodec
+
+
+@pytest.fixture
+def saved(small, tmp_path, monkeypatch):
+    """Folder of the small codec; the cache is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small.save(tmp_path / "small")
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def kept(small, small_folder, saved):
+    """Folder of its graphs in the cache."""
+    return shutil.copytree(small_folder, cache.place(small))
+
+
+def test_torch_runs_what_was_not_exported(saved):
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+
+
+def test_kept_graphs_run_where_they_can(saved, kept, monkeypatch):
+    codec = cache.fastest(saved, threads=2)
+    assert isinstance(codec, ExportedCodec)
+    assert (codec.runtime.folder, codec.runtime._threads) == (kept, 2)
+    monkeypatch.setattr(cache, "find_spec", lambda name: None)  # onnxruntime is not installed
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+
+
+def test_kept_graphs_run_on_the_cpu_alone(saved, kept, monkeypatch):
+    monkeypatch.setattr(cache, "pick_device", lambda device: "cuda")  # though there is none to load it to
+    monkeypatch.setattr(cache, "load", lambda name, device: TonemeCodec.from_folder(name))
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+
+
+def test_graphs_of_other_weights_do_not_count(saved, kept, small):
+    other = TonemeCodec(small.config, "small").eval()
+    other.save(saved)
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+
+
+def test_graphs_that_only_decode_do_not_encode(saved, kept):
+    about = json.loads((kept / "codec.json").read_text())
+    (kept / "codec.json").write_text(json.dumps({**about, "encoder": None}))
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+    assert isinstance(cache.fastest(saved, encodes=False), ExportedCodec)
+
+
+def test_a_folder_of_graphs_runs_by_itself(small_folder):
+    assert isinstance(cache.fastest(small_folder), ExportedCodec)
+
+
+def test_damaged_graphs_are_refused(saved, kept):
+    (kept / "codec.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"codec\.json"):
+        cache.fastest(saved)
