@@ -115,8 +115,8 @@ def test_folder_is_mirrored_and_loads_the_codec_once(codec, wav, tiny, tmp_path,
     wav("in/deep/b.wav", 0.3)
     assert codec("encode", tmp_path / "in", "-c", tiny, "-o", tmp_path / "t").code == 0
     loads, real = [], toneme.load
-    monkeypatch.setattr("toneme.export.cache.load", lambda *args: loads.append(args) or real(*args))
-    assert codec("decode", tmp_path / "t", "-c", tiny, "-o", tmp_path / "out").code == 0
+    monkeypatch.setattr("toneme.codecs.registry.load", lambda *args: loads.append(args) or real(*args))
+    assert codec("decode", tmp_path / "t", "-c", tiny, "-o", tmp_path / "out", "--backend", "torch").code == 0
     assert [soundfile.info(tmp_path / "out" / name).frames for name in ("a.wav", "deep/b.wav")] == [4800, 7200]
     assert len(loads) == 1
 

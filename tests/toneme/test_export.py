@@ -64,7 +64,8 @@ def test_what_is_kept_is_used_unasked(codec, tiny, wav, tmp_path, monkeypatch):
     from toneme.export import cache
     from toneme.export.codec import ExportedDecoder, ExportedEncoder
 
-    used = []
+    used, threads = [], 1
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     for kind in (ExportedEncoder, ExportedDecoder):
         monkeypatch.setattr(kind, "_reset", lambda self, reset=kind._reset: used.append(type(self)) or reset(self))
     assert codec("encode", wav(), "-c", tiny, "-o", tmp_path / "before.tok").code == 0
@@ -80,7 +81,11 @@ def test_what_is_kept_is_used_unasked(codec, tiny, wav, tmp_path, monkeypatch):
     assert (before.codes == after.codes).float().mean() > 0.99  # near ties apart
     used.clear()
     assert codec("encode", wav(), "-c", tiny, "--backend", "torch", "-o", tmp_path / "torch.tok").code == 0
+    threads = 2  # with which PyTorch is as fast
+    assert codec("encode", wav(), "-c", tiny, "-o", tmp_path / "torch.tok", "-f").code == 0
     assert not used
+    assert codec("stream", "-c", tiny, stdin=wav().read_bytes()).code == 0
+    assert set(used) == {ExportedEncoder}
     refused = codec("export", tiny)
     assert refused.code == 1
     assert "replace it with --force" in refused.sentence
