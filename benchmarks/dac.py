@@ -1,17 +1,21 @@
 """DAC against descript-audio-codec: the same random weights, one process, interleaved runs, seconds and their ratio.
 
-python -P benchmarks/dac.py [--name dac_16khz] [--seconds 2] [--threads 1] [--repeats 5]
+python -P benchmarks/dac.py [--name dac_16khz] [--seconds 2] [--threads 1] [--repeats 5] [--graphs FOLDER]
+
+With --graphs ours runs in ONNX Runtime, by graphs that are exported to the folder unless they are there.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from dac.model.dac import DAC
 
 import toneme
 from toneme.codecs.dac import CONFIGS
+from toneme.export.cache import made
 
 
 def main() -> None:
@@ -21,6 +25,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--graphs", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -31,6 +36,7 @@ def main() -> None:
         config.codebook_size, config.code_dim, sample_rate=config.sample_rate,
     ).eval()  # fmt: skip
     ours = toneme.from_official(given.name, peer)
+    ours = made(ours, given.graphs, given.threads) if given.graphs else ours
     audio = torch.randn(1, 1, round(given.seconds * config.sample_rate)) * 0.1
     with torch.inference_mode():
         padded = peer.preprocess(audio, config.sample_rate)

@@ -1,8 +1,9 @@
 """EnCodec beside PyPI's encodec: the same random weights, one process, runs interleaved, medians.
 
-    python -P benchmarks/encodec.py [--seconds 10] [--kbps 6] [--threads 1 2] [--runs 9] [--model encodec_24khz]
+    python -P benchmarks/encodec.py [--seconds 10] [--kbps 6] [--threads 1 2] [--runs 9] [--model encodec_24khz] [--graphs DIR]
 
-Prints one JSON line per thread count: milliseconds (wall, and of the processor) and how many times faster ours is.
+Prints one JSON line per thread count: milliseconds (wall, and of the processor) and how many times faster ours is. With
+--graphs ours runs in ONNX Runtime, by graphs that are exported to the folder unless they are there.
 """
 
 import argparse
@@ -10,11 +11,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from encodec import EncodecModel
 
+from toneme.codecs.base import Codec
 from toneme.codecs.encodec import OFFICIAL
+from toneme.export.cache import made
 
 PEERS = {"encodec_24khz": EncodecModel.encodec_model_24khz, "encodec_48khz": EncodecModel.encodec_model_48khz}
 
@@ -33,7 +37,7 @@ def interleaved(tasks: dict[str, Callable[[], object]], runs: int) -> dict[str, 
     return {name: {"wall": statistics.median(wall[name]), "cpu": statistics.median(busy[name])} for name in tasks}
 
 
-def build(model: str) -> tuple[EncodecModel, object]:
+def build(model: str) -> tuple[EncodecModel, Codec]:
     """Return the peer with random weights, and ours with the same."""
     torch.manual_seed(0)
     peer = PEERS[model](pretrained=False).eval()
@@ -43,9 +47,10 @@ def build(model: str) -> tuple[EncodecModel, object]:
     return peer, OFFICIAL[model](peer.state_dict())
 
 
-def measure(model: str, seconds: float, kbps: float, runs: int) -> dict:
+def measure(model: str, seconds: float, kbps: float, runs: int, graphs: Path | None) -> dict:
     """Return the times of both, and their ratios."""
     peer, codec = build(model)
+    codec = made(codec, graphs, torch.get_num_threads()) if graphs else codec
     peer.set_target_bandwidth(kbps)
     depth = codec.spec.codebooks_for(kbps)
     waveform = torch.randn(1, codec.spec.channels, round(seconds * codec.spec.sample_rate)) * 0.1
@@ -71,10 +76,11 @@ def main() -> None:
     parser.add_argument("--kbps", type=float, default=6)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--graphs", type=Path)
     chosen = parser.parse_args()
     for threads in chosen.threads:
         torch.set_num_threads(threads)
-        found = measure(chosen.model, chosen.seconds, chosen.kbps, chosen.runs)
+        found = measure(chosen.model, chosen.seconds, chosen.kbps, chosen.runs, chosen.graphs)
         print(json.dumps(found, default=float), flush=True)
 
 

@@ -2,7 +2,9 @@
 
 Times are those of the processor, all threads together, so that neighbours on the machine count less.
 
-python -P benchmarks/mimi.py [--seconds 10] [--threads 1] [--codebooks 8] [--runs 5]
+python -P benchmarks/mimi.py [--seconds 10] [--threads 1] [--codebooks 8] [--runs 5] [--graphs FOLDER]
+
+With --graphs ours runs in ONNX Runtime, by graphs that are exported to the folder unless they are there.
 
 moshi compiles parts of itself by default; NO_TORCH_COMPILE=1, which is set here unless you set it, measures its eager code,
 as a first call sees it.
@@ -13,10 +15,12 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 import toneme
+from toneme.export.cache import made
 
 FRAME = 1920
 
@@ -61,10 +65,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--codebooks", type=int, default=8)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--graphs", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     theirs = peer(given.codebooks)
     codec = toneme.from_official("mimi", theirs)
+    codec = made(codec, given.graphs, given.threads) if given.graphs else codec
     audio = torch.randn(1, 1, int(given.seconds * 24000) // FRAME * FRAME) * 0.1
     tokens = codec.encode(audio, codebooks=given.codebooks)
     with torch.inference_mode():

@@ -1,17 +1,21 @@
 """SNAC against the published package: the same random weights, one process, interleaved runs, seconds and their ratio.
 
-python -P benchmarks/snac.py [--name snac_24khz] [--seconds 4] [--threads 1] [--repeats 5]
+python -P benchmarks/snac.py [--name snac_24khz] [--seconds 4] [--threads 1] [--repeats 5] [--graphs FOLDER]
+
+With --graphs ours runs in ONNX Runtime, by graphs that are exported to the folder unless they are there.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from snac import SNAC
 
 import toneme
 from toneme.codecs.snac import CONFIGS
+from toneme.export.cache import made
 
 
 def main() -> None:
@@ -21,6 +25,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--graphs", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -31,6 +36,7 @@ def main() -> None:
         blocks.attention or None, config.codebook_size, config.code_dim, list(config.frames_per_code),
     ).eval()  # fmt: skip
     ours = toneme.from_official(given.name, peer)
+    ours = made(ours, given.graphs, given.threads) if given.graphs else ours
     audio = torch.randn(1, 1, round(given.seconds * config.sample_rate)) * 0.1
     with torch.inference_mode():
         codes, tokens = peer.encode(audio), ours.encode(audio)

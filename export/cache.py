@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..codecs.base import Codec
+from ..codecs.errors import CheckpointError
 from ..codecs.registry import find_folder, load, pick_device
 from .codec import ExportedCodec
 from .folder import export_codec
@@ -26,10 +27,22 @@ def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
     if (Path(name) / FILE).is_file():
         return ExportedCodec(name, threads)
     codec = load(find_folder(name))
-    folder = place(codec)
+    return made(codec, place(codec), threads)
+
+
+def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
+    """Return a codec's graphs in a folder, made there unless there are some.
+
+    Raises:
+        CheckpointError: if the codec cannot be exported, or the folder holds graphs of another.
+        MissingDependencyError: if onnxruntime is missing, or, to make them, onnx or onnxscript.
+    """
     if not (folder / FILE).is_file():
         export_codec(codec, folder)
-    return ExportedCodec(folder, threads)
+    exported = ExportedCodec(folder, threads)
+    if exported.weights_hash != codec.weights_hash:
+        raise CheckpointError(f"{folder} holds graphs of other weights than those of {codec.name}: name another folder")
+    return exported
 
 
 def fastest(name: str | Path, device: str = "auto", threads: int = 1, encodes: bool = True) -> Codec:

@@ -64,3 +64,9 @@ def test_damaged_graphs_are_refused(saved, kept):
     (kept / "codec.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"codec\.json"):
         cache.fastest(saved)
+
+
+def test_graphs_of_another_codec_are_refused(small_folder, small):
+    assert cache.made(small, small_folder).runtime.folder == small_folder
+    with pytest.raises(CheckpointError, match="other weights"):
+        cache.made(TonemeCodec(small.config, "small").eval(), small_folder)
