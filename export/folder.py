@@ -11,6 +11,7 @@ from typing import Any
 
 from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError, MissingDependencyError
+from ..kernels.onnx_runtime import load_onnxruntime
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
 from .integers import compare, store_integers
@@ -124,7 +125,7 @@ def directions_of(codec: Codec, codebooks: int) -> tuple[Direction | None, Direc
 def require_runtime() -> None:
     """Raise MissingDependencyError where onnxruntime is not installed."""
     try:
-        import onnxruntime  # noqa: F401
+        load_onnxruntime()
     except ImportError:
         raise MissingDependencyError('to export, install onnxruntime: pip install "toneme[export]"') from None
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.onnx_runtime import load_onnxruntime
 from .golden import read_golden
 from .runtime import StreamingCodec
 
@@ -71,8 +72,8 @@ def store_integers(model: Any) -> int:
 def _folded(model: Any) -> Any:
     """Return the model after ONNX Runtime's basic optimizations, which use ONNX's own operators alone."""
     import onnx
-    import onnxruntime
 
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import CheckpointError, MissingDependencyError, ShapeError
+from ..kernels.onnx_runtime import load_onnxruntime
 from .huge_pages import large_pages
 from .manifest import read_manifest
 from .runtime_chunks import ChunkDecoder, ChunkEncoder
@@ -106,7 +107,7 @@ class StreamingCodec:
 
     def _load(self, path: Path) -> Any:
         try:
-            import onnxruntime
+            onnxruntime = load_onnxruntime()
         except ImportError:
             raise MissingDependencyError("to run an exported codec, install onnxruntime: pip install onnxruntime") from None
         if not path.is_file():

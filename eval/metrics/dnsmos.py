@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ...kernels.onnx_runtime import load_onnxruntime
 from ..weights import find_weights
 from . import SPEECH, Metric, missing_package
 
@@ -45,7 +46,7 @@ def find() -> Path:
 @lru_cache
 def _session(folder: Path) -> Any:
     try:
-        import onnxruntime
+        onnxruntime = load_onnxruntime()
     except ImportError:
         raise missing_package("DNSMOS", "onnxruntime") from None
     options = onnxruntime.SessionOptions()
