@@ -1,6 +1,6 @@
 """Mimi against the moshi package: same random weights, same process, alternating runs, medians of each.
 
-Times are those of the processor, all threads together, so that neighbours on the machine count less.
+Times with one thread are those of the processor, so that neighbours on the machine count less; with more by the wall.
 
 python -P benchmarks/mimi.py [--seconds 10] [--threads 1] [--codebooks 8] [--runs 5] [--graphs FOLDER]
 
@@ -41,10 +41,11 @@ def peer(codebooks: int):
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Return the seconds of processor time of one call."""
-    start = time.process_time()
+    """Return the seconds of one call."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     call()
-    return time.process_time() - start
+    return clock() - start
 
 
 def alternate(ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> tuple[float, float, float]:
