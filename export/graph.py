@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..codecs.base import Codec
 from ..codecs.chunking import Plan
 from ..kernels.errors import MissingDependencyError
-from . import rows
+from . import blocks, rows
 from .manifest import Side, State
 
 OPSET = 18
@@ -136,10 +136,11 @@ def build(network: Network, sizes: Mapping[str, int]) -> Any:
             opset_version=OPSET,
             verbose=False,
             optimize=False,
-            custom_translation_table={torch.ops.aten.gelu.default: _gelu, **rows.translations()},
+            custom_translation_table={torch.ops.aten.gelu.default: _gelu, **rows.translations(), **blocks.translations()},
         )
         assert program is not None
         _simplify(program.model)
+        blocks.cut(program.model)
     model = program.model_proto
     _name_axes(model, {port.name: port.axes for port in (*ports, *network.gives)} | {f"next.{n}": a for n, a in states.items()})
     return model

@@ -1,8 +1,9 @@
 """`codecs.layers.dac_blocks` with one filter per channel, as SNAC has it, in a graph: [batch, channels, time] as in torch.
 
 The filters run along a channel's samples, so time comes last here, but in front of the transposed convolutions, which are
-products of rows as in `dac_blocks`. A strided convolution takes two axes, which ONNX Runtime computes in blocks of channels
-without a copy of its windows. Snake's factors are in the weights beside it as far as they can be.
+products of rows as in `dac_blocks`. A convolution of one filter per channel or of a stride takes two axes: ONNX Runtime then
+computes it in blocks of channels, without a copy of its windows. Snake's factors are in the weights beside it as far as they
+can be. What the decoder does at its highest rates it does in `blocks` of time.
 """
 
 import copy
@@ -14,7 +15,10 @@ from torch.nn import functional as F
 from ..codecs.layers.attention import HEAD, LocalAttention, rotate
 from ..codecs.layers.dac_blocks import Decoder, DownStage, Encoder, UpStage
 from ..codecs.layers.dac_convolution import Conv, ResidualUnit, Snake
+from . import blocks
 from .dac_blocks import Bend, Transposed, bent, scales
+
+IN_BLOCKS = 128  # channels up to which units are computed in blocks of time: wider ones are slow enough to stay in the cache
 
 
 class ColumnsEncoder(nn.Module):
@@ -22,9 +26,9 @@ class ColumnsEncoder(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.first, self.last = encoder.first, encoder.last
+        self.first = encoder.first
         self.stages = nn.ModuleList(ColumnsDown(cast(DownStage, stage)) for stage in encoder.stages)
-        self.middle = plain_attention(encoder.middle)
+        self.middle, self.last = plain_attention(encoder.middle), Flat(encoder.last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the latents."""
@@ -40,17 +44,20 @@ class ColumnsDecoder(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         assert decoder.mix is not None, "only decoders with one filter per channel"
-        self.first, self.mix, self.middle = decoder.first, decoder.mix, plain_attention(decoder.middle)
-        self.stages = nn.ModuleList(ColumnsUp(cast(UpStage, stage)) for stage in decoder.stages)
-        self.bend = Bend(snake := cast(Snake, decoder.activation), time_last=True)
-        self.last, self.tanh = scaled(decoder.last, scales(snake)), decoder.tanh
+        self.first, self.mix, self.middle = Flat(decoder.first), decoder.mix, plain_attention(decoder.middle)
+        stages = [cast(UpStage, stage) for stage in decoder.stages]
+        snakes = [cast(Snake, part.activation) for part in (*stages, decoder)]
+        self.bend = Bend(snakes[0], time_last=True)
+        lasts = [None] * (len(stages) - 1) + [scaled(decoder.last, scales(snakes[-1]))]
+        self.stages = nn.ModuleList(ColumnsUp(*parts) for parts in zip(stages, snakes[1:], lasts, strict=True))
+        self.tanh = decoder.tanh
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the audio."""
-        x = self.middle(self.mix(self.first(x)))
+        x = self.bend(self.middle(self.mix(self.first(x)))).transpose(1, 2)
         for stage in self.stages:
             x = stage(x)
-        audio = self.last(self.bend(x))
+        audio = x.transpose(1, 2)
         return audio.tanh() if self.tanh else audio
 
 
@@ -61,25 +68,35 @@ class ColumnsDown(nn.Module):
         super().__init__()
         self.units = nn.Sequential(*(ColumnsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
         self.bend = Bend(snake := cast(Snake, stage.activation), time_last=True)
-        self.down = scaled(stage.down, scales(snake))
+        self.down = Flat(scaled(stage.down, scales(snake)))
 
     def forward(self, x: Tensor) -> Tensor:
-        x, down = self.bend(self.units(x)), self.down
-        pad = (0, int(down.padding[0]))
-        return F.conv2d(x[:, :, None], down.weight[:, :, None], down.bias, (1, down.stride[0]), pad)[:, :, 0]
+        return self.down(self.bend(self.units(x)))
 
 
 class ColumnsUp(nn.Module):
-    """Activation, transposed convolution, residual units: [batch, C, time] to [batch, C / 2, time * stride]."""
+    """Transposed convolution, residual units, the activation after: [batch, time, C] to [batch, time * stride, C / 2].
 
-    def __init__(self, stage: UpStage) -> None:
+    The decoder's last convolution is computed with them: [batch, time * stride, 1].
+    """
+
+    def __init__(self, stage: UpStage, after: Snake, last: Conv | None) -> None:
         super().__init__()
-        self.bend = Bend(snake := cast(Snake, stage.activation), time_last=True)
-        self.up = Transposed(stage.up, scales(snake))
-        self.units = nn.Sequential(*(ColumnsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
+        self.up = Transposed(stage.up, scales(cast(Snake, stage.activation)))
+        self.units = nn.ModuleList(ColumnsUnit(cast(ResidualUnit, unit)) for unit in stage.units)
+        self.bend = Bend(after, time_last=True)
+        self.last = nn.Identity() if last is None else last
+        convolutions = [cast(ResidualUnit, unit).dilated for unit in stage.units] + ([] if last is None else [last])
+        self.reach = sum(int(conv.padding[0]) for conv in convolutions)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.units(self.up(self.bend(x).transpose(1, 2)).transpose(1, 2))
+        x = self.up(x)
+        cut = x.shape[2] <= IN_BLOCKS
+        x = (blocks.enter(x, self.reach) if cut else x).transpose(1, 2)
+        for unit in self.units:
+            x = blocks.within(unit(x)) if cut else unit(x)
+        x = self.last(self.bend(x)).transpose(1, 2)
+        return blocks.leave(x) if cut else x
 
 
 class ColumnsUnit(nn.Module):
@@ -89,11 +106,25 @@ class ColumnsUnit(nn.Module):
         super().__init__()
         before, between = scales(cast(Snake, unit.before)), scales(cast(Snake, unit.between))
         self.bend = Bend(cast(Snake, unit.before), time_last=True)
-        self.dilated = scaled(unit.dilated, before, between)
+        self.dilated = Flat(scaled(unit.dilated, before, between))
         self.mixed = scaled(unit.mixed, between)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.mixed(bent(self.dilated(self.bend(x))))
+
+
+class Flat(nn.Module):
+    """A convolution along the second of two axes, the first of which is 1."""
+
+    def __init__(self, conv: Conv) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of x [batch, channels, time]."""
+        conv, weight = self.conv, self.conv.weight[:, :, None]
+        stride, pad, dilation = (1, conv.stride[0]), (0, int(conv.padding[0])), (1, conv.dilation[0])
+        return F.conv2d(x[:, :, None], weight, conv.bias, stride, pad, dilation, conv.groups).squeeze(2)
 
 
 def scaled(conv: Conv, before: Tensor, after: Tensor | None = None) -> Conv:
