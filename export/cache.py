@@ -62,17 +62,37 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1, encodes: b
     if (Path(name) / FILE).is_file():
         return ExportedCodec(name, threads)
     codec = load(name, device)
-    folder = place(codec)
-    if pick_device(device) != "cpu" or find_spec("onnxruntime") is None or not (folder / FILE).is_file():
+    folder = kept(codec)
+    if pick_device(device) != "cpu" or find_spec("onnxruntime") is None or folder is None:
         return codec
     return codec if encodes and read_manifest(folder).encoder is None else ExportedCodec(folder, threads)
 
 
+def kept(codec: Codec) -> Path | None:
+    """Return the folder of a codec's graphs, None where there are none that this user may read."""
+    try:
+        folder = place(codec)
+    except CheckpointError:  # no home, as in many containers
+        return None
+    return folder if os.access(folder / FILE, os.R_OK) else None
+
+
 def place(codec: Codec) -> Path:
-    """Return where a codec's graphs are kept."""
+    """Return where a codec's graphs are kept.
+
+    Raises:
+        CheckpointError: if this user has no place to keep any.
+    """
     return cache() / f"{codec.name}-{codec.weights_hash}-{FORMAT}"
 
 
 def cache() -> Path:
-    """Return the folder of exported codecs: `toneme/onnx` in XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toneme" / "onnx"
+    """Return the folder of exported codecs: `toneme/onnx` in XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        CheckpointError: if there is neither.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toneme" / "onnx"
+    except RuntimeError:
+        raise CheckpointError("this user has no home to keep graphs in: set XDG_CACHE_HOME, or name a folder with -o") from None

@@ -15,7 +15,7 @@ from ..kernels.onnx_runtime import load_onnxruntime
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
 from .integers import compare, store_integers
-from .manifest import FILE, Manifest, Side, Stream
+from .manifest import FILE, LABEL, Manifest, Side, Stream
 from .precision import store_half
 from .runtime import StreamingCodec
 
@@ -139,7 +139,7 @@ def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
         model = build(direction.network.eval(), direction.sizes)
         sides[name] = replace(direction.side, states=state_list(direction.network))
         store_half(model, rounding=half and name == "decoder")
-        _label(model, {"codec": codec.name, "weights_hash": codec.weights_hash})
+        _label(model, {"toneme.codec": codec.name, LABEL: codec.weights_hash})
         (folder / direction.side.file).write_bytes(model.SerializeToString())
     manifest_of(codec, codebooks, sides).write(folder)
     write_golden(codec, codebooks, folder)
@@ -162,4 +162,4 @@ def manifest_of(codec: Codec, codebooks: int, sides: Mapping[str, Side | None]) 
 
 def _label(model: Any, labels: Mapping[str, str]) -> None:
     for key, value in labels.items():
-        model.metadata_props.add(key=f"toneme.{key}", value=value)
+        model.metadata_props.add(key=key, value=value)

@@ -14,6 +14,7 @@ from typing import Any
 from ..kernels.errors import CheckpointError
 
 FORMAT = 1
+LABEL = "toneme.weights_hash"  # of a graph: what it was made of
 FILE = "codec.json"
 MODES = ("steps", "chunks")
 

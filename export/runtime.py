@@ -19,10 +19,12 @@ import numpy as np
 from ..kernels.errors import CheckpointError, MissingDependencyError, ShapeError
 from ..kernels.onnx_runtime import load_onnxruntime
 from .huge_pages import large_pages
-from .manifest import read_manifest
+from .manifest import FILE, LABEL, read_manifest
 from .runtime_chunks import ChunkDecoder, ChunkEncoder
 from .runtime_steps import StepDecoder, StepEncoder
 from .runtime_streams import Array, Decoder, Encoder, as_batch, only
+
+AGAIN = "export the codec again, with --force"
 
 
 class StreamingCodec:
@@ -111,12 +113,16 @@ class StreamingCodec:
         except ImportError:
             raise MissingDependencyError("to run an exported codec, install onnxruntime: pip install onnxruntime") from None
         if not path.is_file():
-            raise CheckpointError(f"{path} is missing: export the codec again")
+            raise CheckpointError(f"{path} is missing: {AGAIN}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.log_severity_level = 3
         try:
             with large_pages(4 * path.stat().st_size if self._large_pages else 0):
-                return onnxruntime.InferenceSession(str(path), options, providers=self._providers)
+                session = onnxruntime.InferenceSession(str(path), options, providers=self._providers)
         except Exception as error:  # onnxruntime's own types are not exported everywhere
-            raise CheckpointError(f"{path} cannot be loaded ({str(error)[:200]}): export the codec again") from None
+            raise CheckpointError(f"{path} cannot be loaded ({str(error)[:200]}): {AGAIN}") from None
+        made_of = self.manifest.weights_hash
+        if session.get_modelmeta().custom_metadata_map.get(LABEL, made_of) != made_of:
+            raise CheckpointError(f"{path} was made of other weights than {FILE} beside it says: {AGAIN}")
+        return session

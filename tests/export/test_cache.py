@@ -49,6 +49,27 @@ def test_graphs_of_other_weights_do_not_count(saved, kept, small):
     assert isinstance(cache.fastest(saved), TonemeCodec)
 
 
+def test_torch_runs_where_the_cache_cannot_be_read(saved, kept, monkeypatch):
+    def denied(path, *args, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    stat = cache.Path.stat  # tests that run as root are denied nothing: both ways to look are
+    monkeypatch.setattr(cache.Path, "stat", lambda path, **how: (denied if kept in path.parents else stat)(path, **how))
+    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+
+
+def test_torch_runs_where_there_is_no_home(saved, small, monkeypatch):
+    def homeless(cls):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(cache.Path, "home", classmethod(homeless))
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+    with pytest.raises(CheckpointError, match="XDG_CACHE_HOME"):
+        cache.place(small)
+
+
 def test_graphs_that_only_decode_do_not_encode(saved, kept):
     about = json.loads((kept / "codec.json").read_text())
     (kept / "codec.json").write_text(json.dumps({**about, "encoder": None}))

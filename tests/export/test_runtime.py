@@ -1,8 +1,10 @@
 """The runtime: no torch, states that can be kept, threads, and refusals."""
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +126,29 @@ def test_states_of_another_stream_are_refused(codec):
         codec.encoder(batch=2).restore(codec.encoder().save())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("waiting.audio", np.zeros((2, 1, 5), np.float32)),  # of two streams: all that tells batches apart in chunks
+        ("waiting.audio", np.zeros((1, 1, 5), np.complex64)),
+        ("count.samples", np.zeros(2, np.int64)),
+        ("state.audio", np.zeros((1, 1), np.float32)),
+    ],
+)
+def test_what_a_stream_could_not_go_on_with_is_refused(codec, name, value):
+    saved = codec.encoder().save()
+    assert name in saved
+    with pytest.raises(toneme.ShapeError, match="restore what save gave"):
+        codec.encoder().restore({**saved, name: value})
+
+
+def test_states_come_back_in_their_own_types(codec, audio):
+    encoder, other = codec.encoder(), codec.encoder()
+    encoder.push(audio[..., :1000])
+    other.restore({name: value.astype(float) if value.dtype == np.float32 else value for name, value in encoder.save().items()})
+    np.testing.assert_array_equal(other.push(audio[..., 1000:]), encoder.push(audio[..., 1000:]))
+
+
 def test_streams_in_threads_do_not_disturb_each_other(codec):
     items = [made_audio(24000, 1, 0.4 + 0.1 * n) for n in range(6)]
     expected = [codec.encode(item) for item in items]
@@ -156,6 +181,7 @@ def test_one_stream_may_be_shared_by_threads(codec, audio):
         (np.zeros((1, 2, 100), np.float32), toneme.ShapeError, r"float or int16 \[1, 1, samples\]; got float32 \[1, 2, 100\]"),
         (np.zeros(100, np.int32), toneme.ShapeError, "got int32"),
         (np.array([0.0, np.nan], np.float32), toneme.AudioError, "NaN or infinite"),
+        (np.array([0.0, 1e300]), toneme.AudioError, "NaN or infinite"),  # in 32 bits
     ],
 )
 def test_wrong_audio_is_refused(codec, pcm, kind, words):
@@ -185,6 +211,13 @@ def test_a_flushed_stream_takes_nothing(codec, audio):
     for call in (lambda: encoder.push(audio), encoder.flush, lambda: decoder.push(codec.encode(audio)), decoder.flush):
         with pytest.raises(toneme.ShapeError, match=r"call reset\(\)"):
             call()
+
+
+def test_a_graph_of_other_weights_is_refused(codec, small_folder, tmp_path):
+    replace(codec.manifest, weights_hash="another").write(tmp_path)
+    shutil.copy(small_folder / "encoder.onnx", tmp_path)
+    with pytest.raises(toneme.CheckpointError, match=r"other weights than codec\.json"):
+        StreamingCodec(tmp_path).encoder()
 
 
 def test_what_is_not_there_is_refused(codec, tmp_path):
