@@ -48,10 +48,12 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
 def fastest(name: str | Path, device: str = "auto", threads: int = 1, encodes: bool = True) -> Codec:
     """Return a codec as it runs fastest here: in ONNX Runtime on a CPU where it is installed and graphs are at hand.
 
+    With more than one thread PyTorch takes as long or less, so that only an exported folder itself is run by its graphs then.
+
     Args:
         name: what `codecs.registry.load` takes, or a folder that `codec export` made.
         device: as `codecs.registry.load` takes it.
-        threads: that one call of a graph may use.
+        threads: that one call may use.
         encodes: whether an encoder is wanted, which some exported codecs lack.
 
     Raises:
@@ -62,8 +64,8 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1, encodes: b
     if (Path(name) / FILE).is_file():
         return ExportedCodec(name, threads)
     codec = load(name, device)
-    folder = kept(codec)
-    if pick_device(device) != "cpu" or find_spec("onnxruntime") is None or folder is None:
+    folder = kept(codec) if threads == 1 and pick_device(device) == "cpu" and find_spec("onnxruntime") else None
+    if folder is None:
         return codec
     return codec if encodes and read_manifest(folder).encoder is None else ExportedCodec(folder, threads)
 

@@ -87,10 +87,7 @@ def subtype_of(bits: str) -> str:
 
 
 def loader(backend: str, device: str, live: bool = False, encodes: bool = True) -> "Callable[[str], Codec]":
-    """Return what loads a codec by name for a choice of --backend and --device; others are a usage error.
-
-    Kept graphs run live audio, and whole files where there is one thread: with more, PyTorch takes as long or less.
-    """
+    """Return what loads a codec by name for a choice of --backend and --device; others are a usage error."""
     if backend not in ("auto", "torch", "onnx"):
         raise typer.BadParameter(f"--backend must be auto, torch or onnx; got {backend!r}")
     if backend == "onnx" and device not in ("auto", "cpu"):
@@ -103,7 +100,7 @@ def loader(backend: str, device: str, live: bool = False, encodes: bool = True) 
     threads = 1 if live else torch.get_num_threads()  # steps of live audio are too short to be shared
     if backend == "onnx":
         return lambda name: exported(name, threads)
-    if backend == "torch" or threads > 1:
+    if backend == "torch":
         return lambda name: load(name, device)
     return lambda name: fastest(name, device, threads, encodes)
 
