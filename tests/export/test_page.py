@@ -133,21 +133,12 @@ def onnxruntime_web() -> Path:
 @pytest.fixture(scope="module")
 def served(shipped_folder, onnxruntime_web):
     """The address of `codec serve`'s application on a free port."""
-    import uvicorn
-
     from toneme.export.server import make_app
 
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(shipped_folder, onnxruntime_web=onnxruntime_web), port=0, log_level="error")
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        threading.Event().wait(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
+    from .live import serving
+
+    with serving(make_app(shipped_folder, onnxruntime_web=onnxruntime_web)) as address:
+        yield f"http://{address}/"
 
 
 @pytest.fixture(scope="module")

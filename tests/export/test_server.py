@@ -1,7 +1,9 @@
 """The server: files, streams, limits, refusals, and clients that vanish."""
 
 import gc
+import http.client
 import io
+import json
 import weakref
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from toneme.export.server import make_app
 from toneme.export.server_limits import MESSAGE_BYTES, Limits
 
 from .agreement import check_share
+from .live import serving
 
 pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 from starlette.testclient import TestClient, WebSocketDenialResponse
@@ -151,6 +154,19 @@ def test_limits_of_files(small_folder, pcm):
         assert tokens.status_code == 200
     with client_of(small_folder, seconds=0.5) as client:
         refused(client.post("/v1/decode", content=tokens.content), 413, "at most 0.5 s")
+
+
+@pytest.mark.parametrize("size", [16_000_001, 32_000_000])
+def test_who_sends_too_much_hears_why(small_folder, size):
+    with serving(make_app(small_folder, Limits(bytes=16_000_000))) as address:
+        connection = http.client.HTTPConnection(address)
+        # sends all of it before it listens, to a server that goes once it has answered
+        connection.request("POST", "/v1/encode", bytes(size), {"Connection": "close"})
+        answer = connection.getresponse()
+        assert answer.status == 413
+        assert "at most 16000000 bytes" in json.loads(answer.read())["error"]
+        connection.request("GET", "/v1/info")
+        assert json.loads(connection.getresponse().read())["connections"] == 0
 
 
 @pytest.mark.parametrize("size", [1920, 1000])
