@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
 
 from ..kernels.errors import TonemeError
 from .batching import BatchingCodec
@@ -160,6 +161,10 @@ def make_app(
 
 
 def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(ClientDisconnect)
+    async def leave(request: Request, gone: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
     @app.exception_handler(RefusedError)
     async def refuse(request: Request, refusal: RefusedError) -> Response:
         return _sentence(str(refusal), refusal.status)
@@ -190,6 +195,8 @@ def _add_api(app: FastAPI, server: Server) -> None:
     ) -> Response:
         """Audio (WAV, FLAC, Ogg, MP3) to a token file."""
         spec = server.codec.spec
+        if codebooks is not None and bitrate is not None:
+            raise RefusedError("give either codebooks or bitrate, not both", 422)
         depth = spec.check_codebooks(codebooks) if bitrate is None else spec.codebooks_for(bitrate)
         encoding = "packed" if packed else "entropy"
         work = lambda data, target: encode_file(server.codec, data, depth, encoding, server.limits, target)  # noqa: E731

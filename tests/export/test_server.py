@@ -4,6 +4,8 @@ import gc
 import http.client
 import io
 import json
+import threading
+import urllib.request
 import weakref
 from pathlib import Path
 
@@ -120,6 +122,7 @@ def test_other_rates_formats_and_bitrates(client, tmp_path):
         ("/v1/encode?codebooks=5", b"", 422, "codebooks must be from 1 to 4; got 5"),
         ("/v1/encode?codebooks=many", b"", 422, "codebooks is not understood"),
         ("/v1/encode?bitrate=0.1", b"", 422, "lowest rate"),
+        ("/v1/encode?bitrate=1&codebooks=2", b"", 422, "not both"),
         ("/v1/encode", wav(np.zeros(0, np.int16)), 422, "holds no samples"),
         ("/v1/encode", wav(np.zeros(9000, np.int16))[:-100], 422, "ends before its header says"),
         ("/v1/decode", b"no tokens", 422, "not a token file"),
@@ -167,6 +170,25 @@ def test_who_sends_too_much_hears_why(small_folder, size):
         assert "at most 16000000 bytes" in json.loads(answer.read())["error"]
         connection.request("GET", "/v1/info")
         assert json.loads(connection.getresponse().read())["connections"] == 0
+
+
+def test_who_goes_while_sending_is_forgotten_without_a_word(small_folder, caplog):
+    def served() -> int:
+        with urllib.request.urlopen(f"http://{address}/v1/info") as answer:
+            return json.loads(answer.read())["connections"]
+
+    def wait_for(count: int) -> None:
+        assert any(served() == count or threading.Event().wait(0.05) for _ in range(600))
+
+    with serving(make_app(small_folder)) as address:
+        connection = http.client.HTTPConnection(address)
+        connection.putrequest("POST", "/v1/encode")
+        connection.putheader("Content-Length", "100000")
+        connection.endheaders(bytes(5000))
+        wait_for(1)
+        connection.close()
+        wait_for(0)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("size", [1920, 1000])
