@@ -8,7 +8,6 @@ from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError
 from ..codecs.registry import find_folder, load, pick_device
 from .codec import ExportedCodec
-from .folder import export_codec
 from .manifest import FILE, FORMAT, read_manifest
 
 
@@ -38,6 +37,8 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
         MissingDependencyError: if onnxruntime is missing, or, to make them, onnx or onnxscript.
     """
     if not (folder / FILE).is_file():
+        from .folder import export_codec  # what writes graphs takes longer to import than what runs them
+
         export_codec(codec, folder)
     exported = ExportedCodec(folder, threads)
     if exported.weights_hash != codec.weights_hash:

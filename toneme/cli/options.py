@@ -92,16 +92,17 @@ def loader(backend: str, device: str, live: bool = False, encodes: bool = True) 
         raise typer.BadParameter(f"--backend must be auto, torch or onnx; got {backend!r}")
     if backend == "onnx" and device not in ("auto", "cpu"):
         raise typer.BadParameter(f"--backend onnx runs on the CPU; got --device {device}")
+    if backend == "torch":
+        from toneme.codecs.registry import load
+
+        return lambda name: load(name, device)
     import torch
 
-    from toneme.codecs.registry import load
     from toneme.export.cache import exported, fastest
 
     threads = 1 if live else torch.get_num_threads()  # steps of live audio are too short to be shared
     if backend == "onnx":
         return lambda name: exported(name, threads)
-    if backend == "torch":
-        return lambda name: load(name, device)
     return lambda name: fastest(name, device, threads, encodes)
 
 
