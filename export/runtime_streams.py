@@ -70,22 +70,19 @@ class Stream(ABC):
 
     def _run(self, **inputs: Array) -> list[Array]:
         """Run the graph once; return its outputs and keep the states after it."""
+        shapes = [value.shape for value in inputs.values()]
+        again, self._shapes = shapes == self._shapes, shapes
         if self._turns is not None and self._turns.fits(inputs):
             values, self._states = self._turns.run(inputs, self._states)
             return values
         values = self._session.run(self._outputs, {**inputs, **self._states})
         count = len(values) - len(self._states)
         states = dict(zip(self._states, values[count:], strict=True))
-        self._expect(inputs, states, values[:count])
+        same = all(states[name].shape == value.shape for name, value in self._states.items())
+        if again and same and self._in_turns:  # the second of its shape in a row: more will come
+            self._turns = Turns(self._session, inputs, states, self._outputs, values[:count])
         self._states = states
         return values[:count]
-
-    def _expect(self, inputs: dict[str, Array], states: dict[str, Array], outputs: list[Array]) -> None:
-        """Make memory for more calls like this one where it is the second of its shape."""
-        shapes = [value.shape for value in inputs.values()]
-        again, self._shapes = self._in_turns and shapes == self._shapes, shapes
-        if again and all(states[name].shape == value.shape for name, value in self._states.items()):
-            self._turns = Turns(self._session, inputs, states, self._outputs, outputs)
 
     def _check_open(self) -> None:
         if self._counts["finished"]:

@@ -72,3 +72,14 @@ def test_whole_audio_runs_in_single_calls(codec, pieces):
     for piece in pieces[:3]:
         encoder.push(piece)
     assert encoder._turns is None
+
+
+def test_memory_is_kept_where_another_shape_comes_now_and_then(codec, pieces):
+    encoder, audio = codec.encoder(), np.concatenate(pieces, axis=-1)
+    for _ in range(3):
+        encoder.push(audio[..., :480])
+    turns = encoder._turns
+    assert isinstance(turns, Turns)
+    for size in (960, 480, 960, 480, 960, 480):
+        encoder.push(audio[..., :size])
+    assert encoder._turns is turns
