@@ -69,10 +69,10 @@ class Server:
 
     async def _body(self, request: Request) -> bytes:
         """Return a request's body; of one that is too large as much again is read, since who still sends hears no refusal."""
-        claimed = request.headers.get("content-length", "0")
-        size, bound = int(claimed) if claimed.isdigit() else 0, self.limits.bytes
-        if size > 2 * bound:
-            self.limits.check_bytes(size)
+        header, bound = request.headers.get("content-length", "0"), self.limits.bytes
+        claimed = int(header) if header.isdigit() else 0
+        if claimed > 2 * bound:
+            self.limits.check_bytes(claimed)
         body, size, chunks = bytearray(), 0, aiter(request.stream())
         while size <= 2 * bound:
             try:
