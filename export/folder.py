@@ -4,7 +4,7 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,17 @@ FAMILIES = {  # family -> module with `directions(codec, codebooks)`
     "wavtokenizer": ".wavtokenizer",
     "xcodec": ".xcodec",
 }
+DIRECTIONS = ("encoder", "decoder")
 LEAST_EQUAL = 0.995  # share of the golden codes under which a graph is wrong rather than rounded
 MOST_ERROR, MOST_HALF_ERROR = 1e-3, 0.1  # of a sample, beyond which it is not rounding either
 
 
 def export_codec(
-    codec: Codec, folder: str | Path, codebooks: int | None = None, half: bool = False, integers: bool = False
+    codec: Codec,
+    folder: str | Path,
+    codebooks: int | None = None,
+    half: bool = False,
+    integers: Sequence[str] = (),
 ) -> Check:
     """Write an exported codec into a folder, which is made if need be; nothing is left there unless all went well.
 
@@ -43,8 +48,8 @@ def export_codec(
         codebooks: that the encoder gives, all by default: fewer take less time, since a search costs the same for each. The
             runtime gives any fewer of them.
         half: store the decoder's weights in 16 bits though that rounds them.
-        integers: try products of 8 bits, and keep them in each direction where they are near enough and faster; what was
-            measured stands in `codec.json` under `options`.
+        integers: directions, "encoder" and "decoder", in which to try products of 8 bits, and to keep them where they are near
+            enough and faster; what was measured stands in `codec.json` under `options`.
 
     Returns:
         How near the graphs come to PyTorch on `golden.npz`.
@@ -69,7 +74,7 @@ def export_codec(
                 f"the graphs of {codec.name} do not do what the codec does ({found.equal:.2%} of codes equal, samples off by "
                 f"{found.error:.1e}): this is a bug of the export, please report it with the versions of torch and onnx"
             )
-        found = try_integers(partial) if integers else found
+        found = try_integers(partial, integers) if integers else found
         folder.mkdir(exist_ok=True)
         for file in sorted(partial.iterdir(), key=lambda path: path.name == FILE):  # what makes it a codec comes last
             os.replace(file, folder / file.name)
@@ -78,7 +83,7 @@ def export_codec(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def try_integers(folder: Path) -> Check:
+def try_integers(folder: Path, directions: Sequence[str] = DIRECTIONS) -> Check:
     """Put graphs with products of 8 bits in place of those that they beat, and write down what was measured.
 
     Raises:
@@ -88,7 +93,7 @@ def try_integers(folder: Path) -> Check:
 
     floats, other = StreamingCodec(folder), folder / "integers"
     shutil.copytree(folder, other)
-    sides = {name: side for name in ("encoder", "decoder") if (side := getattr(floats.manifest, name)) is not None}
+    sides = {name: side for name in directions if (side := getattr(floats.manifest, name)) is not None}
     counts = {}
     for name, side in sides.items():
         model = onnx.load(str(folder / side.file))
@@ -132,7 +137,7 @@ def require_runtime() -> None:
 
 def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
     sides: dict[str, Side | None] = {}
-    for name, direction in zip(("encoder", "decoder"), directions_of(codec, codebooks), strict=True):
+    for name, direction in zip(DIRECTIONS, directions_of(codec, codebooks), strict=True):
         if direction is None:
             sides[name] = None
             continue

@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 
 from ..kernels.errors import TonemeError
+from ..kernels.pauses import left_out
 from .batching import BatchingCodec
 from .codec import ExportedCodec
 from .manifest import FILE
@@ -148,7 +149,8 @@ def make_app(
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with left_out():
+            yield
         server.close()
 
     app = FastAPI(title="Toneme", version="1", docs_url=None, redoc_url=None, lifespan=life)  # their pages load from elsewhere

@@ -94,6 +94,14 @@ def test_both_directions_of_a_codec_are_tried(own_folder, monkeypatch):
     assert all(trial.speed > 0 for trial in seen.values())
 
 
+def test_in_the_decoder_alone_codes_stay_what_they_were(own_folder, monkeypatch):
+    monkeypatch.setattr(exporting, "compare", lambda floats, other, sides: {side: Trial(30.0, 1.5, True) for side in sides})
+    before = (own_folder / "encoder.onnx").read_bytes()
+    assert try_integers(own_folder, ["decoder"]).equal == 1
+    assert (own_folder / "encoder.onnx").read_bytes() == before
+    assert set(read_manifest(own_folder).options["int8"]) == {"decoder"}
+
+
 def test_a_codec_without_such_products_is_refused(own_folder, monkeypatch):
     monkeypatch.setattr(integers, "LEAST", 1 << 30)
     with pytest.raises(CheckpointError, match="export without --int8"):

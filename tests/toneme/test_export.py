@@ -91,7 +91,7 @@ def test_what_is_kept_is_used_unasked(codec, tiny, wav, tmp_path, monkeypatch):
     assert "replace it with --force" in refused.sentence
 
 
-@pytest.mark.parametrize("option", [["--int8"], ["--half"], ["--codebooks", "2"]])
+@pytest.mark.parametrize("option", [["--int8"], ["--int8-decoder"], ["--half"], ["--codebooks", "2"]])
 def test_only_the_whole_codec_is_kept(codec, tiny, option):
     refused = codec("export", tiny, *option)
     assert refused.code == 2

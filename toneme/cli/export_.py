@@ -24,6 +24,9 @@ Folder = Annotated[
 ]
 Half = Annotated[bool, typer.Option("--half", help="Store the decoder's weights in 16 bits though that rounds them.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Multiply in 8 bits in each direction where that is near and faster.")]
+Int8Decoder = Annotated[
+    bool, typer.Option("--int8-decoder", help="The same in the decoder alone: codes stay those of 32 bits.")
+]
 
 
 def export(
@@ -32,6 +35,7 @@ def export(
     codebooks: options.Codebooks = None,
     half: Half = False,
     int8: Int8 = False,
+    int8_decoder: Int8Decoder = False,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
@@ -39,27 +43,26 @@ def export(
 
     Without -o it is kept in the cache, where encode, decode and stream find it by themselves and run faster with it.
     """
-    if output is None and (half or int8 or codebooks):
+    integers = ("encoder", "decoder") if int8 else ("decoder",) if int8_decoder else ()
+    if output is None and (half or integers or codebooks):
         raise typer.BadParameter(
-            "--half, --int8 and --codebooks make another codec than the one that is kept: name a folder with -o"
+            "--half, --int8, --int8-decoder and --codebooks make another codec than the one that is kept: name a folder with -o"
         )
-    from toneme.codecs.errors import CheckpointError
     from toneme.codecs.registry import load
     from toneme.export.cache import place
     from toneme.export.folder import export_codec
-    from toneme.export.manifest import FILE, read_manifest
+    from toneme.export.manifest import read_manifest
 
+    if output is not None:
+        check_free(output, force)
     model = load(codec)
     output = output or place(model)
-    if output.exists() and not output.is_dir():
-        raise CheckpointError(f"{output} is a file, and an exported codec is a folder: name another with -o")
-    if (output / FILE).exists() and not force:
-        raise CheckpointError(f"{output} holds an exported codec already: name another folder, or replace it with --force")
-    found = export_codec(model, output, codebooks, half, int8)
+    check_free(output, force)
+    found = export_codec(model, output, codebooks, half, integers)
     tried = read_manifest(output).options.get("int8", {})
     size = sum(path.stat().st_size for path in output.iterdir())
     done = {"codec": model.name, "output": str(output), "bytes": size, "codes_equal": found.equal, "largest_error": found.error}
-    done |= {"int8": tried} if int8 else {}
+    done |= {"int8": tried} if integers else {}
     if json:
         from json import dumps
 
@@ -73,3 +76,14 @@ def export(
         near = f"{trial['near']:.1%} of codes equal" if side == "encoder" else f"SNR {trial['near']:.1f} dB"
         kept = "kept" if trial["kept"] else f"left out ({trial['why']})"
         print(f"8 bits in the {side}: {kept}, {trial['speed']:g} times as fast as 32, {near}")
+
+
+def check_free(folder: Path, force: bool) -> None:
+    """Raise CheckpointError where an exported codec cannot be written, or would replace one unasked."""
+    from toneme.codecs.errors import CheckpointError
+    from toneme.export.manifest import FILE
+
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file, and an exported codec is a folder: name another with -o")
+    if (folder / FILE).exists() and not force:
+        raise CheckpointError(f"{folder} holds an exported codec already: name another folder, or replace it with --force")

@@ -53,12 +53,14 @@ def stream(
     options.check_depth(codebooks, bitrate)
     _check(decode, rate, channels, format, wav, codebooks, bitrate)
     from toneme.cli.coding import choose_depth
+    from toneme.kernels.pauses import left_out
 
     model = options.loader(backend, device, live=True, encodes=not decode)(codec)
-    if decode:
-        decode_stream(model, format, wav, any_weights)
-    else:
-        encode_stream(model, choose_depth(model, codebooks, bitrate), rate, channels, format, chunk_ms)
+    with left_out():
+        if decode:
+            decode_stream(model, format, wav, any_weights)
+        else:
+            encode_stream(model, choose_depth(model, codebooks, bitrate), rate, channels, format, chunk_ms)
 
 
 def _check(decode: bool, rate: Any, channels: Any, encoding: str, wav: bool, codebooks: Any, bitrate: Any) -> None:
