@@ -62,8 +62,8 @@ class ExportedCodec(Codec):
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the frames of each stream for audio of `n_samples`, whole units of them."""
-        unit = self.manifest.decoder.unit
-        return tuple(-(-n_samples // unit) * (unit // stream.hop) for stream in self.manifest.streams)
+        side = self.manifest.encoder or self.manifest.decoder
+        return tuple(side.units(n_samples) * (side.unit // stream.hop) for stream in self.manifest.streams)
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
         codes = self.runtime.encode(waveform.numpy(), codebooks)

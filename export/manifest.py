@@ -49,6 +49,8 @@ class Side:
         bulk: units that a chunk gives out where the whole audio is there at once, 0 for as many as in a stream.
         context: units that a chunk sees on either side of those.
         delay: samples by which the output lags the input, beyond the unit itself.
+        least: samples of the last unit that must be there for it to count: fewer give no frame.
+        filled: audio that is worked on all at once is filled up to whole units, as everything else is.
         states: of mode "steps".
     """
 
@@ -64,7 +66,13 @@ class Side:
     bulk: int = 0
     context: int = 0
     delay: int = 0
+    least: int = 1
+    filled: bool = True
     states: tuple[State, ...] = ()
+
+    def units(self, samples: int) -> int:
+        """Return how many units so many samples are, the last one filled up."""
+        return (samples + self.unit - self.least) // self.unit
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,12 @@ class ChunkEncoder(Encoder):
         """Code the first `units` held (all for None), keep the frames up to unit `end`, and let go of what no chunk needs."""
         unit, first, skip = self.side.unit, self._counts["first"], self._counts["units"] - self._counts["first"]
         audio = self._held if units is None else self._held[..., : units * unit]
-        padded = np.pad(audio, ((0, 0), (0, 0), (0, -audio.shape[-1] % unit)))
+        if not (count := self.side.units(audio.shape[-1])):
+            return self._none()
         inputs = {"length": np.array([audio.shape[-1]])} if self.side.length else {}
-        streams = self._shallow(self._run(audio=np.ascontiguousarray(padded), **inputs))
+        alone = units is None and not self._counts["units"]
+        fitted = audio if alone and not self.side.filled else _fitted(audio, count * unit)
+        streams = self._shallow(self._run(audio=np.ascontiguousarray(fitted), **inputs))
         stop = None if end is None else end - first
         kept = tuple(
             codes[..., skip * ratio : None if stop is None else stop * ratio]
@@ -71,6 +74,11 @@ class ChunkDecoder(Decoder):
             self._counts["first"], self._counts["units"] = max(0, end - 2 * self.side.context), end
             self._held = tuple(codes[..., (self._counts["first"] - first) * ratio :].copy() for codes, ratio in pairs)
         return audio
+
+
+def _fitted(audio: Array, samples: int) -> Array:
+    """Return so many samples of audio [batch, channels, samples], zeros where it has fewer."""
+    return np.pad(audio[..., :samples], ((0, 0), (0, 0), (0, max(0, samples - audio.shape[-1]))))
 
 
 def _filled(codes: Array, depth: int) -> Array:
