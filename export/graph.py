@@ -58,8 +58,12 @@ class Network(nn.Module):
         """Return the states before the first frame, by name: zeros all, the batch on the axis whose size is the batch."""
         return {}
 
+    def rings(self) -> dict[str, tuple[int, str]]:
+        """Return which states are rings (`manifest`): the axis of their slots, and how many rows a call gives ("2*frames")."""
+        return {}
+
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Return the outputs, and the states after them under the same names."""
+        """Return the outputs, and the states after them under the same names, of rings the new rows."""
         raise NotImplementedError
 
     def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
@@ -103,7 +107,8 @@ def state_axes(network: Network) -> dict[str, tuple[int | str, ...]]:
 def state_list(network: Network) -> tuple[State, ...]:
     """Return the states as `codec.json` lists them."""
     types = {name: str(state.dtype).removeprefix("torch.") for name, state in network.states(1).items()}
-    return tuple(State(name, axes, types[name]) for name, axes in state_axes(network).items())
+    rings = {name: axis for name, (axis, _) in network.rings().items()}
+    return tuple(State(name, axes, types[name], rings.get(name)) for name, axes in state_axes(network).items())
 
 
 def build(network: Network, sizes: Mapping[str, int]) -> Any:
@@ -142,8 +147,15 @@ def build(network: Network, sizes: Mapping[str, int]) -> Any:
         _simplify(program.model)
         blocks.cut(program.model)
     model = program.model_proto
-    _name_axes(model, {port.name: port.axes for port in (*ports, *network.gives)} | {f"next.{n}": a for n, a in states.items()})
+    _name_axes(model, {port.name: port.axes for port in (*ports, *network.gives)} | _axes_after(network))
     return model
+
+
+def _axes_after(network: Network) -> dict[str, tuple[int | str, ...]]:
+    axes = state_axes(network)
+    for name, (axis, count) in network.rings().items():
+        axes[name] = (*axes[name][:axis], count, *axes[name][axis + 1 :])
+    return {f"next.{name}": after for name, after in axes.items()}
 
 
 def require_exporter() -> None:

@@ -3,6 +3,10 @@
 A graph of mode "steps" takes whole units and its states, and gives one frame per unit; a graph of mode "chunks" has no state,
 and is run on stretches of audio that overlap by `context`. A unit is the least stretch of samples that is whole frames of every
 stream. States begin as zeros.
+
+A state may be a ring: `next.NAME` then holds the rows of the call alone, and whoever runs the graph writes row n of a stream
+over slot (`state.position` + n) modulo the ring's size, `state.position` being what the call was given. Format 1 had no
+rings, and is read as well.
 """
 
 import json
@@ -13,7 +17,7 @@ from typing import Any
 
 from ..kernels.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 LABEL = "toneme.weights_hash"  # of a graph: what it was made of
 FILE = "codec.json"
 MODES = ("steps", "chunks")
@@ -21,11 +25,17 @@ MODES = ("steps", "chunks")
 
 @dataclass(frozen=True)
 class State:
-    """One state: the graph's `state.NAME` in, `next.NAME` out. `shape` has one axis that is called "batch"."""
+    """One state: the graph's `state.NAME` in, `next.NAME` out.
+
+    Attributes:
+        shape: with one axis that is called "batch", the first of a ring.
+        ring: axis of the slots where it is a ring.
+    """
 
     name: str
     shape: tuple[int | str, ...]
     type: str = "float32"
+    ring: int | None = None
 
     def sized(self, batch: int) -> tuple[int, ...]:
         """Return the shape for so many streams."""
@@ -151,7 +161,7 @@ PLAIN = ("codec", "family", "weights_hash", "licence", "sample_rate", "channels"
 
 
 def _side(content: dict[str, Any]) -> Side:
-    states = tuple(State(s["name"], tuple(s["shape"]), s["type"]) for s in content["states"])
+    states = tuple(State(s["name"], tuple(s["shape"]), s["type"], s.get("ring")) for s in content["states"])
     side = Side(**{**content, "states": states})
     if side.mode not in MODES:
         raise ValueError(f"mode {side.mode!r}")

@@ -27,6 +27,7 @@ class MimiEncoder(Network):
         self.encoder = PlainEncoder(codec.encoder, config.hop)
         self.transformer = PlainTransformer(codec.encoder_transformer)
         self.down = PlainConv(codec.down, "resample", config.stride)
+        self.rows = f"{config.stride}*frames"
         self.branches = nn.ModuleList(
             BranchSearch(branch, depth) for branch, depth in _depths(codec, codebooks) if depth
         )  # fmt: skip
@@ -34,6 +35,9 @@ class MimiEncoder(Network):
     def states(self, batch: int) -> dict[str, Tensor]:
         parts = (self.encoder, self.transformer, self.down)
         return {"started": torch.zeros(batch)} | {k: v for part in parts for k, v in part.states(batch).items()}
+
+    def rings(self) -> dict[str, tuple[int, str]]:
+        return self.transformer.rings(self.rows)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         walk = Pass(states, started(states))
@@ -88,10 +92,14 @@ class MimiDecoder(Network):
         self.up = PlainUpsampling(codec.up, "resample", 1)
         self.transformer = PlainTransformer(codec.decoder_transformer)
         self.decoder = PlainDecoder(codec.decoder, config.stride)
+        self.rows = f"{config.stride}*frames"
 
     def states(self, batch: int) -> dict[str, Tensor]:
         parts = (self.up, self.transformer, self.decoder)
         return {"started": torch.zeros(batch)} | {k: v for part in parts for k, v in part.states(batch).items()}
+
+    def rings(self) -> dict[str, tuple[int, str]]:
+        return self.transformer.rings(self.rows)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         walk = Pass(states, started(states))

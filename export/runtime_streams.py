@@ -12,6 +12,7 @@ import numpy as np
 
 from ..kernels.errors import AudioError, ShapeError
 from .manifest import Side
+from .runtime_rings import states_after
 from .runtime_turns import Array, Turns
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Stream(ABC):
         # whole audio comes in large pieces, and calls of several streams may be joined (`batching`)
         self._in_turns = bool(side.states) and not whole and hasattr(self._session, "io_binding")
         self._turns: Turns | None = None
+        self._rings = {f"state.{s.name}": s.ring for s in side.states if s.ring is not None}
         self._shapes: list[tuple[int, ...]] = []
         self._lock = threading.RLock()
         self.reset()
@@ -77,10 +79,10 @@ class Stream(ABC):
             return values
         values = self._session.run(self._outputs, {**inputs, **self._states})
         count = len(values) - len(self._states)
-        states = dict(zip(self._states, values[count:], strict=True))
+        states = states_after(self._states, dict(zip(self._states, values[count:], strict=True)), self._rings)
         same = all(states[name].shape == value.shape for name, value in self._states.items())
         if again and same and self._in_turns:  # the second of its shape in a row: more will come
-            self._turns = Turns(self._session, inputs, states, self._outputs, values[:count])
+            self._turns = Turns(self._session, inputs, states, self._outputs, values, self._rings)
         self._states = states
         return values[:count]
 

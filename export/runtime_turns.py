@@ -1,7 +1,8 @@
 """Memory that calls of a stream's graph read and write in turns. Needs numpy alone.
 
-What one call writes as states the next one reads where it lies. Naming a dozen arrays to ONNX Runtime and taking a dozen new
-ones from it at every call costs a twentieth of a step of 80 ms, for its memory is out of the cache each time.
+What one call writes as states the next one reads where it lies, and a ring stays where it is. Naming a dozen arrays to ONNX
+Runtime and taking a dozen new ones from it at every call costs a twentieth of a step of 80 ms, for its memory is out of the
+cache each time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
+from .runtime_rings import Array, write_rows
 
 
 class Turns:
@@ -17,9 +18,10 @@ class Turns:
 
     Args:
         session: of ONNX Runtime.
-        inputs, states: what a call was given, by name.
+        inputs, states: what a call was given and the states after it, by name.
         names: of its outputs, states last and in their order.
-        outputs: what the call gave, without the states.
+        values: what the call gave, likewise.
+        rings: the axis of each state that is one (`runtime_rings`).
     """
 
     def __init__(
@@ -28,12 +30,16 @@ class Turns:
         inputs: Mapping[str, Array],
         states: Mapping[str, Array],
         names: Sequence[str],
-        outputs: Sequence[Array],
+        values: Sequence[Array],
+        rings: Mapping[str, int],
     ) -> None:
-        self._session, self._turn = session, 0
-        self._inputs = {name: np.empty_like(value, order="C") for name, value in inputs.items()}
-        self._outputs = [np.empty_like(value, order="C") for value in outputs]
-        self._states = [{name: np.empty_like(value, order="C") for name, value in states.items()} for _ in range(2)]
+        self._session, self._turn, self._rings = session, 0, rings
+        count = len(values) - len(states)
+        self._inputs = {name: _like(value) for name, value in inputs.items()}
+        self._outputs = [_like(value) for value in values[:count]]
+        first = {name: _like(value) for name, value in states.items()}
+        self._states = [first, {name: value if name in rings else _like(value) for name, value in first.items()}]
+        self._rows = {name: _like(value) for name, value in zip(states, values[count:], strict=True) if name in rings}
         self._bindings = [self._bound(names, *pair) for pair in (self._states, self._states[::-1])]
 
     def fits(self, inputs: Mapping[str, Array]) -> bool:
@@ -46,8 +52,10 @@ class Turns:
         pairs = [(self._inputs, inputs)] if states is before else [(self._inputs, inputs), (before, states)]
         for memory, values in pairs:
             for name, value in memory.items():
-                value[...] = values[name]
+                if value is not values[name]:  # a ring that a call of another shape went on with
+                    value[...] = values[name]
         self._session.run_with_iobinding(self._bindings[self._turn])
+        write_rows(before, self._rows, self._rings)
         self._turn = 1 - self._turn
         return [value.copy() for value in self._outputs], self._states[self._turn]
 
@@ -55,6 +63,10 @@ class Turns:
         binding = self._session.io_binding()
         for name, value in (*self._inputs.items(), *before.items()):
             binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
-        for name, value in zip(names, (*self._outputs, *after.values()), strict=True):
+        for name, value in zip(names, (*self._outputs, *{**after, **self._rows}.values()), strict=True):
             binding.bind_output(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
         return binding
+
+
+def _like(value: Array) -> Array:
+    return np.empty_like(value, order="C")

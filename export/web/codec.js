@@ -46,7 +46,7 @@ export class Codec {
       const inputs = { audio: new this.ort.Tensor("float32", padded.slice(first, last), [1, 1, last - first]) };
       if (side.length) inputs.length = new this.ort.Tensor("int64", BigInt64Array.of(BigInt(Math.min(last, samples) - first)), [1]);
       const outputs = await this.encoder.run({ ...inputs, ...states });
-      states = after(states, outputs);
+      states = after(side, states, outputs);
       pieces.push(rows(outputs[this.encoder.outputNames[0]]));
       onProgress(stop / units);
     }
@@ -63,7 +63,7 @@ export class Codec {
       const flat = new BigInt64Array(codes.length * (stop - start)).fill(SILENT);
       codes.forEach((row, n) => row.slice(start, stop).forEach((code, t) => { flat[n * (stop - start) + t] = BigInt(code); }));
       const outputs = await this.decoder.run({ codes: new this.ort.Tensor("int64", flat, [1, codes.length, stop - start]), ...states });
-      states = after(states, outputs);
+      states = after(side, states, outputs);
       pieces.push(outputs[this.decoder.outputNames[0]].data);
       onProgress(stop / frames);
     }
@@ -81,8 +81,25 @@ export class Codec {
   }
 }
 
-function after(states, outputs) {
-  return Object.fromEntries(Object.keys(states).map((name) => [name, outputs[name.replace("state.", "next.")]]));
+function after(side, states, outputs) {
+  const position = Number(states["state.position"]?.data[0]);
+  return Object.fromEntries(side.states.map(({ name, ring }) => {
+    const before = states[`state.${name}`], given = outputs[`next.${name}`];
+    return [`state.${name}`, ring == null ? given : written(before, given, ring, position)];
+  }));
+}
+
+/** Write the rows of a call over the oldest of a ring, whose slots are along `axis`, and return the ring. */
+function written(ring, rows, axis, position) {
+  const size = ring.dims[axis], count = rows.dims[axis];
+  const [outer, inner] = [rows.dims.slice(0, axis), rows.dims.slice(axis + 1)].map((dims) => dims.reduce((a, b) => a * b, 1));
+  for (let part = 0; part < outer; part++) {
+    for (let n = Math.max(0, count - size); n < count; n++) {
+      const row = (part * count + n) * inner;
+      ring.data.set(rows.data.subarray(row, row + inner), (part * size + (position + n) % size) * inner);
+    }
+  }
+  return ring;
 }
 
 function rows(tensor) {

@@ -61,6 +61,27 @@ def test_the_axis_of_the_batch_is_found():
     assert State("x", (2, "batch", 5)).sized(3) == (2, 3, 5)
 
 
+class Last(Sums):
+    """The sums before, too, in a ring of three."""
+
+    def states(self, batch):
+        return super().states(batch) | {"position": torch.zeros(batch, dtype=torch.int64), "lately": torch.zeros(batch, 3)}
+
+    def rings(self):
+        return {"lately": (1, "frames")}
+
+    def run(self, inputs, states):
+        (blocks,), after = super().run(inputs, states)
+        seen = blocks + states["lately"].sum(1, keepdim=True)
+        return (seen,), {**after, "position": states["position"] + blocks.shape[1], "lately": blocks}
+
+
+def test_of_rings_the_new_rows_come_out():
+    assert state_list(Last())[3] == State("lately", ("batch", 3), ring=1)
+    axes = {v.name: v.type.tensor_type.shape.dim for v in build(Last().eval(), {"batch": 2, "frames": 4}).graph.output}
+    assert [dim.dim_param for dim in axes["next.lately"]] == ["batch", "frames"]
+
+
 def test_without_the_exporters_packages_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(toneme.MissingDependencyError, match=r'pip install "toneme\[export\]"'):

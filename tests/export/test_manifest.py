@@ -5,12 +5,14 @@ import json
 import pytest
 
 import toneme
-from toneme.export.manifest import FILE, Manifest, Side, State, Stream, read_manifest
+from toneme.export.manifest import FILE, FORMAT, Manifest, Side, State, Stream, read_manifest
 
 
 @pytest.fixture
 def manifest() -> Manifest:
-    encoder = Side("encoder.onnx", "steps", 480, skip=1, states=(State("a.b", ("batch", 3)), State("n", ("batch",), "int64")))
+    encoder = Side(
+        "encoder.onnx", "steps", 480, skip=1, states=(State("a.b", ("batch", 3), ring=1), State("n", ("batch",), "int64"))
+    )
     decoder = Side("decoder.onnx", "chunks", 480, chunk=25, context=3)
     streams = (Stream(480, (1024, 1024), ("semantic", "acoustic")), Stream(240, (64,), ("acoustic",)))
     return Manifest("some", "toneme", "0123", "MIT", 24000, 1, streams, encoder, decoder)
@@ -27,7 +29,7 @@ def test_comes_back(manifest, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "install a newer toneme"),
+        ({"format": FORMAT + 1}, "install a newer toneme"),
         ({"streams": 3}, "export it again"),
         ({"encoder": {"mode": "steps"}}, "export it again"),
         ({"encoder": {"mode": "leaps", "file": "x", "unit": 1, "states": []}}, "leaps"),
@@ -37,6 +39,14 @@ def test_others_are_refused(manifest, tmp_path, change, words):
     (tmp_path / FILE).write_text(json.dumps({**manifest.to_dict(), **change}))
     with pytest.raises(toneme.CheckpointError, match=words):
         read_manifest(tmp_path)
+
+
+def test_the_format_before_rings_is_read(manifest, tmp_path):
+    content = manifest.to_dict()
+    for state in content["encoder"]["states"]:
+        del state["ring"]
+    (tmp_path / FILE).write_text(json.dumps({**content, "format": 1}))
+    assert [state.ring for state in read_manifest(tmp_path).encoder.states] == [None, None]
 
 
 def test_what_is_not_json_is_refused(tmp_path):
