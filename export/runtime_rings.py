@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 Array = np.ndarray
+Place = tuple[int | slice, ...]
 POSITION = "state.position"  # int64 [batch]: rows so far of each stream
 
 
@@ -24,18 +25,24 @@ def write_rows(states: Mapping[str, Array], rows: Mapping[str, Array], axes: Map
     """Write the rows that a call gave into the rings that it was given, in place."""
     if not axes:
         return
-    positions = states[POSITION].tolist()
-    for name, axis in axes.items():
-        for ring, new, position in zip(states[name], rows[name], positions, strict=True):
-            _write(ring.swapaxes(0, axis - 1), new.swapaxes(0, axis - 1), position)
+    for stream, position in enumerate(states[POSITION].tolist()):
+        places: dict[tuple[int, int, int], list[tuple[Place, Place]]] = {}  # the same for rings of one size
+        for name, axis in axes.items():
+            ring, new = states[name], rows[name]
+            kind = axis, ring.shape[axis], new.shape[axis]
+            if kind not in places:
+                before = stream, *[slice(None)] * (axis - 1)
+                places[kind] = [((*before, to), (*before, of)) for to, of in spans(position, *kind[1:])]
+            for to, of in places[kind]:
+                ring[to] = new[of]
 
 
-def _write(ring: Array, rows: Array, position: int) -> None:
-    """Write the rows from `position` on into the ring of one stream, slots first: all of them, or the last that it holds."""
-    size, count = len(ring), len(rows)
-    first = max(0, count - size)
+def spans(position: int, size: int, count: int) -> list[tuple[slice, slice]]:
+    """Return where in a ring of `size` which of `count` rows from `position` on are written: all, or the last that it holds."""
+    found, first = [], max(0, count - size)
     while first < count:
         slot = (position + first) % size
         stop = min(count, first + size - slot)
-        ring[slot : slot + stop - first] = rows[first:stop]
+        found.append((slice(slot, slot + stop - first), slice(first, stop)))
         first = stop
+    return found

@@ -32,9 +32,3 @@ def test_states_without_rings_are_what_the_call_gave():
     given = {"state.total": np.ones(2)}
     assert states_after({"state.total": np.zeros(2)}, given, {}) == given
     write_rows({}, {}, {})
-
-
-def test_as_many_streams_must_give_rows_as_there_are():
-    states = {"state.position": np.zeros(2, np.int64), "state.x": np.zeros((2, SIZE, 1))}
-    with pytest.raises(ValueError, match="zip"):
-        write_rows(states, {"state.x": np.zeros((1, 1, 1))}, {"state.x": 1})
