@@ -23,7 +23,7 @@ LEAST_SCALE = 1e-9  # of Snake: the scale 0 stands for what is not bent at all
 
 
 class RowsEncoder(nn.Module):
-    """Audio [batch, 1, time], time a multiple of the hop, to latents [batch, frames, latent]."""
+    """Audio [batch, 1, time] to latents [batch, frames, latent]."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -190,10 +190,10 @@ class Strided(nn.Module):
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution of x [batch, time, channels], time a multiple of the stride."""
+        """Return the convolution of x [batch, time, channels]."""
         batch, time, channels = x.shape
-        frames, width = time // self.stride, self.product.weight.shape[0] // 2
-        padded = F.pad(x, (0, 0, self.padding, self.stride - self.padding))
+        frames, width = (time + 2 * self.padding) // self.stride - 1, self.product.weight.shape[0] // 2
+        padded = F.pad(x, (0, 0, self.padding, (frames + 1) * self.stride - self.padding - time))
         halves = self.product(padded.reshape(batch, frames + 1, self.stride * channels))
         out = halves[:, :frames, :width] + halves[:, 1:, width:]
         return out if self.bias is None else out + self.bias

@@ -56,6 +56,31 @@ def _(x: Tensor, width: int) -> Tensor:
     return x.new_empty(x.shape[0], count, width)
 
 
+@torch.library.custom_op("toneme::anew", mutates_args=())
+def anew(x: Tensor) -> Tensor:
+    """Return x [batch, samples, channels], how many samples being a number of its own in the graph.
+
+    Behind strides of a length that no factor divides the tracer knows but quotients of quotients, and proves nothing of them.
+    """
+    return x.clone()
+
+
+@anew.register_fake
+def _(x: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], torch.library.get_ctx().new_dynamic_size(min=2), x.shape[2])
+
+
+@torch.library.custom_op("toneme::beside", mutates_args=())
+def beside(x: Tensor, y: Tensor) -> Tensor:
+    """Return x and y, each [batch, samples, channels], channel after channel: they are as long, which need not be proven."""
+    return torch.cat([x, y], dim=2)
+
+
+@beside.register_fake
+def _(x: Tensor, y: Tensor) -> Tensor:
+    return y.new_empty(y.shape[0], y.shape[1], x.shape[2] + y.shape[2])
+
+
 def translations() -> dict[Any, Any]:
     """Return how the exporter writes the operators defined here."""
     from onnxscript import opset18
@@ -74,6 +99,8 @@ def translations() -> dict[Any, Any]:
         torch.ops.toneme.product.default: lambda x, weight: op.MatMul(x, weight),
         torch.ops.toneme.affine.default: added,
         torch.ops.toneme.rows.default: reshaped,
+        torch.ops.toneme.anew.default: lambda x: op.Identity(x),
+        torch.ops.toneme.beside.default: lambda x, y: op.Concat(x, y, axis=2),
     }
 
 

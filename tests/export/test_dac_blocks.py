@@ -36,6 +36,17 @@ def test_both_directions_are_the_layers(strides, keeps_length, frames):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("strides", SIZES)
+def test_latents_of_parts_of_a_frame_are_the_layers(strides):
+    torch.manual_seed(0)
+    encoder = Encoder(DacBlocksConfig(8, strides, 32, 32))
+    lively(encoder)
+    for samples in range(37, 50):
+        audio = torch.randn(2, 1, samples)
+        torch.testing.assert_close(RowsEncoder(encoder)(audio).transpose(1, 2), encoder(audio), atol=AUDIO, rtol=0)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("stride", [2, 3, 8])
 def test_rows_in_pairs_are_the_transposed_convolution(stride):
     torch.manual_seed(0)

@@ -85,3 +85,26 @@ def test_the_graph_has_one_operator_each():
     (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
     with torch.no_grad():
         check(torch.from_numpy(found), network.run((x,), {})[0][0])
+
+
+class Quotients(Network):
+    """Strides of a length that they do not divide."""
+
+    takes = (Port("x", ("batch", "samples", 2)),)
+    gives = (Port("y", ("batch", "frames", 24)),)
+
+    def run(self, inputs, states):
+        x = inputs[0]
+        for stride in (3, 2):
+            x = rows.anew(rows.rows(x[:, : x.shape[1] // stride * stride], stride * x.shape[2]))
+        return (rows.beside(x, x + 1),), {}
+
+
+def test_a_length_may_be_a_number_of_its_own():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = Quotients().eval()
+    session = onnxruntime.InferenceSession(build(network, {"batch": 2, "samples": 31}).SerializeToString())
+    for samples in (6, 11, 12, 100):
+        x = torch.randn(3, samples, 2)
+        (found,) = session.run(None, {"x": x.numpy()})
+        check(torch.from_numpy(found), network.run((x,), {})[0][0])
