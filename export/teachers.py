@@ -1,7 +1,7 @@
 """`codecs.teachers` in a graph: HuBERT and WavLM on time-major memory [batch, time, channels], products for convolutions.
 
-The first convolution's norm over all of the audio is in its weights: the moments of what it gives follow from those of ten
-samples next to each other. Layers are those of transformers, read once; nothing of it is traced.
+The first convolution's norm over all of the audio is in its weights: the moments of what it gives follow from those of the
+samples that it sees. Weights, norms and activations are taken from the layers of transformers.
 """
 
 from typing import Any
