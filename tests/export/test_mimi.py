@@ -98,10 +98,10 @@ def test_streams_that_began_at_different_times_share_calls(codec, exported):
 def test_keys_and_values_are_rings_and_everything_else_is_not(exported):
     for side in (exported.manifest.encoder, exported.manifest.decoder):
         states = {state.name: state for state in side.states}
-        assert states["keys.0"].shape == states["values.1"].shape == ("batch", 2, CONTEXT - 1, 16)
+        assert states["key_ring.0"].shape == states["value_ring.1"].shape == ("batch", 2, CONTEXT - 1, 16)
         assert states["position"].shape == ("batch",)
         assert {state.name for state in side.states if state.ring == 2} == {
-            f"{kind}.{n}" for kind in ("keys", "values") for n in range(2)
+            f"{kind}_ring.{n}" for kind in ("key", "value") for n in range(2)
         }
         given = {value.name: value.shape for value in exported.session(side.file).get_outputs()}
-        assert given["next.keys.1"] == given["next.values.0"] == ["batch", 2, "2*frames", 16]
+        assert given["next.key_ring.1"] == given["next.value_ring.0"] == ["batch", 2, "2*frames", 16]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import toneme
 from toneme.cli import run
 from toneme.codecs.tokenfile import read_tok
 from toneme.export.codec import ExportedCodec
+from toneme.export.manifest import Side, State
 from toneme.export.page import INSTALLED, PAGE, RUNTIME_FILES, runtime_folder, write_page
 from toneme.export.runtime import StreamingCodec
 
@@ -70,6 +72,45 @@ def test_token_files_are_the_same_bytes(small_folder, tmp_path, frames, depth):
     assert found["same"]
     assert (found["samples"], found["codec"]) == (samples, "small")
     assert all("token file" in sentence for sentence in found["refused"])
+
+
+RINGS = """
+import { Codec } from "./codec.mjs";
+const ort = { Tensor: class { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } } };
+const { decoder, frames } = JSON.parse(process.argv[2]);
+const rings = [];
+const graph = { outputNames: ["audio"], run: async (inputs) => {
+  const position = Number(inputs["state.position"].data[0]), count = inputs.codes.dims[2];
+  rings.push([position, Array.from(inputs["state.seen"].data)]);
+  const rows = Float32Array.from({ length: 4 * count }, (_, n) => (n < 2 * count ? 1 : -1) * (position + (n >> 1) % count));
+  return {
+    audio: new ort.Tensor("float32", new Float32Array(count), [1, 1, count]),
+    "next.position": new ort.Tensor("int64", BigInt64Array.of(BigInt(position + count)), [1]),
+    "next.seen": new ort.Tensor("float32", rows, [1, 2, count, 2]),
+  };
+} };
+const manifest = { decoder, streams: [{ hop: 1, codebook_sizes: [8] }], sample_rate: 8 };
+await new Codec(ort, manifest, null, graph).decode([new Int32Array(frames)], frames);
+console.log(JSON.stringify(rings));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed: the page's rings are tested in it")
+@pytest.mark.parametrize("most", [2, 3, 7])
+def test_rings_are_kept_as_the_runtime_keeps_them(tmp_path, most):
+    states = (State("position", ("batch",), "int64"), State("seen", ("batch", 2, 5, 2), ring=2))
+    script, given = tmp_path / "script.mjs", {"decoder": asdict(Side("x", "steps", 1, most=most, states=states)), "frames": 23}
+    script.write_text(RINGS)
+    shutil.copy(PAGE / "codec.js", tmp_path / "codec.mjs")
+    done = subprocess.run(["node", str(script), json.dumps(given)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    calls = json.loads(done.stdout)
+    assert len(calls) == 23 // most
+    for position, values in calls:
+        ring = np.array(values).reshape(2, 5, 2)
+        for slot in range(5):
+            last = max(range(slot, position, 5), default=0)
+            np.testing.assert_array_equal(ring[:, slot], [[last, last], [-last, -last]])
 
 
 def with_length_unknown(tokens: toneme.Tokens, path: Path) -> None:
