@@ -118,7 +118,9 @@ class FirstNormed(First):
         windows = self._windows(waveform)
         seen, weight = windows.double(), self.get_buffer("weight").double()  # the norm takes off any bias
         centre = seen.mean(1, keepdim=True)
-        covariance = (seen - centre).transpose(1, 2) @ (seen - centre) / windows.shape[1]
+        apart = seen - centre
+        # not as a product of matrices: older ONNX Runtimes make one operator of it that they lack in 64 bits
+        covariance = (apart[..., None] * apart[:, :, None]).mean(1)
         variance = ((covariance @ weight) * weight).sum(1)  # [batch, channels]
         scale = self.get_buffer("gain") / (variance + self.eps).sqrt()
         shift = self.get_buffer("shift") - (centre @ weight)[:, 0] * scale
