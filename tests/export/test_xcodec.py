@@ -130,12 +130,8 @@ def test_tokens_are_the_codecs(codec, folder):
     commands = ExportedCodec(folder)
     audio = noise(3 * FIRST + 79, batch=1)
     ours, theirs = commands.encode(audio), codec.encode(audio)
-    assert (ours.window, ours.n_samples, commands.n_frames(79), commands.n_frames(80)) == (
-        theirs.window,
-        3 * FIRST + 79,
-        (0,),
-        (1,),
-    )
+    assert (ours.n_samples, commands.window) == (audio.shape[-1], codec.window)
+    assert (commands.n_frames(79), commands.n_frames(80)) == ((0,), (1,))
     check_share(ours.codes.numpy(), theirs.codes.numpy())
 
 
