@@ -6,14 +6,26 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..codecs.errors import AudioError
+
 
 def magnitudes(waveform: Tensor, window: int) -> Tensor:
     """Return magnitudes [batch, frames, window // 2 + 1] of a waveform [batch, time]: Hann window, hop a quarter, centred.
 
     Both ends are mirrored, so `time` must be more than half a window.
+
+    Raises:
+        AudioError: if it is not.
     """
+    check_longer(waveform, window // 2)
     taper = torch.hann_window(window, device=waveform.device)
     return torch.stft(waveform, window, window // 4, window=taper, center=True, return_complex=True).abs().transpose(1, 2)
+
+
+def check_longer(waveform: Tensor, than: int) -> None:
+    """Raise AudioError unless a waveform [..., time] has more than so many samples, which are mirrored at its ends."""
+    if waveform.shape[-1] <= than:
+        raise AudioError(f"a spectrum needs more than {than} samples of audio; got {waveform.shape[-1]}: take longer clips")
 
 
 def mel_magnitudes(waveform: Tensor, window: int, mels: int, sample_rate: int) -> Tensor:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from ...codecs.errors import MissingDependencyError, ShapeError, TonemeError
+from ...codecs.errors import AudioError, MissingDependencyError, ShapeError, TonemeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,6 +126,12 @@ def check_same_shape(estimate: "Tensor", target: "Tensor") -> None:
     """Raise ShapeError unless estimate and target have one shape."""
     if estimate.shape != target.shape:
         raise ShapeError(f"estimate {list(estimate.shape)} and target {list(target.shape)} must have one shape: cut them first")
+
+
+def check_audible(target: "Tensor", metric: str) -> None:
+    """Raise AudioError where a target is silent, of which packages make a number that says nothing."""
+    if not bool(target.any()):
+        raise AudioError(f"the target is silent, so {metric} is undefined: leave this clip out and say so")
 
 
 def missing_package(metric: str, package: str) -> MissingDependencyError:

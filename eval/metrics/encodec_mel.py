@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..spectra import htk_mels
+from ..spectra import check_longer, htk_mels
 from . import Metric, check_same_shape
 
 WINDOWS = (64, 128, 256, 512, 1024)
@@ -20,6 +20,7 @@ def encodec_mel(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
     """Return the distance of estimate and target [batch, time] at `sample_rate` Hz, one per item.
 
     Raises:
+        AudioError: if they are shorter than what is mirrored at their ends.
         ShapeError: if the shapes differ.
     """
     check_same_shape(estimate, target)
@@ -34,6 +35,7 @@ def encodec_mel(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
 def mel_powers(waveform: Tensor, window: int, sample_rate: int) -> Tensor:
     """Return mel powers [batch, ceil(time / hop), mels] of a waveform [batch, time]."""
     hop = window // 4
+    check_longer(waveform, (window - hop) // 2)
     taper = torch.hann_window(window, device=waveform.device)
     padded = F.pad(waveform[:, None], ((window - hop) // 2,) * 2, mode="reflect")[:, 0]
     padded = F.pad(padded, (0, -(padded.shape[-1] - window) % hop))

@@ -7,6 +7,7 @@ windows of 600, 1200 and 240, hops of 120, 240 and 50, both terms with the facto
 import torch
 from torch import Tensor
 
+from ..spectra import check_longer
 from . import Metric, check_same_shape
 
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # FFT, hop, window in samples
@@ -17,9 +18,11 @@ def encodec_stft(estimate: Tensor, target: Tensor) -> Tensor:
     """Return the distance of estimate and target [batch, time], one per item.
 
     Raises:
+        AudioError: if they are shorter than what is mirrored at their ends.
         ShapeError: if the shapes differ.
     """
     check_same_shape(estimate, target)
+    check_longer(target, max(n_fft for n_fft, _, _ in RESOLUTIONS) // 2)
     total = estimate.new_zeros(estimate.shape[0])
     for n_fft, hop, window in RESOLUTIONS:
         taper = torch.hann_window(window, device=estimate.device)

@@ -4,6 +4,7 @@ Source: ITU-T P.862, P.862.1 and P.862.2, computed by the `pesq` package at 16 k
 PESQ sets levels and aligns in time by itself.
 """
 
+import numpy as np
 from torch import Tensor
 
 from ...codecs.audio_resampling import resample
@@ -27,8 +28,9 @@ def pesq(estimate: Tensor, target: Tensor, sample_rate: int, band: str = "wb") -
     rate = RATES[band]
     ours, theirs = (resample(x, sample_rate, rate).numpy() for x in (estimate, target))
     try:
-        return float(package.pesq(rate, theirs, ours, band))
-    except package.PesqError as error:
+        with np.errstate(divide="ignore", invalid="ignore"):  # it divides by a peak that silence lacks
+            return float(package.pesq(rate, theirs, ours, band))
+    except (package.PesqError, ValueError) as error:  # the latter where the estimate is silent
         raise AudioError(f"PESQ is undefined for this clip ({error!r}): leave it out and say so") from None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...codecs.audio_resampling import resample
 from ...codecs.errors import AudioError
-from . import SPEECH, Metric, missing_package
+from . import SPEECH, Metric, check_audible, missing_package
 
 RATE = 10000  # what the definition and the package work at
 
@@ -20,21 +20,23 @@ def stoi(estimate: Tensor, target: Tensor, sample_rate: int, extended: bool = Fa
     """Return STOI of one item, estimate and target [time] at `sample_rate` Hz; ESTOI where `extended`.
 
     Raises:
-        AudioError: if there is too little speech for the measure; the failure is to be counted, not replaced.
+        AudioError: if the target is silent or holds too little speech for the measure; the failure is to be counted, not
+            replaced.
         MissingDependencyError: if the package is not installed.
     """
     try:
         import pystoi
     except ImportError:
         raise missing_package("STOI", "pystoi") from None
+    check_audible(target, "STOI")
     ours, theirs = (resample(x, sample_rate, RATE).numpy() for x in (estimate, target))
     with warnings.catch_warnings():
         # the package warns and returns 1e-5 where it has under 30 frames of speech: that is a failure, not a score
         warnings.simplefilter("error", RuntimeWarning)
         try:
             return float(pystoi.stoi(theirs, ours, RATE, extended=extended))
-        except RuntimeWarning as warning:
-            raise AudioError(f"STOI is undefined for this clip ({warning}): leave it out and say so") from None
+        except (RuntimeWarning, ValueError, IndexError) as error:
+            raise AudioError(f"STOI is undefined for this clip ({error}): leave it out and say so") from None
 
 
 def estoi(estimate: Tensor, target: Tensor, sample_rate: int) -> float:
@@ -44,11 +46,11 @@ def estoi(estimate: Tensor, target: Tensor, sample_rate: int) -> float:
 
 METRICS = (
     Metric(
-        name="stoi", label="STOI", unit="", better="higher", group="intelligibility", compute=stoi,
+        name="stoi", label="STOI", unit="", better="higher", group="intelligibility", version=2, compute=stoi,
         sample_rate=RATE, domains=SPEECH, packages=("pystoi",),
     ),
     Metric(
-        name="estoi", label="ESTOI", unit="", better="higher", group="intelligibility", compute=estoi,
+        name="estoi", label="ESTOI", unit="", better="higher", group="intelligibility", version=2, compute=estoi,
         sample_rate=RATE, domains=SPEECH, packages=("pystoi",),
     ),
 )  # fmt: skip

@@ -9,11 +9,12 @@ in time by itself.
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ...codecs.audio_resampling import resample
 from ...codecs.errors import AudioError
-from . import OTHER, SPEECH, Metric, check_same_shape, missing_package
+from . import OTHER, SPEECH, Metric, check_audible, check_same_shape, missing_package
 
 RATES = {"speech": 16000, "audio": 48000}
 
@@ -22,15 +23,17 @@ def visqol(estimate: Tensor, target: Tensor, sample_rate: int, mode: str = "spee
     """Return ViSQOL of one item, estimate and target [time] at `sample_rate` Hz, in the mode "speech" or "audio".
 
     Raises:
-        AudioError: if the measure is undefined for these signals.
+        AudioError: if the target is silent, or the measure is undefined for these signals.
         MissingDependencyError: if the package is not installed.
         ShapeError: if the shapes differ.
     """
     check_same_shape(estimate, target)
+    check_audible(target, "ViSQOL")
     ours, theirs = (resample(x, sample_rate, RATES[mode]).double().numpy() for x in (estimate, target))
     measure = _scorer(mode)
     try:
-        return float(measure.measure_from_arrays(theirs, ours, RATES[mode]).moslqo)
+        with np.errstate(divide="ignore", invalid="ignore"):  # the package scales a silent estimate to the target's level
+            return float(measure.measure_from_arrays(theirs, ours, RATES[mode]).moslqo)
     except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
         raise AudioError(f"ViSQOL is undefined for this clip ({error}): leave it out and say so") from None
 
@@ -55,11 +58,11 @@ def _audio(estimate: Tensor, target: Tensor, sample_rate: int) -> float:
 
 METRICS = (
     Metric(
-        name="visqol_speech", label="ViSQOL speech", unit="MOS", better="higher", group="quality", compute=visqol,
+        name="visqol_speech", label="ViSQOL speech", unit="MOS", better="higher", group="quality", version=2, compute=visqol,
         sample_rate=16000, domains=SPEECH, packages=("visqol-python",),
     ),
     Metric(
-        name="visqol_audio", label="ViSQOL audio", unit="MOS", better="higher", group="quality", compute=_audio,
+        name="visqol_audio", label="ViSQOL audio", unit="MOS", better="higher", group="quality", version=2, compute=_audio,
         sample_rate=48000, domains=OTHER, packages=("visqol-python",),
     ),
 )  # fmt: skip

@@ -4,8 +4,9 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
-from toneme.codecs.errors import ShapeError, TonemeError
+from toneme.codecs.errors import AudioError, ShapeError, TonemeError
 from toneme.eval import metrics
 from toneme.eval.metrics import ALL, OTHER, SPEECH, Metric, all_metrics, pick_metrics
 
@@ -48,6 +49,13 @@ def test_speech_metrics_are_for_speech_and_for_clips_of_unknown_domain():
     assert fits(SPEECH) == [True, False, True]
     assert fits(OTHER) == [False, True, True]
     assert fits(ALL) == [True, True, True]
+
+
+@pytest.mark.parametrize("name", ["log_spectral", "mel_distance", "mel_encodec", "stft_distance", "stft_encodec"])
+def test_a_clip_shorter_than_a_spectrum_needs_is_said_in_a_sentence(name):
+    metric = pick_metrics([name])[name]
+    with pytest.raises(AudioError, match=r"a spectrum needs more than \d+ samples of audio; got 24"):
+        metric.compute(torch.ones(24), torch.ones(24), 24000)
 
 
 def test_a_missing_package_or_weight_is_said_and_not_hidden():

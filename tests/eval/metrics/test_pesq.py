@@ -25,6 +25,13 @@ def test_it_is_the_official_packages_value(speech, band, rate):
     assert expected != package.pesq(rate, estimate.numpy(), target.numpy(), band)  # so that the order is seen
 
 
+@pytest.mark.filterwarnings("error")
 def test_silence_is_a_failure_and_no_number():
     with pytest.raises(AudioError, match="PESQ is undefined"):
         pesq(torch.zeros(24000), torch.zeros(24000), 24000)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_silent_estimate_is_a_failure_and_no_number(speech):
+    with pytest.raises(AudioError, match="PESQ is undefined"):
+        pesq(torch.zeros(48000), speech[0, :48000], 24000)

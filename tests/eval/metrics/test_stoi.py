@@ -27,6 +27,14 @@ def test_it_equals_the_package_called_by_torchmetrics(speech, extended):
     assert stoi(estimate, target, 10000, extended) == pytest.approx(theirs, abs=1e-5)
 
 
+@pytest.mark.parametrize("measure", [stoi, estoi])
+def test_silence_is_a_failure_and_no_number(measure):
+    with pytest.raises(AudioError, match="the target is silent, so STOI is undefined"):
+        measure(torch.zeros(24000), torch.zeros(24000), 24000)
+    with pytest.raises(AudioError, match="STOI is undefined"):
+        measure(torch.ones(1), torch.ones(1), 24000)
+
+
 def test_too_little_speech_is_a_failure_and_no_number():
     with pytest.raises(AudioError, match="STOI is undefined"):
         stoi(torch.zeros(2000), tone(200, 24000, 2000 / 24000), 24000)

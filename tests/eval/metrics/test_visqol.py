@@ -1,8 +1,10 @@
 """ViSQOL: the tops of its two scales, that it falls with noise, and the package's own values."""
 
 import pytest
+import torch
 
 from toneme.codecs.audio_resampling import resample
+from toneme.codecs.errors import AudioError
 from toneme.eval.metrics.visqol import METRICS, visqol
 
 from ..signals import noise
@@ -37,3 +39,9 @@ def test_it_is_the_packages_value_with_reference_and_degraded_in_order(speech):
     scorer.create(mode="speech", use_lattice_model=False)
     expected = scorer.measure_from_arrays(target.double().numpy(), estimate.double().numpy(), 16000).moslqo
     assert visqol(estimate, target, 16000) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("speech", 16000), ("audio", 48000)])
+def test_silence_is_a_failure_and_no_number(mode, rate):
+    with pytest.raises(AudioError, match="the target is silent, so ViSQOL is undefined"):
+        visqol(0.1 * noise(rate), torch.zeros(rate), rate, mode)
