@@ -1,9 +1,11 @@
 """Codecs that are shell commands: files in, files out, their rate that of what they wrote."""
 
+import hashlib
 import os
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -82,16 +84,34 @@ def command_systems(text: str, kbps: list[float] | None = None) -> list[CommandS
     for place in ("in", "wav"):
         if place not in places:
             raise CommandError(f"the command {name!r} has no {{{place}}}: say where it reads {{in}} and writes {{wav}}")
+    by = f"by {_programs(command)}"
     if "kbps" not in places:
-        return [_system(name, command, None)]
+        return [_system(name, command, None, by)]
     if not rates:
         raise CommandError(f"the command {name!r} has {{kbps}} and no rate: give --bitrate, or write '{name}@6,12: ...'")
-    return [_system(name, command, rate) for rate in rates]
+    return [_system(name, command, rate, by) for rate in rates]
 
 
-def _system(name: str, command: str, kbps: float | None) -> CommandSystem:
+def _system(name: str, command: str, kbps: float | None, by: str) -> CommandSystem:
     label = name if kbps is None else f"{name} {kbps:g}"
-    return CommandSystem(name, label, f"{command} at {kbps}", About(nominal_kbps=kbps), command, kbps)
+    return CommandSystem(name, label, f"{command} at {kbps} {by}", About(nominal_kbps=kbps), command, kbps)
+
+
+def _programs(command: str) -> str:
+    """Return a hash of the programs and files that a command names: what they make is another where one of them changed."""
+    try:
+        words = shlex.split(command, comments=False)
+    except ValueError:  # a quote that is not closed: the shell will say so
+        words = command.split()
+    names = {word.strip(";&|()<>") for word in words if not PLACES.search(word)}
+    files = {os.path.realpath(shutil.which(name) or name) for name in names if name}
+    known = (_file_hash(file) for file in sorted(files) if os.path.isfile(file) and os.access(file, os.R_OK))
+    return hashlib.sha256("".join(known).encode()).hexdigest()[:16]
+
+
+def _file_hash(name: str) -> str:
+    with open(name, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rates(text: str, name: str) -> list[float]:
@@ -134,6 +154,8 @@ def _read(wav: Path, name: str) -> tuple[Tensor, int]:
         audio, rate = read_audio(wav)
     except AudioError as error:
         raise CommandError(f"the command {name!r} wrote no audio that can be read to {{wav}} ({error})") from None
+    if not audio.shape[-1]:
+        raise CommandError(f"the command {name!r} wrote no samples to {{wav}}: make it write its decoded audio there")
     return audio.mean(0), rate
 
 

@@ -31,9 +31,11 @@ class DecodedFolder(System):
         """Return the clip's decoded file, channels mixed to one, and the bits of its length at the rate that was told.
 
         Raises:
-            AudioError: if there is none, or it cannot be read or holds samples that are no numbers.
+            AudioError: if there is none, or it cannot be read or holds no samples or such as are no numbers.
         """
-        audio, rate = read_audio(self._find(clip))
+        audio, rate = read_audio(file := self._find(clip))
+        if not audio.shape[-1]:
+            raise AudioError(f"{file} holds no samples: decode the clip to there again")
         mono = audio.mean(0)[: None if clip.seconds is None else round(clip.seconds * rate)]
         kbps = self.about.nominal_kbps
         return Rebuilt(mono, rate, 1000 * kbps * len(waveform) / sample_rate if kbps else None, 0.0)

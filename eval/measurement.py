@@ -1,5 +1,6 @@
 """How fast a system is and how much memory it takes, measured in a process of its own."""
 
+import contextlib
 import platform
 import resource
 import subprocess
@@ -26,11 +27,12 @@ class MeasureJob(Job):
     """Speed and peak memory of the systems of one codec, on ten seconds made of a clip, repeated where it is shorter.
 
     Attributes:
+        clips: of which the first that can be read is taken.
         on: the device that it is for, the first of those that take the jobs.
     """
 
     systems: tuple[System, ...]
-    clip: Clip
+    clips: tuple[Clip, ...]
     on: str = "cpu"
     alone: bool = True
 
@@ -41,7 +43,7 @@ class MeasureJob(Job):
 
     def run(self, wanted: frozenset[str], device: str) -> Results:
         """Code the ten seconds twice by each system; the faster counts."""
-        waveform, rate = self.clip.read()
+        waveform, rate = self._first()
         audio = waveform.repeat(int(SECONDS * rate) // len(waveform) + 1)[: int(SECONDS * rate)]
         asked = {key: system for key, system in zip(self.keys, self.systems, strict=True) if key in wanted}
         found = {key: self._measure(system, audio, rate, device) for key, system in asked.items()}
@@ -49,6 +51,13 @@ class MeasureJob(Job):
             if "error" not in found[key]:
                 found[key]["peak_mb"] = _peak(system, audio, rate)
         return found
+
+    def _first(self) -> tuple[Tensor, int]:
+        """Return the first clip that can be read; where there is none, the last one's error."""
+        for clip in self.clips[:-1]:
+            with contextlib.suppress(TonemeError):
+                return clip.read()
+        return self.clips[-1].read()
 
     def _measure(self, system: System, audio: Tensor, rate: int, device: str) -> dict[str, Any]:
         try:
@@ -62,12 +71,12 @@ class MeasureJob(Job):
         }  # fmt: skip
 
 
-def measure_jobs(systems: Sequence[System], clip: Clip, device: str) -> list[Job]:
+def measure_jobs(systems: Sequence[System], clips: Sequence[Clip], device: str) -> list[Job]:
     """Return the measurements of systems that can be measured, on a device, those of one codec in one process."""
     groups: dict[str, list[System]] = {}
     for system in (system for system in systems if system.codes_anything):
         groups.setdefault(getattr(system, "source", system.label), []).append(system)
-    return [MeasureJob(tuple(group), clip, device) for group in groups.values()]
+    return [MeasureJob(tuple(group), tuple(clips), device) for group in groups.values()]
 
 
 def facts_of(system: System, results: Results, device: str) -> dict[str, Any]:
@@ -75,7 +84,8 @@ def facts_of(system: System, results: Results, device: str) -> dict[str, Any]:
     measured = results.get(_key(system, device), {})
     names = ("encode_realtime", "decode_realtime", "realtime_factor", "peak_mb")
     figures = {name: measured.get(name) for name in names}
-    return {"codec": system.name} | system.about.to_dict() | figures | {"measured_on": _kind(device) if measured else None}
+    kind = _kind(device) if any(figures.values()) else None
+    return {"codec": system.name} | system.about.to_dict() | figures | {"measured_on": kind}
 
 
 def _key(system: System, device: str) -> str:
@@ -101,7 +111,8 @@ def _peak(system: System, audio: Tensor, rate: int) -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-WATCH = "import resource, subprocess, sys; subprocess.run(sys.argv[1], shell=True); \
+WATCH = "import resource, subprocess as s, sys; \
+s.run(sys.argv[1], shell=True, stdin=s.DEVNULL, stdout=s.DEVNULL, stderr=s.DEVNULL); \
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 
 

@@ -100,7 +100,10 @@ def measure(metric: Measure, pair: Pair) -> dict[str, Any]:
     try:
         estimate, target, rate = pair.at(metric.sample_rate)
         if isinstance(metric, SetMetric):
-            return {"estimate": pack(metric.embed(estimate, rate)), "target": pack(metric.embed(target, rate))}
+            embeddings = [metric.embed(audio, rate) for audio in (estimate, target)]
+            if not all(np.isfinite(embedding).all() for embedding in embeddings):
+                return {"failure": "the embedding holds values that are no finite numbers"}
+            return dict(zip(("estimate", "target"), map(pack, embeddings), strict=True))
         assert isinstance(metric, Metric)
         value = metric.compute(estimate, target, rate)
     except Exception as error:  # a metric's package met a signal that its authors did not; the other clips go on
@@ -137,7 +140,7 @@ class Reconstruction(Suite):
 
     def jobs(self) -> list[Job]:
         """Return the measurement of every system, and every clip by every system."""
-        measured = measure_jobs(self.setup.systems, self.setup.tested[0], self.setup.device)
+        measured = measure_jobs(self.setup.systems, self.setup.tested, self.setup.device)
         return [*measured, *(self._job(system, clip) for system in self.setup.systems for clip in self.setup.tested)]
 
     def more_jobs(self, results: Results) -> list[Job]:

@@ -123,9 +123,14 @@ class Suite(ABC):
     """One kind of evaluation."""
 
     name: str
+    takes_tokens = False  # so that commands and folders of audio are not for it
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.absent = dict(setup.absent)
+        if self.takes_tokens:
+            others = [system.name for system in setup.systems if not isinstance(system, CodecSystem)]
+            self.absent |= dict.fromkeys(others, f"no tokens (the suite {self.name} takes codecs alone)")
 
     @abstractmethod
     def jobs(self) -> list[Job]:
@@ -138,13 +143,12 @@ class Suite(ABC):
     def absent_rows(self) -> list[Row]:
         """Return a row for each system that cannot be evaluated, which says why."""
         return [
-            Row(self.name, name, "all", "", "", "", "", "", None, {"codec": name}, why)
-            for name, why in self.setup.absent.items()
+            Row(self.name, name, "all", "", "", "", "", "", None, {"codec": name}, why) for name, why in self.absent.items()
         ]
 
     def absent_lines(self, columns: int) -> list[list[str]]:
         """Return a line for each of them, for a table of so many columns whose second says why in a few words."""
-        return [[name, why.split(" (")[0], *["-"] * (columns - 2)] for name, why in self.setup.absent.items()]
+        return [[name, why.split(" (")[0], *["-"] * (columns - 2)] for name, why in self.absent.items()]
 
     @abstractmethod
     def find(self, results: Results) -> Findings:

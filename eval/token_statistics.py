@@ -185,7 +185,7 @@ def _aligned(found: Sequence[dict[str, Any]], codebook: int, ratio: int, rate: f
 class TokenStatistics(Suite):
     """Statistics of the tokens of every codec, at the largest depth that was asked for."""
 
-    name = "tokens"
+    name, takes_tokens = "tokens", True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -193,7 +193,7 @@ class TokenStatistics(Suite):
 
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip."""
-        measured = measure_jobs(self.systems, self.setup.tested[0], self.setup.device)
+        measured = measure_jobs(self.systems, self.setup.tested, self.setup.device)
         return [*measured, *(TokenJob(system, clip) for system in self.systems for clip in self.setup.tested)]
 
     def find(self, results: Results) -> Findings:
@@ -206,28 +206,37 @@ class TokenStatistics(Suite):
                 f"{system.label}, {j.clip.name}": results[j.keys[0]]["error"] for j in jobs if "error" in results[j.keys[0]]
             }
             if not found:
+                rows.append(self._failed_row(system, len(jobs), results))
                 continue
             pooled = pool(found)
             mine = self._rows(system, pooled, found, len(jobs) - len(found), results)
             rows += mine
             lines.append([system.label, *(row.summary.short() if row.summary else "-" for row in mine)])
             parts.append(self._codebooks(system, pooled, found))
-        head = (
-            ["codec", *(f"{row.label}, {row.unit}" if row.unit else row.label for row in rows[: len(lines[0]) - 1])]
-            if lines
-            else []
-        )
-        lines += self.absent_lines(len(head)) if head else []
-        first = Section("Tokens", words_of(__doc__), (Table(head, lines),) if lines else ())
+        first = lines[0][0] if lines else ""
+        labels = [f"{row.label}, {row.unit}" if row.unit else row.label for row in rows if row.system == first]
+        head = ["codec", *labels] if lines else []
+        if head:
+            lines += [[row.system, row.note, *["-"] * (len(head) - 2)] for row in rows if row.failures]
+            lines += self.absent_lines(len(head))
+        main = Section("Tokens", words_of(__doc__), (Table(head, lines),) if lines else ())
         failures = (
             [Section("Tokens: failures", tables=(Table(["clip", "why"], [list(f) for f in failed.items()]),))] if failed else []
         )
-        return Findings([*rows, *self.absent_rows()], [first, *parts, *failures], {"failures": failed})
+        return Findings([*rows, *self.absent_rows()], [main, *parts, *failures], {"failures": failed})
+
+    def _failed_row(self, system: CodecSystem, failures: int, results: Results) -> Row:
+        """Return the row of a codec that has no figure, which says why."""
+        facts, why = self._facts(system, results), f"failed on all {failures} clips"
+        return Row(self.name, system.label, "all", "", "", "", "", VERSION, None, facts, why, failures)
+
+    def _facts(self, system: CodecSystem, results: Results) -> dict[str, Any]:
+        return {"kbps": system.about.nominal_kbps} | facts_of(system, results, self.setup.device)
 
     def _rows(
         self, system: CodecSystem, pooled: Pooled, found: list[dict[str, Any]], failures: int, results: Results
     ) -> list[Row]:
-        facts = {"kbps": system.about.nominal_kbps} | facts_of(system, results, self.setup.device)
+        facts = self._facts(system, results)
         clips = len(found)
 
         def row(metric: str, label: str, unit: str, better: str, summary: Summary | None) -> Row:

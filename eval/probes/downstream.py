@@ -35,7 +35,7 @@ Counts = dict[int, tuple[float, float]]  # of each item: errors or hits, out of 
 class Downstream(Suite):
     """Probes of every task on every input."""
 
-    name = "downstream"
+    name, takes_tokens = "downstream", True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -55,7 +55,7 @@ class Downstream(Suite):
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip of a task."""
         clips = {clip.digest: clip for task in self.found[0] for clip in task.clips}
-        measured = measure_jobs(self.systems, self.setup.tested[0], self.setup.device)
+        measured = measure_jobs(self.systems, self.setup.tested, self.setup.device)
         return [*measured, *(CodesJob(system, clip) for system in self.systems for clip in clips.values())]
 
     def more_jobs(self, results: Results) -> list[Job]:

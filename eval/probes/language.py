@@ -43,7 +43,7 @@ EVERY = 5  # one clip of so many is tested, where the data does not say which
 class Language(Suite):
     """Language models of every codec at its least and its largest depth that was asked for."""
 
-    name = "language"
+    name, takes_tokens = "language", True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -67,7 +67,7 @@ class Language(Suite):
     def jobs(self) -> list[Job]:
         """Return the measurement of every codec, and one job for each and clip."""
         clips = [clip for part in self.parts for clip in part]
-        measured = measure_jobs(self.systems, self.setup.tested[0], self.setup.device)
+        measured = measure_jobs(self.systems, self.setup.tested, self.setup.device)
         return [*measured, *(CodesJob(system, clip) for system in self.deepest.values() for clip in clips)]
 
     def more_jobs(self, results: Results) -> list[Job]:

@@ -22,6 +22,16 @@ def test_names_rates_and_labels():
     assert len({s.identity for s in systems}) == 2
 
 
+def test_a_program_that_changed_is_another_system(tmp_path):
+    program, command = tmp_path / "enc.sh", f"enc: sh {tmp_path / 'enc.sh'} {{in}} {{wav}}; true"
+    identities = []
+    for text in ("cp $1 $2", "cp $1 $2", "cp $1 $2 && true"):
+        program.write_text(text)
+        identities.append(command_systems(command)[0].identity)
+    assert identities[0] == identities[1] != identities[2]
+    assert command_systems("enc: sh 'unclosed {in} {wav}")[0].name == "enc"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [("enc {in} {out}", "has no {wav}"), ("enc {wav}", "has no {in}"), ("enc {kbps} {in} {wav}", "no rate"), ("", "no {in}")],
@@ -52,6 +62,7 @@ def test_places_are_quoted(tmp_path):
         ("bad: echo first >&2; echo last words >&2; exit 3; : {in} {wav}", r"status 3 \(last words\)"),
         ("bad: true {in} {wav}", "wrote no {wav}"),
         ("bad: echo {in} > {wav}", "wrote no audio"),
+        ("bad: head -c 44 {in} > {wav}", "wrote no samples|wrote no audio"),
     ],
 )
 def test_failures_are_one_sentence(command, why):

@@ -36,7 +36,7 @@ def test_a_codec_and_a_command_are_measured(tiny, samples, tmp_path):
     clip = find_clips(samples / "speech.wav", {".wav"}, seconds=0.5)[0]
     (codec,), (command,) = codec_systems(tiny, [8]), command_systems("copy: cp {in} {wav} && cp {in} {out}")
     cache = Cache(tmp_path / "cache.sqlite")
-    results = run_jobs([MeasureJob((codec,), clip), MeasureJob((command,), clip)], cache)
+    results = run_jobs([MeasureJob((codec,), (clip,)), MeasureJob((command,), (clip,))], cache)
     cache.close()
     facts = facts_of(codec, results, "cpu")
     assert facts["encode_realtime"] > 1
@@ -53,6 +53,20 @@ def test_a_codec_and_a_command_are_measured(tiny, samples, tmp_path):
 def test_figures_of_one_kind_of_device_are_not_taken_for_those_of_another(tiny, samples):
     clip = find_clips(samples / "speech.wav", {".wav"}, seconds=0.5)[0]
     systems = tuple(codec_systems(tiny, [2, 8]))
-    keys = {device: MeasureJob(systems, clip, device).keys for device in ("cpu", "cuda", "cuda:0", "cuda:1")}
+    keys = {device: MeasureJob(systems, (clip,), device).keys for device in ("cpu", "cuda", "cuda:0", "cuda:1")}
     assert keys["cuda"] == keys["cuda:0"] == keys["cuda:1"]
     assert len({*keys["cpu"], *keys["cuda"]}) == 4
+
+
+def test_a_clip_that_cannot_be_read_and_what_a_command_says_keep_nothing_from_being_measured(samples, tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"no audio")
+    clips = tuple(find_clips(tmp_path, {".wav"}) + find_clips(samples / "speech.wav", {".wav"}, seconds=0.5))
+    (command,) = command_systems(r"loud: printf '\377\376' && cp {in} {wav}")
+    (fails,) = command_systems("fails: false {in} {wav}")
+    cache = Cache(tmp_path / "cache.sqlite")
+    results = run_jobs([MeasureJob((command,), clips), MeasureJob((fails,), clips)], cache)
+    cache.close()
+    facts = facts_of(command, results, "cpu")
+    assert facts["peak_mb"] > 1
+    assert facts["measured_on"] == "cpu"
+    assert facts_of(fails, results, "cpu")["measured_on"] is None

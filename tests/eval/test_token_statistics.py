@@ -8,6 +8,7 @@ import torch
 
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 from toneme.eval.clips import find_clips
+from toneme.eval.commands import command_systems
 from toneme.eval.jobs import Cache, run_jobs
 from toneme.eval.suite import Setup, make_suite
 from toneme.eval.systems import codec_systems
@@ -89,3 +90,16 @@ def test_a_whole_run_gives_rows_and_tables(samples, tmp_path):
     assert len(findings.sections[1].tables[0].lines) == 4
     assert [len(line) for line in findings.sections[1].tables[1].lines] == [4, 4, 4]
     json.dumps([row.to_dict() for row in findings.rows], allow_nan=False)
+
+
+def test_what_has_no_tokens_and_a_codec_that_always_fails_have_rows_that_say_so(tmp_path):
+    torch.manual_seed(0)
+    TonemeCodec(TonemeConfig(**SMALL), "tiny").eval().save(tmp_path / "tiny")
+    (tmp_path / "a.wav").write_bytes(b"no audio")
+    clips = tuple(find_clips(tmp_path, {".wav"}))
+    setup = Setup((*codec_systems(str(tmp_path / "tiny"), [4]), *command_systems("copy: cp {in} {wav}")), clips)
+    suite = make_suite("tokens", setup)
+    results = {key: {"error": "no luck"} for job in suite.jobs() for key in job.keys}
+    rows = {row.system: row for row in suite.find(results).rows}
+    assert (rows["tiny x4"].note, rows["tiny x4"].failures) == ("failed on all 1 clips", 1)
+    assert rows["copy"].note.startswith("no tokens (")
