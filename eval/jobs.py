@@ -46,11 +46,10 @@ class Cache:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        self._path = path
+        with self._errors():
             self._database = sqlite3.connect(path)
             self._database.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-        except sqlite3.DatabaseError as error:
-            raise TonemeError(f"{path} is no cache of results ({error}): remove it, or name another folder with -o") from None
 
     def get(self, keys: Iterable[str]) -> Results:
         """Return what is known of these keys."""
@@ -58,7 +57,8 @@ class Cache:
         for i in range(0, len(wanted), 500):
             part = wanted[i : i + 500]
             marks = ",".join("?" * len(part))
-            rows = self._database.execute(f"SELECT key, value FROM results WHERE key IN ({marks})", part)
+            with self._errors():
+                rows = self._database.execute(f"SELECT key, value FROM results WHERE key IN ({marks})", part).fetchall()
             found |= {key: json.loads(value) for key, value in rows}
         return found
 
@@ -67,8 +67,23 @@ class Cache:
         rows = [
             (key, json.dumps(value)) for key, value in results.items() if not (isinstance(value, dict) and "error" in value)
         ]
-        with self._database:
+        with self._errors(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?)", rows)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Say in a sentence what SQLite cannot do: the disk or a second run is in the way, or the file is none of ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise TonemeError(
+                f"{self._path} cannot be read or written ({error}): free space, end a run that uses the same folder, or name "
+                "another with -o"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise TonemeError(
+                f"{self._path} is no cache of results ({error}): remove it, or name another folder with -o"
+            ) from None
 
     def close(self) -> None:
         """Close the file."""

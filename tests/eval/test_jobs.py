@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_a_run_that_is_killed_keeps_its_results_and_leaves_no_worker(tmp_path, S
     cache = Cache(tmp_path / "cache.sqlite")
     assert cache.get(["square 1"]) == {"square 1": {"value": 1}}
     assert run_jobs([Square(1, dies=True), Square(2), Square(3)], cache)["square 3"] == {"value": 9}
+    cache.close()
+
+
+def test_a_cache_that_another_run_writes_is_one_sentence(tmp_path, Square):
+    cache, path = Cache(tmp_path / "cache.sqlite"), tmp_path / "cache.sqlite"
+    cache._database.execute("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(path)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TonemeError, match=r"cannot be read or written \(database is locked\).*name another"):
+        run_jobs([Square(1)], cache)
+    other.close()
+    assert run_jobs([Square(1)], cache)["square 1"] == {"value": 1}
     cache.close()
 
 

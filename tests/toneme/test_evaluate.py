@@ -114,6 +114,8 @@ def test_usage_errors(codec, data, options, why):
         (["--command", "x {in}"], "has no {wav}"),
         (["--command", "x {in} {wav}", "--suite", "taste"], "no suite is called 'taste'"),
         (["--command", "x {in} {wav}", "--metrics", "taste"], "no metric is called 'taste'"),
+        (["--command", "x {in} {wav}", "--markdown", "no/such/folder/table.md"], "cannot be written"),
+        (["--command", "x {in} {wav}", "--suite", "tokens"], "nothing could be evaluated: no tokens"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(codec, data, tmp_path, options, why):

@@ -85,6 +85,8 @@ def eval_(
 
     if output.exists() and not output.is_dir():
         raise TonemeError(f"{output} is a file: name a folder with -o")
+    if markdown and not (markdown.parent.is_dir() and not markdown.is_dir() and os.access(markdown.parent, os.W_OK)):
+        raise TonemeError(f"{markdown} cannot be written: name a file in a folder that is there with --markdown")
     from toneme.codecs.registry import pick_device
     from toneme.eval.clips import find_clips
     from toneme.eval.evaluation import evaluate
@@ -169,8 +171,7 @@ def finish(content: dict[str, Any], output: Path, as_json: bool) -> None:
         complain(f"warning: {failures} values could not be computed; the report lists them")
     if not figures:
         reasons = [row["note"] for row in content["rows"] if row["note"]]
-        failed = [
-            why for detail in content["details"].values() for d in detail.get("clips", []) for why in d["failures"].values()
-        ]
+        lists = [d for detail in content["details"].values() for d in [*detail.get("clips", []), detail]]
+        failed = [why for d in lists for why in d.get("failures", {}).values()]
         complain(f"nothing could be evaluated: {(failed or reasons or ['no metric fits these clips'])[0]}")
         raise typer.Exit(1)
