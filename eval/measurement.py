@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..codecs.errors import TonemeError
@@ -49,7 +50,7 @@ class MeasureJob(Job):
         found = {key: self._measure(system, audio, rate, device) for key, system in asked.items()}
         for key, system in asked.items():
             if "error" not in found[key]:
-                found[key]["peak_mb"] = _peak(system, audio, rate)
+                found[key]["peak_mb"] = _peak(system, audio, rate, device)
         return found
 
     def _first(self) -> tuple[Tensor, int]:
@@ -90,7 +91,8 @@ def facts_of(system: System, results: Results, device: str) -> dict[str, Any]:
 
 def _key(system: System, device: str) -> str:
     kind = _kind(device)
-    return f"measured|{system.identity}|{platform.node()} {platform.machine()}" + f" {kind}" * (kind != "cpu")
+    about = f" {kind} 2" if kind != "cpu" else ""  # 2: peaks are of the card's memory
+    return f"measured|{system.identity}|{platform.node()} {platform.machine()}{about}"
 
 
 def _kind(device: str) -> str:
@@ -101,9 +103,11 @@ def _times(seconds: float | None) -> float | None:
     return round(SECONDS / seconds, 2) if seconds else None
 
 
-def _peak(system: System, audio: Tensor, rate: int) -> float | None:
+def _peak(system: System, audio: Tensor, rate: int, device: str) -> float | None:
     if isinstance(system, CommandSystem):
         return _command_peak(system, audio, rate)
+    if _kind(device) == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     if STATUS.exists():  # getrusage would also count the memory of the parent, from before this process was itself
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return round(int(line.split()[1]) / 1024, 1)

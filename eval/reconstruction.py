@@ -293,8 +293,8 @@ class Reconstruction(Suite):
             lines.append([system.label, *(_figure(facts.get(name)) for name in named)])
         text = (
             "Speeds (x) are seconds of audio per second of processor time (of the wall on a GPU); peak memory is that of a "
-            "fresh process that loads the codec and codes ten seconds, or of the command (10 MB or more); latency is the "
-            "algorithm's."
+            "fresh process that loads the codec and codes ten seconds (on a GPU what PyTorch took of the card), or of the "
+            "command (10 MB or more); latency is the algorithm's."
         )
         return Section("Systems", text, (Table(["codec", *named.values()], lines),))
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
+from toneme.eval import measurement
 from toneme.eval.clips import find_clips
 from toneme.eval.commands import command_systems
 from toneme.eval.jobs import Cache, run_jobs
@@ -70,3 +71,10 @@ def test_a_clip_that_cannot_be_read_and_what_a_command_says_keep_nothing_from_be
     assert facts["peak_mb"] > 1
     assert facts["measured_on"] == "cpu"
     assert facts_of(fails, results, "cpu")["measured_on"] is None
+
+
+def test_the_peak_on_a_card_is_of_its_memory(tiny, monkeypatch):
+    (codec,) = codec_systems(tiny, [8])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: {"cuda:1": 3 * 2**20}[device])
+    assert measurement._peak(codec, torch.zeros(10), 24000, "cuda:1") == 3.0
+    assert measurement._peak(codec, torch.zeros(10), 24000, "cpu") > 50
