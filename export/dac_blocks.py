@@ -149,7 +149,7 @@ class Linear(nn.Module):
 class Windows(nn.Module):
     """A short convolution as one product over windows that lie side by side: of one channel, or at a low rate."""
 
-    def __init__(self, conv: Conv, before: Tensor | None = None) -> None:
+    def __init__(self, conv: nn.Conv1d, before: Tensor | None = None) -> None:
         super().__init__()
         weight = _divided(conv, before)
         self.kernel = weight.shape[2]
@@ -269,7 +269,7 @@ class Dilated(nn.Module):
         return rows[:, :time] + self.bias
 
 
-def _divided(conv: Conv, scale: Tensor | None) -> Tensor:
+def _divided(conv: nn.Conv1d, scale: Tensor | None) -> Tensor:
     """Return the weight [out, in, kernel] in 64 bits, for inputs that are `scale` [in] times what they should be."""
     weight = conv.weight.detach().double()
     return weight if scale is None else weight / scale[:, None]

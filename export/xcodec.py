@@ -1,5 +1,7 @@
 """The networks of `codecs.xcodec`, which work on long chunks as its streams do, since the semantic model sees everything."""
 
+from typing import Any, cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +20,7 @@ class XCodecEncoder(Network):
 
     def __init__(self, codec: XCodec, codebooks: int) -> None:
         super().__init__()
-        self.half, self.frames_of = codec.spec.hop // 2, codec._acoustic_frames
+        self.hop, self.frames_of = codec.spec.hop, codec._acoustic_frames
         self.takes = (Port("audio", ("batch", 1, "samples")),)
         self.gives = (Port("codes", ("batch", codebooks, "frames")),)
         self.teacher, self.semantic = PlainTeacher(codec.teacher), RowsSemantic(codec.semantic_encoder)
@@ -29,7 +31,7 @@ class XCodecEncoder(Network):
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         audio = inputs[0]
         semantic = self.semantic(self.teacher(audio[:, 0]))
-        half = self.half * (semantic.shape[1] - self.frames_of(audio.shape[2]))  # as published: see the codec
+        half = self.hop // 2 * (semantic.shape[1] - self.frames_of(audio.shape[2]))  # as published: see the codec
         acoustic = self.encoder(F.pad(audio, (half, half)))
         return (self.search(self.enter(beside(acoustic, semantic))),), states
 
@@ -52,7 +54,7 @@ class RowsSemantic(nn.Module):
         super().__init__()
         self.first = Windows(encoder.first)
         self.blocks = nn.ModuleList(
-            nn.Sequential(RowsUnit(first), RowsUnit(second), Windows(last)) for first, second, last in encoder.blocks
+            nn.Sequential(RowsUnit(first), RowsUnit(second), Windows(last)) for first, second, last in cast(Any, encoder.blocks)
         )
 
     def forward(self, x: Tensor) -> Tensor:
