@@ -4,7 +4,7 @@ The first convolution's norm over all of the audio is in its weights: the moment
 samples that it sees. Weights, norms and activations are taken from the layers of transformers.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +63,8 @@ class Front(nn.Module):
         self.first = FirstNormed(first) if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm) else First(first)
         self.rest = nn.ModuleList(Strided(layer) for layer in rest)
         self.stride, reach = 1, 1
-        for layer in reversed(rest):
-            stride, kernel = layer.conv.stride[0], layer.conv.kernel_size[0]
+        for conv in (cast(nn.Conv1d, layer.conv) for layer in reversed(rest)):
+            stride, kernel = conv.stride[0], conv.kernel_size[0]
             self.stride, reach = self.stride * stride, (reach - 1) * stride + kernel
         self.extra = -(-(reach - self.stride) // self.stride)  # frames that keep the others from what is beyond the end
 
