@@ -8,7 +8,7 @@ from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError
 from ..codecs.registry import find_folder, load, pick_device
 from .codec import ExportedCodec
-from .manifest import FILE, FORMAT, read_manifest
+from .manifest import FILE, FORMAT, Manifest, read_manifest
 
 
 def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
@@ -46,16 +46,16 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
     return exported
 
 
-def fastest(name: str | Path, device: str = "auto", threads: int = 1, encodes: bool = True) -> Codec:
+def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     """Return a codec as it runs fastest here: in ONNX Runtime on a CPU where it is installed and graphs are at hand.
 
-    With more than one thread PyTorch takes as long or less, so that only an exported folder itself is run by its graphs then.
+    With more than one thread PyTorch takes as long or less, and so it does with codecs that work in chunks: then only an exported
+    folder itself is run by its graphs.
 
     Args:
         name: what `codecs.registry.load` takes, or a folder that `codec export` made.
         device: as `codecs.registry.load` takes it.
         threads: that one call may use.
-        encodes: whether an encoder is wanted, which some exported codecs lack.
 
     Raises:
         CheckpointError: if what is at hand is damaged.
@@ -66,9 +66,11 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1, encodes: b
         return ExportedCodec(name, threads)
     codec = load(name, device)
     folder = kept(codec) if threads == 1 and pick_device(device) == "cpu" and find_spec("onnxruntime") else None
-    if folder is None:
-        return codec
-    return codec if encodes and read_manifest(folder).encoder is None else ExportedCodec(folder, threads)
+    return ExportedCodec(folder, threads) if folder is not None and _in_steps(read_manifest(folder)) else codec
+
+
+def _in_steps(manifest: Manifest) -> bool:
+    return all(side is not None and side.mode == "steps" for side in (manifest.encoder, manifest.decoder))
 
 
 def kept(codec: Codec) -> Path | None:

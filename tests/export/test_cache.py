@@ -71,11 +71,12 @@ def test_torch_runs_where_there_is_no_home(saved, small, monkeypatch):
         cache.place(small)
 
 
-def test_graphs_that_only_decode_do_not_encode(saved, kept):
+@pytest.mark.parametrize(("side", "missing"), [("encoder", False), ("decoder", False), ("encoder", True)])
+def test_torch_runs_what_graphs_do_in_chunks_or_one_way_alone(saved, kept, side, missing):
     about = json.loads((kept / "codec.json").read_text())
-    (kept / "codec.json").write_text(json.dumps({**about, "encoder": None}))
+    chunks = {**about[side], "mode": "chunks", "chunk": 2, "states": []}
+    (kept / "codec.json").write_text(json.dumps({**about, side: None if missing else chunks}))
     assert isinstance(cache.fastest(saved), TonemeCodec)
-    assert isinstance(cache.fastest(saved, encodes=False), ExportedCodec)
 
 
 def test_a_folder_of_graphs_runs_by_itself(small_folder):

@@ -39,7 +39,7 @@ class Models:
     """The codecs that decode files: the one that the user named, or by the name in each file, each loaded once."""
 
     def __init__(self, named: str | None, device: str, backend: str = "auto", told: dict[str, Any] | None = None) -> None:
-        self.named, self.told, self._loader = named, told or {}, options.loader(backend, device, encodes=False)
+        self.named, self.told, self._loader = named, told or {}, options.loader(backend, device)
         self._load = cache(self._load_once)
 
     def _load_once(self, name: str) -> Any:

@@ -86,7 +86,7 @@ def subtype_of(bits: str) -> str:
     return SUBTYPES[bits]
 
 
-def loader(backend: str, device: str, live: bool = False, encodes: bool = True) -> "Callable[[str], Codec]":
+def loader(backend: str, device: str, live: bool = False) -> "Callable[[str], Codec]":
     """Return what loads a codec by name for a choice of --backend and --device; others are a usage error."""
     if backend not in ("auto", "torch", "onnx"):
         raise typer.BadParameter(f"--backend must be auto, torch or onnx; got {backend!r}")
@@ -103,7 +103,7 @@ def loader(backend: str, device: str, live: bool = False, encodes: bool = True) 
     threads = 1 if live else torch.get_num_threads()  # steps of live audio are too short to be shared
     if backend == "onnx":
         return lambda name: exported(name, threads)
-    return lambda name: fastest(name, device, threads, encodes)
+    return lambda name: fastest(name, device, threads)
 
 
 def check_depth(codebooks: int | None, bitrate: float | None) -> None:

@@ -55,7 +55,7 @@ def stream(
     from toneme.cli.coding import choose_depth
     from toneme.kernels.pauses import left_out
 
-    model = options.loader(backend, device, live=True, encodes=not decode)(codec)
+    model = options.loader(backend, device, live=True)(codec)
     with left_out():
         if decode:
             decode_stream(model, format, wav, any_weights)
