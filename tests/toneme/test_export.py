@@ -52,12 +52,13 @@ def test_the_folder_codes_live_audio(codec, exported, tiny, wav, tmp_path):
 
 def test_a_codec_is_exported_once_and_kept(codec, tiny, exported, wav, tmp_path, monkeypatch):
     from toneme.export import cache, folder
+    from toneme.export.manifest import FORMAT
 
     calls = []
     monkeypatch.setattr(folder, "export_codec", lambda model, place: calls.append(place) or _copy(exported, place))
     for name in ("one.tok", "two.tok"):
         assert codec("encode", wav(), "-c", tiny, "--backend", "onnx", "-o", tmp_path / name).code == 0
-    assert calls == [cache.cache() / f"tiny-{load(tiny).weights_hash}-1"]
+    assert calls == [cache.cache() / f"tiny-{load(tiny).weights_hash}-{FORMAT}"]
 
 
 def test_what_is_kept_is_used_unasked(codec, tiny, wav, tmp_path, monkeypatch):
