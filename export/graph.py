@@ -147,15 +147,17 @@ def build(network: Network, sizes: Mapping[str, int]) -> Any:
         _simplify(program.model)
         blocks.cut(program.model)
     model = program.model_proto
-    _name_axes(model, {port.name: port.axes for port in (*ports, *network.gives)} | _axes_after(network))
+    _name_axes(model, {port.name: port.axes for port in (*ports, *network.gives)} | _axes_after(states, network.rings()))
     return model
 
 
-def _axes_after(network: Network) -> dict[str, tuple[int | str, ...]]:
-    axes = state_axes(network)
-    for name, (axis, count) in network.rings().items():
-        axes[name] = (*axes[name][:axis], count, *axes[name][axis + 1 :])
-    return {f"next.{name}": after for name, after in axes.items()}
+def _axes_after(
+    states: Mapping[str, tuple[int | str, ...]], rings: Mapping[str, tuple[int, str]]
+) -> dict[str, tuple[int | str, ...]]:
+    axes = {f"next.{name}": axes for name, axes in states.items()}
+    for name, (axis, count) in rings.items():
+        axes[f"next.{name}"] = (*states[name][:axis], count, *states[name][axis + 1 :])
+    return axes
 
 
 def require_exporter() -> None:
