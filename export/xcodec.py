@@ -1,5 +1,6 @@
 """The networks of `codecs.xcodec`, which work on long chunks as its streams do, since the semantic model sees everything."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -9,7 +10,6 @@ from ..codecs.chunking import Plan
 from ..codecs.xcodec import SemanticEncoder, Unit, XCodec
 from .dac_blocks import Linear, RowsDecoder, RowsEncoder, Windows
 from .graph import CHUNK_SECONDS, Direction, Network, Port, chunked_side
-from .manifest import Side
 from .rows import anew, beside
 from .search import CodeTable, ResidualSearch
 from .teachers import PlainTeacher, can_be_plain
@@ -101,9 +101,5 @@ def directions(codec: XCodec, codebooks: int) -> tuple[Direction | None, Directi
 def encoder_of(codec: XCodec, codebooks: int) -> Direction:
     """Return how audio is coded; chunks are those of the codec's streams, since others would give other codes."""
     plan, least = Plan(codec, codec.config.window, codec.config.chunk), codec.teacher.least
-    delay = (plan.chunk - 1 + plan.context) * plan.unit
-    side = Side(
-        "encoder.onnx", "chunks", plan.unit, chunk=plan.chunk, context=plan.context, delay=delay,
-        least=least, filled=not codec.config.moves_acoustic,
-    )  # fmt: skip
+    side = replace(chunked_side("encoder.onnx", codec, plan), bulk=0, least=least, filled=not codec.config.moves_acoustic)
     return Direction(XCodecEncoder(codec, codebooks), side, {"batch": 2, "samples": 10 * plan.unit + 123})
