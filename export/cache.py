@@ -8,7 +8,7 @@ from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError
 from ..codecs.registry import find_folder, load, pick_device
 from .codec import ExportedCodec
-from .manifest import FILE, FORMAT, Manifest, read_manifest
+from .manifest import FILE, FORMAT, read_manifest
 
 
 def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
@@ -66,11 +66,10 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
         return ExportedCodec(name, threads)
     codec = load(name, device)
     folder = kept(codec) if threads == 1 and pick_device(device) == "cpu" and find_spec("onnxruntime") else None
-    return ExportedCodec(folder, threads) if folder is not None and _in_steps(read_manifest(folder)) else codec
-
-
-def _in_steps(manifest: Manifest) -> bool:
-    return all(side is not None and side.mode == "steps" for side in (manifest.encoder, manifest.decoder))
+    if folder is None:
+        return codec
+    about = read_manifest(folder)
+    return ExportedCodec(folder, threads) if about.encoder and about.in_steps else codec
 
 
 def kept(codec: Codec) -> Path | None:

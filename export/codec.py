@@ -37,8 +37,8 @@ class ExportedCodec(Codec):
         about = self.manifest
         streams = tuple(StreamSpec(s.hop, s.codebook_sizes, s.roles) for s in about.streams)
         sides = [side for side in (about.encoder, about.decoder) if side]
-        causal, lookahead = all(side.mode == "steps" for side in sides), sum(side.delay for side in sides)
-        return CodecSpec(about.sample_rate, about.channels, streams, causal, lookahead, licence=about.licence)
+        lookahead = sum(side.delay for side in sides)
+        return CodecSpec(about.sample_rate, about.channels, streams, about.in_steps, lookahead, licence=about.licence)
 
     @property
     def window(self) -> str:

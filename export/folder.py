@@ -15,7 +15,7 @@ from ..kernels.onnx_runtime import load_onnxruntime
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
 from .integers import compare, store_integers
-from .manifest import FILE, LABEL, Manifest, Side, Stream
+from .manifest import DIRECTIONS, FILE, LABEL, Manifest, Side, Stream
 from .precision import store_half
 from .runtime import StreamingCodec
 
@@ -28,7 +28,6 @@ FAMILIES = {  # family -> module with `directions(codec, codebooks)`
     "wavtokenizer": ".wavtokenizer",
     "xcodec": ".xcodec",
 }
-DIRECTIONS = ("encoder", "decoder")
 LEAST_EQUAL = 0.995  # share of the golden codes under which a graph is wrong rather than rounded
 MOST_ERROR, MOST_HALF_ERROR = 1e-3, 0.1  # of a sample, beyond which it is not rounding either
 

@@ -20,6 +20,7 @@ from ..kernels.errors import CheckpointError
 FORMAT = 2
 LABEL = "toneme.weights_hash"  # of a graph: what it was made of
 FILE = "codec.json"
+DIRECTIONS = ("encoder", "decoder")
 MODES = ("steps", "chunks")
 
 
@@ -120,6 +121,11 @@ class Manifest:
     def codebooks(self) -> int:
         """How many codebooks there are, streams joined."""
         return sum(len(stream.codebook_sizes) for stream in self.streams)
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether what there is of its sides goes frame by frame."""
+        return all(side.mode == "steps" for side in (self.encoder, self.decoder) if side)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content as plain JSON types, rates that follow from it included."""

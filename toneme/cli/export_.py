@@ -43,7 +43,9 @@ def export(
 
     Without -o it is kept in the cache, where encode, decode and stream find it by themselves and run faster with it.
     """
-    integers = ("encoder", "decoder") if int8 else ("decoder",) if int8_decoder else ()
+    from toneme.export.manifest import DIRECTIONS, read_manifest
+
+    integers = DIRECTIONS if int8 else ("decoder",) if int8_decoder else ()
     if output is None and (half or integers or codebooks):
         raise typer.BadParameter(
             "--half, --int8, --int8-decoder and --codebooks make another codec than the one that is kept: name a folder with -o"
@@ -51,13 +53,13 @@ def export(
     from toneme.codecs.registry import load
     from toneme.export.cache import place
     from toneme.export.folder import export_codec
-    from toneme.export.manifest import read_manifest
 
     if output is not None:
         check_free(output, force)
     model = load(codec)
-    output = output or place(model)
-    check_free(output, force)
+    if output is None:
+        output = place(model)
+        check_free(output, force)
     found = export_codec(model, output, codebooks, half, integers)
     tried = read_manifest(output).options.get("int8", {})
     size = sum(path.stat().st_size for path in output.iterdir())
