@@ -1,5 +1,6 @@
-"""Writing files so that nothing half-written is ever left where a whole file is expected."""
+"""Files: written so that nothing half-written is ever left where a whole one is expected, and told apart by their bytes."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in 64 hexadecimal digits.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

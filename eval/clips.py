@@ -1,6 +1,5 @@
 """The clips of an evaluation: which files, of which domain, and what they sound like."""
 
-import hashlib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from ..codecs.audio import read_audio
 from ..codecs.errors import AudioError
+from ..codecs.files import sha256_of
 
 DOMAINS = ("speech", "music", "environment", "sound", "noise")  # folders of these names say what their files are
 SPLITS = ("train", "eval", "probes")  # folders of these names, above those of domains, say what their files are for
@@ -71,7 +71,7 @@ def find_clips(data: Path, suffixes: Collection[str], limit: int | None = None, 
     named = [(file, file.name if file == data else file.relative_to(data).as_posix()) for file in files]
     found = [Clip(file, name, _domain(data, name), "", seconds) for file, name in named]
     kept = found if limit is None else _spread(found, limit)
-    return [replace(clip, digest=_digest(clip.path)) for clip in kept]
+    return [replace(clip, digest=sha256_of(clip.path)[:16]) for clip in kept]
 
 
 def _walk(folder: Path, suffixes: Collection[str]) -> list[Path]:
@@ -100,8 +100,3 @@ def _spread(found: list[Clip], limit: int) -> list[Clip]:
             count = min(len(members), max(1, round(limit * len(members) / len(clips))))
             kept += [members[i * len(members) // count] for i in range(count)]
     return kept
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()[:16]

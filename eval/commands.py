@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..codecs.audio import read_audio, write_audio
 from ..codecs.errors import AudioError, TonemeError
+from ..codecs.files import sha256_of
 from .systems import About, Rebuilt, System
 
 PLACES = re.compile(r"\{(kbps|in|out|wav)\}")
@@ -105,13 +106,8 @@ def _programs(command: str) -> str:
         words = command.split()
     names = {word.strip(";&|()<>") for word in words if not PLACES.search(word)}
     files = {os.path.realpath(shutil.which(name) or name) for name in names if name}
-    known = (_file_hash(file) for file in sorted(files) if os.path.isfile(file) and os.access(file, os.R_OK))
+    known = (sha256_of(file) for file in sorted(files) if os.path.isfile(file) and os.access(file, os.R_OK))
     return hashlib.sha256("".join(known).encode()).hexdigest()[:16]
-
-
-def _file_hash(name: str) -> str:
-    with open(name, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rates(text: str, name: str) -> list[float]:

@@ -1,6 +1,5 @@
 """One worker's part of `codec tokenize`: recordings to shards, in batches of like lengths, read ahead of the codec."""
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from ..codecs.audio import AudioReader, AudioWarning
 from ..codecs.errors import AudioError, TonemeError
-from ..codecs.files import atomic_path
+from ..codecs.files import atomic_path, sha256_of
 from .shard_formats import write_shard
 from .shard_item import Item
 from .shard_plan import Done, ShardFolder
@@ -172,8 +171,7 @@ class Worker:
             raise AudioError(f"{reader.name} ends before its header says: fetch it again, or take what is there with --salvage")
 
     def _hash(self, name: str) -> str:
-        with (self.settings.root / original(name)).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.settings.root / original(name))
 
     def _attempt(self, name: str, work: Callable[[], T]) -> T | str:
         """Return the result of some work on a recording, or one sentence about why there is none."""
