@@ -129,8 +129,8 @@ def check_same_shape(estimate: "Tensor", target: "Tensor") -> None:
 
 
 def check_audible(target: "Tensor", metric: str) -> None:
-    """Raise AudioError where a target is silent, of which packages make a number that says nothing."""
-    if not bool(target.any()):
+    """Raise AudioError where a target [..., time] is silent, of which there would be a number that says nothing."""
+    if not bool(target.any(-1).all()):
         raise AudioError(f"the target is silent, so {metric} is undefined: leave this clip out and say so")
 
 

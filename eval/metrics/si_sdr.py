@@ -5,8 +5,7 @@ Source: Le Roux et al., "SDR - half-baked or well done?", 2019, equation 5; mean
 
 from torch import Tensor
 
-from ...codecs.errors import ShapeError
-from . import Metric, check_same_shape
+from . import Metric, check_audible, check_same_shape
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
@@ -15,14 +14,14 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
     A perfect estimate gives +inf and one orthogonal to the target gives -inf.
 
     Raises:
-        ShapeError: if the shapes differ or a target is silent, for which the ratio is undefined.
+        ShapeError: if the shapes differ.
+        AudioError: if a target is silent, for which the ratio is undefined.
     """
     check_same_shape(estimate, target)
     estimate = estimate - estimate.mean(-1, keepdim=True)
     target = target - target.mean(-1, keepdim=True)
     energy = target.square().sum(-1, keepdim=True)
-    if bool((energy == 0).any()):
-        raise ShapeError("the target is silent, so SI-SDR is undefined: drop silent items first")
+    check_audible(energy, "SI-SDR")
     projection = (estimate * target).sum(-1, keepdim=True) / energy * target
     return 10 * (projection.square().sum(-1) / (estimate - projection).square().sum(-1)).log10()
 
