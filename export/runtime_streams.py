@@ -218,6 +218,8 @@ class Decoder(Stream):
                     f"codes must be integers [{self.batch}, at most {most} codebooks, frames]; "
                     f"got {part.dtype} {list(part.shape)}"
                 )
+        if not any(part.shape[1] for part in streams):
+            raise ShapeError("codes must be of one codebook at least; got none")
         taken = tuple(part.astype(np.int64) for part in streams)
         for part, sizes in zip(taken, self._sizes, strict=True):
             # as numbers without a sign those below 0 are the largest

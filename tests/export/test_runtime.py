@@ -198,6 +198,8 @@ def test_wrong_codes_are_refused(codec):
         decoder.push(np.array([[[0], [64]]]))
     with pytest.raises(toneme.ShapeError, match="at most 4 codebooks"):
         decoder.push(np.zeros((1, 5, 1), np.int64))
+    with pytest.raises(toneme.ShapeError, match="of one codebook at least; got none"):
+        decoder.push(np.zeros((1, 0, 5), np.int64))
     with pytest.raises(toneme.ShapeError, match="1 streams of codes; got 2"):
         decoder.push((np.zeros((1, 1, 1), np.int64),) * 2)
     decoder.push(np.zeros((1, 2, 1), np.int64))
