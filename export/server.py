@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ..kernels.errors import TonemeError
@@ -180,9 +181,16 @@ def _add_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         return _sentence(f"{first['loc'][-1]} is not understood ({first['msg']}): see API.md", 422)
 
+    @app.exception_handler(HTTPException)
+    async def miss(request: Request, error: HTTPException) -> Response:
+        path, allowed = request.url.path[:80], (error.headers or {}).get("Allow", "GET, HEAD")
+        if error.status_code == 405:
+            return _sentence(f"{path} takes {allowed} and no {request.method}: see API.md", 405, {"Allow": allowed})
+        return _sentence(f"there is no {path} here: see API.md", error.status_code)
 
-def _sentence(text: str, status: int) -> JSONResponse:
-    return JSONResponse({"error": text}, status, {"Retry-After": "5"} if status == 503 else None)
+
+def _sentence(text: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": text}, status, {"Retry-After": "5"} if status == 503 else headers)
 
 
 def _add_api(app: FastAPI, server: Server) -> None:
@@ -234,4 +242,9 @@ def _add_page(app: FastAPI, folder: Path, runtime: Path | None) -> None:
             return _sentence("onnxruntime-web is not here: `npm install onnxruntime-web`, then `codec serve` again", 404)
         return FileResponse(runtime / name, media_type=RUNTIME_FILES[name])
 
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    files, missing = StaticFiles(directory=PAGE, html=True), app.router.default
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await (files if scope["type"] == "http" else missing)(scope, receive, send)
+
+    app.router.default = page  # a mount would take what is asked of a route by a method that it has not

@@ -331,10 +331,23 @@ def test_pages_of_other_sites_are_kept_out(client, small_folder):
         refused(open_client.get("/v1/info", headers={"Origin": "https://example.com"}), 403, "other sites")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", "/v1/encode", "POST"), ("PUT", "/v1/decode", "POST"), ("PUT", "/v1/info", "GET"), ("PUT", "/app.js", "GET, HEAD")],
+)
+def test_a_method_that_a_path_does_not_take_is_told_which_it_takes(client, method, path, allowed):
+    answer = client.request(method, path)
+    refused(answer, 405, f"{path} takes {allowed} and no {method}")
+    assert answer.headers["allow"] == allowed
+
+
 def test_the_model_is_served_and_nothing_else(client, small_folder):
     assert client.get("/model/codec.json").json()["codec"] == "small"
     assert client.get("/model/encoder.onnx").content == (small_folder / "encoder.onnx").read_bytes()
     refused(client.get("/model/golden.npz"), 404, "has no golden.npz")
     assert client.get("/model/..%2f..%2fpyproject.toml").status_code == 404
     refused(client.get("/ort/package.json"), 404, "npm install onnxruntime-web")
+    refused(client.get("/v1/nothing"), 404, "there is no /v1/nothing here")
+    with pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)):
+        connect(client, "/v1/nothing").__enter__()
     assert client.get("/").headers["content-security-policy"].startswith("default-src 'self'")
