@@ -151,7 +151,7 @@ class DownStage(nn.Module):
         self.down = Conv(channels, 2 * channels, 2 * stride, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.units(x), self.activation)
+        return self.down(self.units(x, owned=True), self.activation)
 
 
 class UpStage(nn.Module):

@@ -5,7 +5,8 @@ written between zeros or its neighbours' samples, and matrix products read it wh
 the whole signal is ever formed. Elsewhere the same layers are torch's own convolutions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,9 +66,9 @@ class Conv(_Packs, nn.Conv1d):
         return (self.kernel_size[0] - 1) * self.dilation[0] + 1
 
     def block(
-        self, packed: rows.Packed, x: Tensor, first: int, last: int, before: Snake | None, lead: Tensor | None = None
+        self, packed: rows.Packed, x: Tensor, first: int, last: int, before: Snake | None, seen: Sequence[Tensor] = ()
     ) -> Tensor:
-        """Return rows `first` to `last` of the output of rows x [time, in]; `lead` as in `window`."""
+        """Return rows `first` to `last` of the output of rows x [time, in]; `seen` as in `window`."""
         stride, pad = self.stride[0], int(self.padding[0])
         if packed.kind == "toom_cook":
             rest = toom_cook.rows_for(last - first, packed.dilation)
@@ -75,10 +76,10 @@ class Conv(_Packs, nn.Conv1d):
                 packed.matrices,
                 packed.bias,
                 packed.dilation,
-                window(x, first - pad, first - pad + rest, before, lead),
+                window(x, first - pad, first - pad + rest, before, seen),
                 last - first,
             )
-        part = window(x, first * stride - pad, (last - 1) * stride - pad + self._span, before, lead)
+        part = window(x, first * stride - pad, (last - 1) * stride - pad + self._span, before, seen)
         if packed.kind == "depthwise":
             return _depthwise(packed, part, last - first)
         return rows.convolve(packed, part[None])[0]
@@ -136,16 +137,18 @@ class ResidualUnit(nn.Module):
         dilated, mixed, before, between = self.dilated._pack(x), self.mixed._pack(x), self.before, self.between
         if dilated is None or mixed is None or not isinstance(before, Snake) or not isinstance(between, Snake):
             return x + self.mixed(self.dilated(x, before), between)
-        bias, matrix = self.mixed.get_parameter("bias"), mixed.matrices[0]
+        bias, matrix, reach = self.mixed.get_parameter("bias"), mixed.matrices[0], int(self.dilated.padding[0])
 
-        def unit(item: Tensor, first: int, last: int, out: Tensor, lead: Tensor | None = None) -> None:
-            hidden = self.dilated.block(dilated, item, first, last, before, lead)
+        def unit(item: Tensor, first: int, last: int, out: Tensor, seen: Sequence[Tensor] = ()) -> None:
+            seen = seen or (item[max(0, first - reach) : last + reach],)
+            hidden = self.dilated.block(dilated, item, first, last, before, seen)
             between.rows(hidden, hidden)
-            torch.addmm(item[first:last], hidden, matrix, out=out).add_(bias)
+            torch.add(item[first:last], bias, out=out).addmm_(hidden, matrix)
 
-        if owned and torch.get_num_threads() == 1:
-            return _over(x, int(self.dilated.padding[0]), unit)
-        return _in_blocks(x, x.shape[-1], x.shape[1], 1, self.dilated.weight.numel() + matrix.numel(), unit)
+        weights = self.dilated.weight.numel() + matrix.numel()
+        if owned:
+            return _over(x, reach, weights, unit)
+        return _in_blocks(x, x.shape[-1], x.shape[1], 1, weights, unit)
 
 
 class Units(nn.Sequential):
@@ -158,12 +161,12 @@ class Units(nn.Sequential):
         return x
 
 
-def window(x: Tensor, first: int, last: int, before: Snake | None, lead: Tensor | None = None) -> Tensor:
+def window(x: Tensor, first: int, last: int, before: Snake | None, seen: Sequence[Tensor] = ()) -> Tensor:
     """Return rows `first` to `last` of the activation of x [time, channels], zeros beyond its ends.
 
-    `lead` is what stood in the first of these rows that x has, where they are overwritten.
+    `seen` are the rows of x from there on that count, in pieces, where others write over x; zeros follow them.
     """
-    parts = [x[max(0, first) : max(0, last)]] if lead is None else [lead, x[max(0, first) + len(lead) : max(0, last)]]
+    parts = seen or [x[max(0, first) : max(0, last)]]
     if before is None and len(parts) == 1 and len(parts[0]) == last - first:
         return parts[0]
     out, end = x.new_empty(last - first, x.shape[1]), max(0, -first)
@@ -183,12 +186,35 @@ def _in_blocks(
 ) -> Tensor:
     """Return [batch, width, length] of x [batch, channels, time], whose rows `work(item, first, last, out)` writes.
 
-    Threads share the blocks. `weights` is how many numbers each row is multiplied by.
+    `weights` is how many numbers each row is multiplied by.
     """
     x = x.transpose(1, 2).contiguous()
     out = x.new_empty(x.shape[0], length, width)
     spans = list(_spans(length, max(width, stride * x.shape[2]), stride, torch.get_num_threads()))
     jobs = [(item, first, last, result[first:last]) for item, result in zip(x, out, strict=True) for first, last in spans]
+    _share(jobs, 2 * x.shape[0] * length * weights, work)
+    return out.transpose(1, 2)
+
+
+def _over(x: Tensor, reach: int, weights: int, work: Callable[[Tensor, int, int, Tensor, Sequence[Tensor]], object]) -> Tensor:
+    """Let `work(item, first, last, out, seen)` write the rows of x [batch, channels, time] over them, and return it.
+
+    What takes new memory for a whole signal waits for the system to clear it. `seen` are the rows that a block sees, `reach` of
+    them on either side, copied before anything is written.
+    """
+    x = x.transpose(1, 2).contiguous()
+    spans = list(_spans(x.shape[1], x.shape[2], 1, torch.get_num_threads()))
+    jobs = [(item, first, last, item[first:last], _around(item, first, last, reach)) for item in x for first, last in spans]
+    _share(jobs, 2 * x.shape[0] * x.shape[1] * weights, work)
+    return x.transpose(1, 2)
+
+
+def _around(x: Tensor, first: int, last: int, reach: int) -> tuple[Tensor, ...]:
+    return x[max(0, first - reach) : first].clone(), x[first:last], x[last : last + reach].clone()
+
+
+def _share(jobs: list[Any], operations: int, work: Callable[..., object]) -> None:
+    """Call `work` with each job's arguments; threads take them in turn."""
 
     def work_on(parts: Iterator[slice]) -> None:
         for part in parts:
@@ -196,24 +222,7 @@ def _in_blocks(
                 work(*job)
 
     if jobs:
-        share(work_on, len(jobs), lambda workers: 1, 2 * x.shape[0] * length * weights)
-    return out.transpose(1, 2)
-
-
-def _over(x: Tensor, reach: int, work: Callable[[Tensor, int, int, Tensor, Tensor], object]) -> Tensor:
-    """Let `work(item, first, last, out, lead)` write the rows of x [batch, channels, time] over them, and return it.
-
-    What takes new memory for a whole signal waits for the system to clear it. `lead` are the rows before `first` that stood
-    there, `reach` of them at most, which is less than a block has.
-    """
-    x = x.transpose(1, 2).contiguous()
-    for item in x:
-        lead = item[:0]
-        for first, last in _spans(len(item), x.shape[2], 1):
-            kept = item[max(0, last - reach) : last].clone()
-            work(item, first, last, item[first:last], lead)
-            lead = kept
-    return x.transpose(1, 2)
+        share(work_on, len(jobs), lambda workers: 1, operations)
 
 
 def _spans(length: int, width: int, stride: int, threads: int = 1) -> Iterator[tuple[int, int]]:
