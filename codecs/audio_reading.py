@@ -2,16 +2,17 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .audio_resampling import Resampler, check_mix, check_rate, mix_channels, resampled_length
 from .audio_sources import AudioFile, name_of, open_source
 from .audio_wav import PcmFormat
 from .errors import AudioError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MOST_VALUES = 1 << 22  # values of all channels in one block, whatever rate and channels a header claims
 
@@ -22,6 +23,8 @@ class AudioWarning(UserWarning):
 
 class AudioReader:
     """Audio as blocks, float32 [channels, n]; joined they equal the whole file, mixed and resampled.
+
+    Iterating gives tensors; their arrays, `blocks`, need no torch.
 
     Files of integers fill [-1, 1); floats are as they are.
 
@@ -83,7 +86,12 @@ class AudioReader:
         if source.n_samples is not None:
             self.n_samples = resampled_length(source.n_samples, self.source_rate, self.sample_rate)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> "Iterator[Tensor]":
+        from torch import from_numpy
+
+        return map(from_numpy, self.blocks())
+
+    def blocks(self) -> Iterator[np.ndarray]:
         """Yield the blocks that have not been read yet; none is empty.
 
         Raises:
@@ -100,10 +108,10 @@ class AudioReader:
                 block = resampler.push(block, last)
             if block.shape[-1]:
                 self._given += block.shape[-1]
-                yield mix_channels(block, self.channels).contiguous()
+                yield np.ascontiguousarray(mix_channels(block, self.channels))
         self._finish()
 
-    def _next(self) -> Tensor:
+    def _next(self) -> np.ndarray:
         frames = self._source.read(self._frames)
         if not np.isfinite(frames.sum(dtype=np.float64)):
             place = self._read + int(np.isfinite(frames).all(1).argmin())
@@ -114,7 +122,7 @@ class AudioReader:
         if max(frames.max(initial=0), -frames.min(initial=0)) >= self._source.full_scale:
             self.clipped += int((np.abs(frames) >= self._source.full_scale).sum())
         self._read += len(frames)
-        return torch.from_numpy(frames.T)
+        return frames.T
 
     def _finish(self) -> None:
         claimed, self.n_samples = self.n_samples, self._given

@@ -7,14 +7,17 @@ image of what lies below, is at least 145 dB down. Blocks joined equal the whole
 """
 
 import math
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import soxr
-import torch
-from torch import Tensor
 
 from .errors import AudioError, ShapeError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Audio = TypeVar("Audio", np.ndarray, "Tensor")
 QUALITY = "VHQ"
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz; beyond these a header is damaged, and a small file could fill the memory
 
@@ -33,10 +36,11 @@ def check_rate(sample_rate: int) -> int:
     return int(sample_rate)
 
 
-def all_finite(waveform: Tensor) -> bool:
+def all_finite(waveform: np.ndarray) -> bool:
     """Whether there is no NaN and no infinity."""
     # The sum has both in it, and costs a tenth; it may also overflow, so only a finite one decides.
-    return math.isfinite(waveform.sum().item()) or bool(torch.isfinite(waveform).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(waveform.sum()) or bool(np.isfinite(waveform).all())
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
@@ -44,7 +48,7 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
     return max((2 * n_samples * to_rate + from_rate) // (2 * from_rate), min(n_samples, 1))
 
 
-def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
+def resample(waveform: "Tensor", from_rate: int, to_rate: int) -> "Tensor":
     """Resample audio [..., samples] from one rate to another, both in Hz; the same tensor where they are equal.
 
     Type and device are kept (half precision is widened on the way); the work is done on the CPU.
@@ -57,8 +61,11 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     rows, n = waveform.shape[:-1].numel(), waveform.shape[-1]
     if not rows:
         return waveform.new_zeros(*waveform.shape[:-1], resampled_length(n, from_rate, to_rate))
+    import torch
+
     stream = Resampler(from_rate, to_rate, rows, double=waveform.dtype == torch.float64)
-    whole = stream.push(waveform.detach().reshape(rows, n).cpu().to(stream.dtype), last=True)
+    plain = waveform.detach().reshape(rows, n).cpu()
+    whole = torch.from_numpy(stream.push((plain if plain.dtype == torch.float64 else plain.float()).numpy(), last=True))
     return whole.to(waveform.device, waveform.dtype).reshape(*waveform.shape[:-1], whole.shape[-1])
 
 
@@ -68,19 +75,19 @@ class Resampler:
     def __init__(self, from_rate: int, to_rate: int, channels: int, double: bool = False) -> None:
         self.from_rate, self.to_rate = check_rate(from_rate), check_rate(to_rate)
         self.channels = channels
-        self.dtype = torch.float64 if double else torch.float32
+        self.dtype = np.dtype(np.float64 if double else np.float32)
         self._stream: soxr.ResampleStream | None = None
         self._taken = self._given = 0
 
-    def push(self, block: Tensor, last: bool = False) -> Tensor:
+    def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """Take [channels, n] and return [channels, m], the audio that is now certain; `last` ends the audio."""
         if block.ndim != 2 or block.shape[0] != self.channels:
             raise ShapeError(f"this resampler takes [{self.channels}, samples]; got {list(block.shape)}")
         if not all_finite(block):
             raise AudioError("the audio holds NaN or infinite samples: repair or cut them first")
         self._taken += block.shape[-1]
-        frames = np.ascontiguousarray(block.to(self.dtype).numpy().T)
-        out = torch.from_numpy(self._resample(frames, last)).reshape(-1, self.channels).T.contiguous()
+        frames = np.ascontiguousarray(block.T, self.dtype)
+        out = np.ascontiguousarray(self._resample(frames, last).reshape(-1, self.channels).T)
         if last:
             out = self._end(out)
         self._given += out.shape[-1]
@@ -91,18 +98,18 @@ class Resampler:
         if last and self._stream is None:
             return soxr.resample(frames, self.from_rate, self.to_rate, QUALITY)
         if self._stream is None:
-            kind = "float64" if self.dtype == torch.float64 else "float32"
+            kind = self.dtype.name
             self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, self.channels, dtype=kind, quality=QUALITY)
         return self._stream.resample_chunk(frames, last=last)
 
-    def _end(self, out: Tensor) -> Tensor:
+    def _end(self, out: np.ndarray) -> np.ndarray:
         """Make the whole `resampled_length` long: soxr gives no sample at all for less than half a period."""
-        missing = resampled_length(self._taken, self.from_rate, self.to_rate) - self._given - out.shape[-1]
-        return torch.nn.functional.pad(out, (0, missing)) if missing else out
+        left = resampled_length(self._taken, self.from_rate, self.to_rate) - self._given
+        return np.pad(out, ((0, 0), (0, left - out.shape[-1]))) if left > out.shape[-1] else out[:, :left]
 
 
-def mix_channels(waveform: Tensor, channels: int) -> Tensor:
-    """Return audio [..., channels, samples] with the wanted channels; the same tensor where it has them.
+def mix_channels(waveform: Audio, channels: int) -> Audio:
+    """Return audio [..., channels, samples] with the wanted channels; the same array or tensor where it has them.
 
     Any number becomes one by the mean, one becomes any number by repetition. No other mapping is guessed, since which
     channels of a surround or ambisonic layout belong where is not known here.
@@ -115,12 +122,12 @@ def mix_channels(waveform: Tensor, channels: int) -> Tensor:
     if given == channels:
         return waveform
     if given == 1:
-        return waveform.repeat_interleave(channels, dim=-2)
+        return waveform[..., [0] * channels, :]
     # Added one by one: the sum is then the same whatever the length and layout of a block.
-    total = waveform[..., 0, :].clone()
-    for channel in range(1, given):
+    total = waveform[..., 0, :] + waveform[..., 1, :]
+    for channel in range(2, given):
         total += waveform[..., channel, :]
-    return (total / given).unsqueeze(-2)
+    return (total / given)[..., None, :]
 
 
 def check_mix(given: int, wanted: int) -> None:

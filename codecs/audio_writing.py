@@ -5,10 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
-from torch import Tensor
 
 from .audio_resampling import all_finite, check_rate
 from .audio_sinks import LOSSY, LibsndfileSink, Sink, WavSink, check_format
@@ -17,12 +16,15 @@ from .audio_wav import PcmFormat
 from .errors import AudioError, ShapeError
 from .files import atomic_path
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _STEP = 1 << 18  # samples per channel that are converted at once
 _ENCODINGS = {"PCM_16": "s16le", "PCM_24": "s24le", "FLOAT": "f32le"}
 
 
 class AudioWriter:
-    """Takes blocks [channels, n] and writes them to a file, whose suffix says the format.
+    """Takes blocks [channels, n], tensors or arrays, and writes them to a file, whose suffix says the format.
 
         with AudioWriter("out.wav", 24_000, channels=1) as writer:
             writer.write(block)
@@ -70,28 +72,29 @@ class AudioWriter:
         self.clipped = self.n_samples = 0
         self._sink: Sink | None = None
 
-    def write(self, block: Tensor) -> None:
+    def write(self, block: "Tensor | np.ndarray") -> None:
         """Append samples, floating point [channels, n].
 
         Raises:
             AudioError: if they hold NaN or infinity, or cannot be written.
             ShapeError: if the shape or type is another.
         """
-        if block.ndim != 2 or block.shape[0] != self.channels or not block.is_floating_point():
+        samples = block if isinstance(block, np.ndarray) else _plain(block)
+        if samples.ndim != 2 or len(samples) != self.channels or samples.dtype.kind != "f":
             raise ShapeError(f"blocks must be floating point [{self.channels}, samples]; got {block.dtype} {list(block.shape)}")
         if self._sink is None:
             raise AudioError("this writer is not open: write inside `with AudioWriter(...) as writer:`")
-        for part in block.detach().split(_STEP, dim=1):
-            self._write(part.float().cpu(), self._sink)
+        for start in range(0, samples.shape[1], _STEP):
+            self._write(samples[:, start : start + _STEP].astype(np.float32, copy=False), self._sink)
 
-    def _write(self, block: Tensor, sink: Sink) -> None:
+    def _write(self, block: np.ndarray, sink: Sink) -> None:
         if not all_finite(block):
             raise AudioError("the audio to be written holds NaN or infinite samples: repair or cut them first")
         if self._clips:
-            self.clipped += int((block.abs() > 1).sum())
-            block = block.clamp(-1, 1)
+            self.clipped += int((np.abs(block) > 1).sum())
+            block = block.clip(-1, 1)
         with self._errors():
-            sink.write(np.ascontiguousarray(block.numpy().T))
+            sink.write(np.ascontiguousarray(block.T))
         self.n_samples += block.shape[-1]
 
     def __enter__(self) -> Self:
@@ -150,6 +153,11 @@ class AudioWriter:
             raise AudioError(
                 f"{name} cannot be written ({error.strerror}): check the folder, its permissions and the space left"
             ) from None
+
+
+def _plain(block: "Tensor") -> np.ndarray:
+    """Return a tensor as an array; numpy has no bfloat16."""
+    return (block.float() if block.is_floating_point() and block.element_size() < 4 else block).detach().cpu().numpy()
 
 
 @contextmanager

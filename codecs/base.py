@@ -15,6 +15,7 @@ from .audio import fit_waveform
 from .batches import Encoded, equal_rows, join_rows, take_rows, zero_beyond
 from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
 from .errors import AudioError, CheckpointError, ShapeError
+from .pieces import check_maker
 from .spec import CodecSpec
 from .streaming import StreamDecoder, StreamEncoder
 from .tokens import Tokens
@@ -241,15 +242,11 @@ class Codec(nn.Module):
 
     def max_samples(self, n_frames: tuple[int, ...]) -> int:
         """Return the most samples that so many frames of each stream can stand for."""
-        return max(n * stream.hop for n, stream in zip(n_frames, self.spec.streams, strict=True))
+        return self.spec.max_samples(n_frames)
 
     def check_length(self, n_samples: int, n_frames: tuple[int, ...]) -> None:
         """Raise ShapeError where codes claim over a second more than their frames stand for: a file may claim anything."""
-        most = self.max_samples(n_frames)
-        if n_samples > most + self.spec.sample_rate:
-            raise ShapeError(
-                f"these tokens claim {n_samples} samples and their frames stand for {most} at most: the file is damaged"
-            )
+        self.spec.check_length(n_samples, self.max_samples(n_frames))
 
     def check_streams(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the streams if they are int64 codes of this codec.
@@ -276,15 +273,7 @@ class Codec(nn.Module):
 
     def check_tokens(self, tokens: Tokens, any_weights: bool = False) -> None:
         """Raise CheckpointError unless this codec, with these weights, made the tokens."""
-        if tokens.codec != self.name:
-            raise CheckpointError(
-                f"these tokens were made by {tokens.codec}, not by {self.name}: load that codec to decode them"
-            )
-        if tokens.weights_hash and tokens.weights_hash != self.weights_hash and not any_weights:
-            raise CheckpointError(
-                f"these tokens were made by {tokens.codec} with weights {tokens.weights_hash}, and these weights are "
-                f"{self.weights_hash}: use the weights that made them, or pass any_weights (--any-weights) to decode anyway"
-            )
+        check_maker(tokens, self.name, self.weights_hash, any_weights)
 
     def check_waveform(self, waveform: Tensor) -> Tensor:
         """Return float audio [batch, channels, samples] of this codec's channels.

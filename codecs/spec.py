@@ -115,6 +115,17 @@ class CodecSpec:
             raise ShapeError(f"codebooks must be from 1 to {self.codebooks}; got {codebooks}")
         return codebooks
 
+    def max_samples(self, n_frames: tuple[int, ...]) -> int:
+        """Return the most samples that so many frames of each stream can stand for, where all frames are of one length."""
+        return max(n * stream.hop for n, stream in zip(n_frames, self.streams, strict=True))
+
+    def check_length(self, n_samples: int, most: int) -> None:
+        """Raise ShapeError where codes claim over a second more than the samples that their frames stand for at `most`."""
+        if n_samples > most + self.sample_rate:
+            raise ShapeError(
+                f"these tokens claim {n_samples} samples and their frames stand for {most} at most: the file is damaged"
+            )
+
     def to_dict(self) -> dict:
         """Return the specification as plain JSON types, derived figures included."""
         derived = {"hop": self.hop, "frame_rate": self.frame_rate, "codebooks": self.codebooks, "latency": self.latency}

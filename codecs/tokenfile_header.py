@@ -4,11 +4,14 @@ import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .bitpack import width_of
 from .errors import TokenFileError
 from .tokenfile_bytes import Fields, Source, checked, string, varint
-from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from .tokens import Tokens
 
 MAGIC = b"\xffTOK"
 VERSION = 1
@@ -57,7 +60,7 @@ class Header:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tokens: Tokens, encoding: str = "entropy", n_samples: int | None = None) -> "Header":
+    def of(cls, tokens: "Tokens", encoding: str = "entropy", n_samples: int | None = None) -> "Header":
         """Return the header of a file for tokens like these.
 
         Raises:

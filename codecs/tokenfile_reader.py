@@ -5,18 +5,20 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
-import torch
 
 from .errors import TokenFileError
+from .pieces import Piece
 from .tokenfile_bytes import Source, is_seekable
 from .tokenfile_chunk import CHUNK, END, KINDS, TABLE, Chunk, decode_chunk, read_chunk_start
 from .tokenfile_header import read_header
 from .tokenfile_index import FOOTER, FOOTER_BYTES, Index, read_end
 from .tokenfile_tables import Tables, most_table_bytes
-from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from .tokens import Tokens
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Report:
 
 
 class TokenReader:
-    """Reads a token file; iterating gives `Tokens` chunk by chunk, in constant memory.
+    """Reads a token file; iterating gives `Tokens` chunk by chunk, in constant memory. Their arrays, `pieces`, need no torch.
 
         with TokenReader("speech.tok") as reader:
             reader.seek(12.5)
@@ -110,16 +112,30 @@ class TokenReader:
         self._wanted = frame
         return self.seconds
 
-    def __iter__(self) -> Iterator[Tokens]:
-        while (piece := self.next()) is not None:
-            yield piece
+    def __iter__(self) -> "Iterator[Tokens]":
+        from .tokens import Tokens
 
-    def next(self) -> Tokens | None:
+        return map(Tokens.of, self.pieces())
+
+    def next(self) -> "Tokens | None":
         """Return the tokens of the next chunk, or None at the end.
 
         Raises:
             TokenFileError: if the file is damaged there, unless this is a salvage.
         """
+        return next(iter(self), None)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the chunks that are left.
+
+        Raises:
+            TokenFileError: if the file is damaged there, unless this is a salvage.
+        """
+        while (piece := self._next_whole()) is not None:
+            yield piece
+
+    def _next_whole(self) -> Piece | None:
+        """Return the next chunk, or None at the end and where a salvage ends."""
         if self._ended is not None or self.damage:
             return None
         try:
@@ -130,16 +146,18 @@ class TokenReader:
             self.damage = str(error)
             return None
 
-    def read(self) -> Tokens:
+    def read(self) -> "Tokens":
         """Return everything from here to the end.
 
         Raises:
             TokenFileError: if the file is damaged, unless this is a salvage.
         """
+        from .tokens import Tokens
+
         self._begun = None
-        pieces = list(self)
+        pieces = list(self.pieces())
         first = self.frame if self._begun is None else self._begun
-        return self._joined(pieces, max(0, self._whole_samples() - self.header.sample_of(first)))
+        return Tokens.of(self._joined(pieces, max(0, self._whole_samples() - self.header.sample_of(first))))
 
     def verify(self) -> Report:
         """Read everything, from the start where the file can seek, and report; damage is reported, not raised."""
@@ -190,7 +208,7 @@ class TokenReader:
         self._frame = first
         self._counting = False
 
-    def _next(self) -> Tokens | None:
+    def _next(self) -> Piece | None:
         while True:
             self._source.begin()
             kind = self._source.read_some(1)
@@ -223,7 +241,7 @@ class TokenReader:
         self._tables = Tables.from_bytes(sizes, content, at if length else start)
         self._report.tables += 1
 
-    def _read_chunk(self, kind: int) -> Tokens | None:
+    def _read_chunk(self, kind: int) -> Piece | None:
         """Read a chunk; None where all of it lies before the frame that was sought."""
         source, header = self._source, self.header
         frames, segments, length = read_chunk_start(source, kind, header, self._frame)
@@ -238,7 +256,7 @@ class TokenReader:
         self._count(kind, frames)
         cut = max(0, min(self._wanted - first, frames[header.slow]))
         self._begun = first + cut if self._begun is None else self._begun
-        return self._tokens(chunk, first, cut)
+        return self._piece(chunk, first, cut)
 
     def _count(self, kind: int, frames: tuple[int, ...]) -> None:
         self._totals = [total + n for total, n in zip(self._totals, frames, strict=True)]
@@ -280,44 +298,30 @@ class TokenReader:
         if self._owned:
             file.close()
 
-    # -- tokens -------------------------------------------------------------------------------------------------
+    # -- pieces -------------------------------------------------------------------------------------------------
 
-    def _tokens(self, chunk: Chunk, first: int, cut: int) -> Tokens:
+    def _piece(self, chunk: Chunk, first: int, cut: int) -> Piece:
         header = self.header
-        streams = [codes[:, cut * ratio :] for codes, ratio in zip(chunk.streams, header.ratios, strict=True)]
+        pairs = zip(chunk.streams, header.ratios, strict=True)
+        streams = tuple(np.ascontiguousarray(codes[:, cut * ratio :]) for codes, ratio in pairs)
         begin = header.sample_of(first + cut)
         end = header.sample_of(first + chunk.frames[header.slow])
         if header.n_samples is not None:
             end = header.n_samples if first + chunk.frames[header.slow] >= self._last_frame() else min(end, header.n_samples)
         skipped = cut // header.side_period if header.side_period else 0
-        side = [values[skipped:] for values in chunk.side]
-        return self._make(streams, side, max(0, end - begin))
+        side = {name: values[skipped:].copy() for name, values in zip(header.side, chunk.side, strict=True)}
+        return Piece(header, streams, max(0, end - begin), side)
 
     def _last_frame(self) -> float:
         return self.index.totals[self.header.slow] if self.index is not None else float("inf")
 
-    def _make(self, streams: list[np.ndarray], side: list[np.ndarray], n_samples: int) -> Tokens:
+    def _joined(self, pieces: list[Piece], n_samples: int) -> Piece:
         header = self.header
-        return Tokens(
-            tuple(torch.from_numpy(np.ascontiguousarray(codes))[None] for codes in streams),
-            torch.tensor([[codes.shape[1] for codes in streams]], dtype=torch.int64),
-            torch.tensor([n_samples], dtype=torch.int64),
-            header.codec, header.weights_hash, header.sample_rate, header.channels, header.frame_rates, header.codebook_sizes,
-            {name: torch.tensor(values)[None] for name, values in zip(header.side, side, strict=True)},
-            header.side_period, dict(header.metadata),
-        )  # fmt: skip
-
-    def _joined(self, pieces: list[Tokens], n_samples: int) -> Tokens:
-        empty = [np.zeros((len(sizes), 0), np.int64) for sizes in self.header.codebook_sizes]
-        nothing = self._make(empty, [np.zeros(0, np.float32)] * len(self.header.side), 0)
-        every = [nothing, *pieces]
-        return replace(
-            nothing,
-            streams=tuple(torch.cat(parts, dim=2) for parts in zip(*(piece.streams for piece in every), strict=True)),
-            lengths=torch.stack([piece.lengths for piece in every]).sum(0),
-            n_samples=torch.tensor([n_samples], dtype=torch.int64),
-            side={name: torch.cat([piece.side[name] for piece in every], dim=1) for name in nothing.side},
-        )
+        empty = tuple(np.zeros((len(sizes), 0), np.int64) for sizes in header.codebook_sizes)
+        every = [Piece(header, empty, 0, {name: np.zeros(0, np.float32) for name in header.side}), *pieces]
+        streams = zip(*(piece.streams for piece in every), strict=True)
+        side = {name: np.concatenate([piece.side[name] for piece in every]) for name in header.side}
+        return Piece(header, tuple(np.concatenate(parts, axis=1) for parts in streams), n_samples, side)
 
     def _whole_samples(self) -> int:
         """Return the samples up to where reading stopped."""
@@ -334,7 +338,7 @@ def _open(path: str | Path) -> BinaryIO:
         raise TokenFileError(f"{path} cannot be read ({error.strerror or error}): check the name and the permissions") from None
 
 
-def read_tok(source: str | Path | BinaryIO, salvage: bool = False, head: bytes = b"") -> Tokens:
+def read_tok(source: str | Path | BinaryIO, salvage: bool = False, head: bytes = b"") -> "Tokens":
     """Read a whole `.tok` file.
 
     Raises:

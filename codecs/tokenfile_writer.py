@@ -6,18 +6,21 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 
 from .errors import ShapeError, TokenFileError
 from .files import atomic_path
+from .pieces import Piece, piece_of
 from .tokenfile_bytes import checked, varint
 from .tokenfile_chunk import TABLE, Chunk, chunk_record, encode_chunk, literals_of, repeat_weights
 from .tokenfile_header import MAX_CODES, MAX_FRAMES, Header
 from .tokenfile_index import Index
 from .tokenfile_tables import MAX_TABLE, Learner, Tables
-from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from .tokens import Tokens
 
 TARGET_BYTES = 3072  # packed bytes of a chunk: what a chunk costs beside its codes stays under half a percent
 MAX_SECONDS = 60.0
@@ -48,7 +51,7 @@ class TokenWriter:
     def __init__(
         self,
         target: str | Path | BinaryIO,
-        like: Tokens | None = None,
+        like: "Tokens | None" = None,
         *,
         encoding: str = "entropy",
         chunk_seconds: float | None = None,
@@ -67,7 +70,7 @@ class TokenWriter:
         self._file, self._live = self._open(target)
         if like is not None:
             try:
-                self._begin(like)
+                self._begin(Header.of(like))
             except BaseException:
                 self.abort()
                 raise
@@ -83,8 +86,8 @@ class TokenWriter:
             raise TokenFileError(f"{self._name} has no header yet: pass like=, or write a piece first")
         return self._header
 
-    def write(self, tokens: Tokens) -> None:
-        """Add the frames of a piece of one item.
+    def write(self, tokens: "Tokens | Piece") -> None:
+        """Add the frames of a piece of one item, in tensors or arrays.
 
         The `n_samples` of all pieces add up to the file's, unless `close` is given another number: pieces of a
         `StreamEncoder` hold 0 but for the last, pieces cut by `Tokens.frames` hold their own.
@@ -95,12 +98,11 @@ class TokenWriter:
         """
         if self._closed:
             raise TokenFileError(f"{self._name} was closed: open another writer")
-        if tokens.batch != 1:
-            raise ShapeError(f"a .tok file holds one item and these tokens {tokens.batch}: write tokens[i]")
+        piece = tokens if isinstance(tokens, Piece) else _only_item(tokens)
         if self._header is None:
-            self._begin(tokens)
-        self._take(tokens[0])
-        self._n_samples += int(tokens.n_samples[0])
+            self._begin(piece.header)
+        self._take(piece)
+        self._n_samples += piece.n_samples
         self._drain(self._per_chunk)
 
     def flush(self) -> None:
@@ -111,14 +113,15 @@ class TokenWriter:
             if whole:
                 self._drain(whole)
 
-    def learn(self, tokens: Tokens) -> None:
+    def learn(self, tokens: "Tokens") -> None:
         """Look at all tokens before the first is written: tables that pay for themselves then serve from the start."""
+        piece = piece_of(tokens)
         if self._header is None:
-            self._begin(tokens)
+            self._begin(piece.header)
         if self._learner is None or self._frame:
             return
-        learner, item = Learner(self.header.sizes), tokens[0]
-        for chunk in self._cut(self._arrays(item), {}, self._per_chunk, last=True)[0]:
+        learner = Learner(self.header.sizes)
+        for chunk in self._cut(_checked(piece), {}, self._per_chunk, last=True)[0]:
             self._count(learner, chunk, repeat_weights(chunk, self.header.sizes))
         self._use(learner.whole())
         self._learner = None
@@ -190,8 +193,9 @@ class TokenWriter:
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def _begin(self, like: Tokens) -> None:
-        header = Header.of(like.with_metadata(**self._metadata), self._encoding, self._known)
+    def _begin(self, like: Header) -> None:
+        metadata = {**like.metadata, **self._metadata}
+        header = replace(like, n_samples=self._known, encoding=self._encoding, metadata=metadata).checked()
         self._header, self._per_chunk = header, chunk_frames(header, self._chunk_seconds)
         self._rows: list[list[np.ndarray]] = [[] for _ in header.frame_rates]
         self._side: dict[str, list[np.ndarray]] = {name: [] for name in header.side}
@@ -203,31 +207,24 @@ class TokenWriter:
         self._start = len(record)
         self._put(record)
 
-    def _arrays(self, tokens: Tokens) -> list[np.ndarray]:
-        streams = [codes[0].detach().cpu().numpy() for codes in tokens.streams]
-        for codes, sizes in zip(streams, tokens.codebook_sizes, strict=True):
-            for row, size in zip(codes, sizes, strict=True):
-                if len(row) and not 0 <= row.min() <= row.max() < size:
-                    raise ShapeError(f"codes must be from 0 to {size - 1}; got {row.min()} to {row.max()}")
-        return streams
-
-    def _take(self, tokens: Tokens) -> None:
-        like = replace(self.header, n_samples=None, metadata={})
-        if replace(Header.of(tokens, self._encoding), metadata={}) != like:
+    def _take(self, piece: Piece) -> None:
+        like = replace(piece.header, n_samples=self._known, encoding=self._encoding, metadata=self.header.metadata)
+        if like != self.header:
             raise ShapeError(f"a piece must have the codec, weights, rates and codebooks that {self._name} began with")
-        arrays = self._arrays(tokens)
-        self._check_side(tokens)
+        arrays = _checked(piece)
+        self._check_side(piece)
         for waiting, codes in zip(self._rows, arrays, strict=True):
             waiting.append(codes)
         for name, waiting in self._side.items():
-            waiting.append(tokens.side[name][0].detach().cpu().float().numpy())
+            waiting.append(piece.side[name])
 
-    def _check_side(self, tokens: Tokens) -> None:
+    def _check_side(self, piece: Piece) -> None:
         """Refuse a piece whose side numbers are not those of its frames; a segment may be shorter than the period."""
-        period, frames = max(1, self.header.side_period), tokens.streams[self.header.slow].shape[2]
-        if any(not -(-frames // period) <= values.shape[1] <= frames for values in tokens.side.values()):
+        period, frames = max(1, self.header.side_period), piece.streams[self.header.slow].shape[1]
+        counts = {len(values) for values in piece.side.values()}
+        if any(not -(-frames // period) <= count <= frames for count in counts):
             raise ShapeError(f"a piece must hold one side number per segment of up to {period} frames")
-        if len({values.shape[1] for values in tokens.side.values()}) > 1:
+        if len(counts) > 1:
             raise ShapeError("side numbers of all names must be equally many")
 
     def _waiting(self) -> list[int]:
@@ -294,6 +291,21 @@ class TokenWriter:
             self._tables = tables
 
 
+def _only_item(tokens: "Tokens") -> Piece:
+    if tokens.batch != 1:
+        raise ShapeError(f"a .tok file holds one item and these tokens {tokens.batch}: write tokens[i]")
+    return piece_of(tokens)
+
+
+def _checked(piece: Piece) -> list[np.ndarray]:
+    """Return the streams of a piece whose codes are in their codebooks."""
+    for codes, sizes in zip(piece.streams, piece.header.codebook_sizes, strict=True):
+        for row, size in zip(codes, sizes, strict=True):
+            if len(row) and not 0 <= row.min() <= row.max() < size:
+                raise ShapeError(f"codes must be from 0 to {size - 1}; got {row.min()} to {row.max()}")
+    return list(piece.streams)
+
+
 def _has_chunk(streams: Sequence[np.ndarray], ratios: Sequence[int], per_chunk: int, last: bool) -> bool:
     if last:
         return any(codes.shape[1] for codes in streams)
@@ -312,7 +324,7 @@ def chunk_frames(header: Header, seconds: float | None) -> int:
     return max(period, min(frames, most - most % period))
 
 
-def write_tok(tokens: Tokens, target: str | Path | BinaryIO, **options) -> None:
+def write_tok(tokens: "Tokens", target: str | Path | BinaryIO, **options) -> None:
     """Write the tokens of one item; `options` are those of `TokenWriter`.
 
     Raises:

@@ -13,6 +13,8 @@ from .errors import ShapeError
 if TYPE_CHECKING:
     import numpy as np
 
+    from .pieces import Piece
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -46,6 +48,19 @@ class Tokens:
     side: Mapping[str, Tensor] = field(default_factory=dict)
     side_period: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, piece: "Piece") -> "Tokens":
+        """Return the frames of one item as tokens; the tensors share the arrays' memory."""
+        made = piece.header
+        return cls(
+            tuple(torch.from_numpy(codes)[None] for codes in piece.streams),
+            torch.tensor([[codes.shape[1] for codes in piece.streams]], dtype=torch.int64),
+            torch.tensor([piece.n_samples], dtype=torch.int64),
+            made.codec, made.weights_hash, made.sample_rate, made.channels, made.frame_rates, made.codebook_sizes,
+            {name: torch.from_numpy(values)[None] for name, values in piece.side.items()}, made.side_period,
+            dict(made.metadata),
+        )  # fmt: skip
 
     @property
     def codes(self) -> Tensor:

@@ -8,7 +8,7 @@ from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError
 from ..codecs.registry import find_folder, load, pick_device
 from .codec import ExportedCodec
-from .manifest import FILE, FORMAT, read_manifest
+from .manifest import FILE, FORMAT, is_exported, read_manifest
 
 
 def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
@@ -23,7 +23,7 @@ def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
         CodecNotFoundError: if nothing answers to the name.
         MissingDependencyError: if onnxruntime is missing, or, the first time, onnx or onnxscript.
     """
-    if (Path(name) / FILE).is_file():
+    if is_exported(name):
         return ExportedCodec(name, threads)
     codec = load(find_folder(name))
     return made(codec, place(codec), threads)
@@ -36,7 +36,7 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
         CheckpointError: if the codec cannot be exported, or the folder holds graphs of another.
         MissingDependencyError: if onnxruntime is missing, or, to make them, onnx or onnxscript.
     """
-    if not (folder / FILE).is_file():
+    if not is_exported(folder):
         from .folder import export_codec  # what writes graphs takes longer to import than what runs them
 
         export_codec(codec, folder)
@@ -62,7 +62,7 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
         CodecNotFoundError: if nothing answers to the name.
         MissingDependencyError: if it is an exported folder and onnxruntime is missing.
     """
-    if (Path(name) / FILE).is_file():
+    if is_exported(name):
         return ExportedCodec(name, threads)
     codec = load(name, device)
     folder = kept(codec) if threads == 1 and pick_device(device) == "cpu" and find_spec("onnxruntime") else None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..codecs.base import Codec, Encoded
-from ..codecs.spec import CodecSpec, StreamSpec
+from ..codecs.spec import CodecSpec
 from ..codecs.streaming import StreamDecoder, StreamEncoder
 from .manifest import Manifest
 from .runtime import StreamingCodec
@@ -34,11 +34,7 @@ class ExportedCodec(Codec):
 
     @property
     def spec(self) -> CodecSpec:
-        about = self.manifest
-        streams = tuple(StreamSpec(s.hop, s.codebook_sizes, s.roles) for s in about.streams)
-        sides = [side for side in (about.encoder, about.decoder) if side]
-        lookahead = sum(side.delay for side in sides)
-        return CodecSpec(about.sample_rate, about.channels, streams, about.in_steps, lookahead, licence=about.licence)
+        return self.manifest.spec
 
     @property
     def window(self) -> str:
@@ -62,8 +58,7 @@ class ExportedCodec(Codec):
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the frames of each stream for audio of `n_samples`, whole units of them."""
-        side = self.manifest.encoder or self.manifest.decoder
-        return tuple(side.units(n_samples) * (side.unit // stream.hop) for stream in self.manifest.streams)
+        return self.manifest.n_frames(n_samples)
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
         codes = self.runtime.encode(waveform.numpy(), codebooks)

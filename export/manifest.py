@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..codecs.spec import CodecSpec, StreamSpec
 from ..kernels.errors import CheckpointError
 
 FORMAT = 2
@@ -123,6 +124,18 @@ class Manifest:
         return sum(len(stream.codebook_sizes) for stream in self.streams)
 
     @property
+    def spec(self) -> CodecSpec:
+        """What the codec is, in numbers."""
+        streams = tuple(StreamSpec(s.hop, s.codebook_sizes, s.roles) for s in self.streams)
+        lookahead = sum(side.delay for side in (self.encoder, self.decoder) if side)
+        return CodecSpec(self.sample_rate, self.channels, streams, self.in_steps, lookahead, licence=self.licence)
+
+    def n_frames(self, n_samples: int) -> tuple[int, ...]:
+        """Return the frames of each stream for audio of `n_samples`, whole units of them."""
+        side = self.encoder or self.decoder
+        return tuple(side.units(n_samples) * (side.unit // stream.hop) for stream in self.streams)
+
+    @property
     def in_steps(self) -> bool:
         """Whether what there is of its sides goes frame by frame."""
         return all(side.mode == "steps" for side in (self.encoder, self.decoder) if side)
@@ -137,6 +150,11 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write `codec.json` into a folder."""
         (folder / FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def is_exported(name: str | Path) -> bool:
+    """Return whether a name is the folder of an exported codec."""
+    return (Path(name) / FILE).is_file()
 
 
 def read_manifest(folder: str | Path) -> Manifest:

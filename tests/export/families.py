@@ -1,9 +1,16 @@
 """What every exported family is asked for: PyTorch's codes and audio at any length, cut anywhere, in any depth."""
 
+import io
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from toneme.codecs.base import Codec
+from toneme.codecs.coder import Coder, TorchCoder
+from toneme.codecs.tokenfile import TokenReader, TokenWriter
+from toneme.export.codec import ExportedCodec
+from toneme.export.coder import ExportedCoder
 from toneme.export.runtime import StreamingCodec
 
 from .agreement import AUDIO, check_share
@@ -64,6 +71,37 @@ def check_depths(codec: Codec, exported: StreamingCodec) -> None:
         assert sum(few.shape[1] for few in shallow) == depth
         tokens = codec.tokens_from_codes([torch.from_numpy(few.copy()) for few in shallow], 1000)
         np.testing.assert_allclose(exported.decode(shallow, 1000), codec.decode(tokens).numpy(), atol=AUDIO, rtol=0)
+
+
+def check_files(folder: Path, codebooks: int, lengths: tuple[int, ...]) -> None:
+    """Files of tokens and their audio are those of the same graphs behind the interface of torch, however audio is cut."""
+    ours, theirs = ExportedCoder(folder), TorchCoder(ExportedCodec(folder))
+    for samples in lengths:
+        audio = noise(samples, batch=1)[0].numpy()
+        for size in (97, samples):
+            data = file_of(ours, audio, codebooks, size)
+            assert data == file_of(theirs, audio, codebooks, size)
+            sound = sound_of(ours, data)
+            np.testing.assert_array_equal(sound, sound_of(theirs, data))
+            assert np.abs(sound).max() > 0
+
+
+def file_of(coder: Coder, audio: np.ndarray, codebooks: int, size: int) -> bytes:
+    """Return the token file of audio [channels, samples] that comes in pieces of a size."""
+    file, encoding = io.BytesIO(), coder.encoding(codebooks)
+    with TokenWriter(file) as writer:
+        for start in range(0, audio.shape[-1], size):
+            writer.write(encoding.push(audio[:, start : start + size]))
+        writer.write(encoding.flush())
+    return file.getvalue()
+
+
+def sound_of(coder: Coder, data: bytes) -> np.ndarray:
+    """Return the audio of a token file [channels, samples]."""
+    decoding = coder.decoding()
+    with TokenReader(io.BytesIO(data)) as reader:
+        parts = [decoding.push(piece) for piece in reader.pieces()] + [decoding.flush()]
+        return np.concatenate(parts, axis=-1)[:, : reader.header.n_samples]
 
 
 def _streams(codes) -> tuple[np.ndarray, ...]:

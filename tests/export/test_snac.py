@@ -10,7 +10,7 @@ from toneme.export.runtime import StreamingCodec
 from toneme.export.snac import spread
 from toneme.quantizers import multiscale
 
-from .families import check_cuts, check_depths, check_lengths
+from .families import check_cuts, check_depths, check_files, check_lengths
 
 SMALL = SnacConfig(1000, DacBlocksConfig(8, (2, 4), 32, 32, depthwise=True, noise=True), (4, 2, 1), 32, 4)
 
@@ -42,6 +42,12 @@ def test_any_length_is_pytorchs(codec, exported):
 @pytest.mark.slow
 def test_any_cut_gives_the_whole(codec, exported):
     check_cuts(codec, exported, 3511, (7, 400, 2000, 3511))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codebooks", [1, 2, 3])
+def test_files_are_those_of_the_torch_interface(exported, codebooks):
+    check_files(exported.folder, codebooks, (1, 333, 3999))
 
 
 @pytest.mark.slow

@@ -1,13 +1,30 @@
 """`codec export`, and `--backend` over what it makes."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
 import toneme
+from toneme.codecs.coder import TorchCoder
 from toneme.codecs.registry import load
+from toneme.export.codec import ExportedCodec
+
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "einops", "safetensors", "huggingface_hub", "onnx", "onnxscript", "transformers"}:
+            raise ImportError(f"{name} is absent here")
+
+sys.meta_path.insert(0, Refuse())
+from toneme.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +65,40 @@ def test_the_folder_codes_live_audio(codec, exported, tiny, wav, tmp_path):
     back = codec("stream", "-c", exported, "--backend", "onnx", "--decode", "--format", "f32le", stdin=live.out)
     expected = load(tiny).decode(ours)[0, 0].numpy()
     np.testing.assert_allclose(np.frombuffer(back.out, "<f4"), expected, atol=1e-5)
+
+
+def by_torch(folder, threads: int) -> TorchCoder:
+    """The same graphs behind the interface of codecs in torch."""
+    return TorchCoder(ExportedCodec(folder, threads))
+
+
+def without_torch(*args, stdin: bytes = b"") -> bytes:
+    command = [sys.executable, "-P", "-c", WITHOUT_TORCH, *map(str, args)]
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(24000, 1), (44100, 2)])
+def test_files_are_the_same_where_there_is_no_torch(codec, exported, wav, tmp_path, monkeypatch, rate, channels):
+    """At the codec's own rate, and resampled and mixed."""
+    path = wav(seconds=1.3, rate=rate, channels=channels)
+    without_torch("encode", path, "-c", exported, "-o", tmp_path / "ours.tok")
+    without_torch("decode", tmp_path / "ours.tok", "-c", exported, "-o", tmp_path / "ours.wav")
+    monkeypatch.setattr("toneme.export.coder.ExportedCoder", by_torch)
+    assert codec("encode", path, "-c", exported, "--backend", "onnx", "-o", tmp_path / "torch.tok").code == 0
+    assert codec("decode", tmp_path / "ours.tok", "-c", exported, "--backend", "onnx", "-o", tmp_path / "torch.wav").code == 0
+    for name in ("tok", "wav"):
+        assert (tmp_path / f"ours.{name}").read_bytes() == (tmp_path / f"torch.{name}").read_bytes()
+
+
+def test_streams_are_the_same_where_there_is_no_torch(codec, exported, wav, monkeypatch):
+    data = wav(seconds=1.3, rate=16000).read_bytes()
+    tokens = without_torch("stream", "-c", exported, stdin=data)
+    sound = without_torch("stream", "-c", exported, "--decode", "--wav", stdin=tokens)
+    monkeypatch.setattr("toneme.export.coder.ExportedCoder", by_torch)
+    assert tokens == codec("stream", "-c", exported, "--backend", "onnx", stdin=data).out
+    assert sound == codec("stream", "-c", exported, "--backend", "onnx", "--decode", "--wav", stdin=tokens).out
 
 
 def test_a_codec_is_exported_once_and_kept(codec, tiny, exported, wav, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Files to tokens and back in constant memory: what encode, decode, roundtrip and play have in common.
 
-Imports torch: commands import this module when they run.
+Imports numpy: commands import this module when they run.
 """
 
 import sys
@@ -11,22 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from toneme.cli.failures import complain
 from toneme.cli.files import STANDARD
 from toneme.cli.progress import progress
-from toneme.codecs.audio import AudioReader
+from toneme.codecs.audio_reading import AudioReader
 from toneme.codecs.audio_wav import quantise, to_bytes
-from toneme.codecs.base import Codec
+from toneme.codecs.coder import Coder
 from toneme.codecs.errors import AudioError
-from toneme.codecs.tokens import Tokens
+from toneme.codecs.pieces import Piece
 
 BLOCK_SECONDS = 10.0  # long blocks keep the processor busy, and 10 s at 48 kHz stereo are 4 MB
 
 
-def choose_depth(codec: Codec, codebooks: int | None, bitrate: float | None) -> int:
+def choose_depth(codec: Coder, codebooks: int | None, bitrate: float | None) -> int:
     """Return the number of codebooks that the options ask for.
 
     Raises:
@@ -36,7 +35,7 @@ def choose_depth(codec: Codec, codebooks: int | None, bitrate: float | None) -> 
 
 
 class Audio:
-    """An audio file in blocks [1, channels, samples] that a codec takes, with progress and a word on what is wrong with it.
+    """An audio file in blocks [channels, samples] that a codec takes, with progress and a word on what is wrong with it.
 
     Args:
         source: a path or `STANDARD`.
@@ -45,11 +44,13 @@ class Audio:
         seen: is called with each block [channels, samples].
     """
 
-    def __init__(self, source: Path, codec: Codec, salvage: bool, seen: Callable[[Tensor], None] = lambda block: None) -> None:
+    def __init__(
+        self, source: Path, codec: Coder, salvage: bool, seen: Callable[[np.ndarray], None] = lambda block: None
+    ) -> None:
         self.source, self.codec, self.salvage, self.seen = source, codec, salvage, seen
         self.n_samples = self.clipped = 0
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the blocks.
 
         Raises:
@@ -59,10 +60,10 @@ class Audio:
         with warnings.catch_warnings(), AudioReader(str(self.source), spec.sample_rate, spec.channels, BLOCK_SECONDS) as reader:
             warnings.simplefilter("ignore")
             with progress(self.source.name, reader.n_samples) as advance:
-                for block in reader:
+                for block in reader.blocks():
                     self.n_samples += block.shape[-1]
                     self.seen(block)
-                    yield block[None]
+                    yield block
                     advance(block.shape[-1])
             if not self.n_samples:
                 raise AudioError(f"{reader.name} holds no samples: record or fetch it again")
@@ -79,32 +80,33 @@ class Audio:
         complain(f"warning: {seconds}")
 
 
-def encode_blocks(codec: Codec, blocks: Audio, codebooks: int) -> Iterator[Tokens]:
-    """Yield the tokens of audio piece by piece; the last piece knows the number of samples."""
-    encoder = codec.stream_encoder(codebooks=codebooks)
+def encode_blocks(codec: Coder, blocks: Audio, codebooks: int) -> Iterator[Piece]:
+    """Yield the codes of audio piece by piece; the last piece knows the number of samples."""
+    encoding = codec.encoding(codebooks)
     for block in blocks:
-        yield encoder.push_tokens(block.to(codec.device))
-    yield encoder.flush_tokens()
+        yield encoding.push(block)
+    yield encoding.flush()
 
 
 def decode_pieces(
-    codec: Codec, pieces: Iterable[Tokens], length: Callable[[], int | None], any_weights: bool = False
-) -> Iterator[Tensor]:
-    """Yield audio [channels, samples], in all exactly the samples that the tokens stand for.
+    codec: Coder, pieces: Iterable[Piece], length: Callable[[], int | None], any_weights: bool = False
+) -> Iterator[np.ndarray]:
+    """Yield audio [channels, samples], in all exactly the samples that the codes stand for.
 
     Args:
-        codec: that made the tokens.
+        codec: that made the codes.
         pieces: of one item, in order.
         length: gives the samples of the whole as soon as they are known, and at the end. Until then the last frame's audio
             is held back, since the frame may reach beyond the end.
-        any_weights: decode though other weights made the tokens.
+        any_weights: decode though other weights made the codes.
     """
-    decoder = codec.stream_decoder()
-    held, given, frames = torch.zeros(codec.spec.channels, 0), 0, [0] * len(codec.spec.streams)
+    decoding = codec.decoding()
+    held, given = np.zeros((codec.spec.channels, 0), np.float32), 0
+    frames = [0] * len(codec.spec.streams)
     slowest = max(stream.hop for stream in codec.spec.streams)
     for piece in pieces:
-        codec.check_tokens(piece, any_weights)
-        held = torch.cat([held, decoder.push(piece.to(codec.device))[0].float().cpu()], dim=-1)
+        codec.check(piece.header, any_weights)
+        held = np.concatenate([held, decoding.push(piece)], axis=-1)
         frames = [total + codes.shape[-1] for total, codes in zip(frames, piece.streams, strict=True)]
         known = length()
         sure = codec.max_samples(tuple(frames)) - slowest if known is None else known
@@ -112,11 +114,11 @@ def decode_pieces(
         if ready:
             yield held[:, :ready]
         held, given = held[:, ready:], given + ready
-    held = torch.cat([held, decoder.flush()[0].float().cpu()], dim=-1)
+    held = np.concatenate([held, decoding.flush()], axis=-1)
     codec.check_length(length() or 0, tuple(frames))
     left = max(0, (length() or 0) - given)
     if left:
-        yield torch.nn.functional.pad(held, (0, max(0, left - held.shape[-1])))[:, :left]
+        yield np.pad(held, ((0, 0), (0, max(0, left - held.shape[-1]))))[:, :left]
 
 
 @contextmanager
@@ -158,7 +160,7 @@ class Clock:
         return max(time.perf_counter() - self.start, 1e-9)
 
 
-def summary(codec: Codec, codebooks: int, n_samples: int, n_bytes: int | None, clock: Clock) -> dict[str, Any]:
+def summary(codec: Coder, codebooks: int, n_samples: int, n_bytes: int | None, clock: Clock) -> dict[str, Any]:
     """Return the figures of one coded file: plain JSON types."""
     seconds = n_samples / codec.spec.sample_rate
     return {
@@ -174,7 +176,7 @@ def summary(codec: Codec, codebooks: int, n_samples: int, n_bytes: int | None, c
     }
 
 
-def with_progress(blocks: Iterable[Tensor], label: str, n_samples: int | None) -> Iterator[Tensor]:
+def with_progress(blocks: Iterable[np.ndarray], label: str, n_samples: int | None) -> Iterator[np.ndarray]:
     """Pass audio [channels, samples] on, showing how far it is."""
     with progress(label, n_samples) as advance:
         for block in blocks:
@@ -194,7 +196,7 @@ def note_clipped_output(target: Path, clipped: int) -> None:
         complain(f"warning: {target}: {clipped} samples beyond full scale were clipped; --bits float keeps them")
 
 
-def pcm_bytes(block: Tensor, encoding: str) -> bytes:
+def pcm_bytes(block: np.ndarray, encoding: str) -> bytes:
     """Return audio [channels, samples] as bare samples, "s16le" (clipped) or "f32le"."""
-    frames = block.T.contiguous().numpy()
+    frames = np.ascontiguousarray(block.T)
     return to_bytes(quantise(frames, 16) if encoding == "s16le" else frames, encoding)

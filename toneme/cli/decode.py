@@ -48,8 +48,8 @@ class Models:
         return codec
 
     def given(self) -> Any:
-        """Return the codec that the user named, or None."""
-        return self._load(self.named) if self.named else None
+        """Return the codec that the user named itself, which needs torch, or None."""
+        return self._load(self.named).as_codec() if self.named else None
 
     def of(self, name: str, file: str) -> Any:
         """Return the codec for a file that was made by the codec `name`.
@@ -61,7 +61,7 @@ class Models:
         from toneme.codecs.registry import codec_names
 
         if self.named:
-            return self.given()
+            return self._load(self.named)
         if name not in codec_names():
             raise CodecNotFoundError(
                 f"{file} was made by the codec {name!r}, which is not packaged: name its folder or hf:// name with --codec"
@@ -73,11 +73,11 @@ def decode_file(models: Models, job: Job, subtype: str, any_weights: bool, salva
     """Decode one file and return its figures."""
     from toneme.cli.coding import Clock, decode_pieces, note_clipped_output, with_progress
     from toneme.cli.sources import open_tokens
-    from toneme.codecs.audio import AudioWriter
+    from toneme.codecs.audio_writing import AudioWriter
 
     check_target(job, force)
     clock = Clock()
-    with open_tokens(job.source, models.given() if any_weights else None, salvage) as tokens:
+    with open_tokens(job.source, models.given if any_weights else lambda: None, salvage) as tokens:
         model = models.of(tokens.codec, tokens.name)
         make_parent(job.target)
         spec = model.spec

@@ -45,8 +45,8 @@ def encode_file(model: Any, job: Job, codebooks: int, salvage: bool, force: bool
     with open_sink(job.target) as sink:
         counted = None if isinstance(sink, Path) else CountingSink(sink)
         with TokenWriter(cast(BinaryIO, counted or sink), encoding="packed" if packed else "entropy") as writer:
-            for tokens in encode_blocks(model, audio, codebooks):
-                writer.write(tokens)
+            for piece in encode_blocks(model, audio, codebooks):
+                writer.write(piece)
     n_bytes = counted.n_bytes if counted else job.target.stat().st_size
     note_clipping(audio)
     return {"input": str(job.source), "output": str(job.target)} | summary(model, codebooks, audio.n_samples, n_bytes, clock)

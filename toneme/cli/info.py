@@ -54,7 +54,7 @@ def about_codec(name: str) -> dict[str, Any]:
 
 def about_audio(path: Path) -> dict[str, Any]:
     """Return what an audio file's header says."""
-    from toneme.codecs.audio import AudioReader
+    from toneme.codecs.audio_reading import AudioReader
 
     with AudioReader(str(path)) as reader:
         samples, rate = reader.n_samples, reader.source_rate
@@ -72,7 +72,7 @@ def about_tokens(path: Path, verify: bool) -> dict[str, Any]:
     with open_tokens(path) as source:
         content = source.content
         is_tok = isinstance(content, TokenReader)
-        about: Any = content.header if is_tok else content
+        about = content.header
         sizes = [list(map(int, stream)) for stream in about.codebook_sizes]
         figures = {
             "kind": "tokens", "file": str(path), "bytes": path.stat().st_size, "format": ".tok" if is_tok else path.suffix,

@@ -1,5 +1,6 @@
 """The options that commands share, each said once."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from toneme.codecs.base import Codec
+    from toneme.codecs.coder import Coder
 
 
 def complete_codec(incomplete: str) -> list[str]:
@@ -86,24 +87,47 @@ def subtype_of(bits: str) -> str:
     return SUBTYPES[bits]
 
 
-def loader(backend: str, device: str, live: bool = False) -> "Callable[[str], Codec]":
-    """Return what loads a codec by name for a choice of --backend and --device; others are a usage error."""
+def loader(backend: str, device: str, live: bool = False) -> "Callable[[str], Coder]":
+    """Return what loads a codec by name for a choice of --backend and --device; others are a usage error.
+
+    An exported folder is loaded without torch.
+    """
     if backend not in ("auto", "torch", "onnx"):
         raise typer.BadParameter(f"--backend must be auto, torch or onnx; got {backend!r}")
     if backend == "onnx" and device not in ("auto", "cpu"):
         raise typer.BadParameter(f"--backend onnx runs on the CPU; got --device {device}")
-    if backend == "torch":
-        from toneme.codecs.registry import load
 
-        return lambda name: load(name, device)
+    def pick(name: str) -> "Coder":
+        from toneme.export.manifest import is_exported
+
+        if backend == "torch" or not is_exported(name):
+            return _torch_coder(name, backend, device, live)
+        from toneme.export.coder import ExportedCoder
+
+        return ExportedCoder(name, 1 if live else processors())  # steps of live audio are too short to be shared
+
+    return pick
+
+
+def _torch_coder(name: str, backend: str, device: str, live: bool) -> "Coder":
     import torch
 
+    from toneme.codecs.coder import TorchCoder
+    from toneme.codecs.registry import load
     from toneme.export.cache import exported, fastest
 
-    threads = 1 if live else torch.get_num_threads()  # steps of live audio are too short to be shared
-    if backend == "onnx":
-        return lambda name: exported(name, threads)
-    return lambda name: fastest(name, device, threads)
+    if backend == "torch":
+        return TorchCoder(load(name, device))
+    threads = 1 if live else torch.get_num_threads()
+    return TorchCoder(exported(name, threads) if backend == "onnx" else fastest(name, device, threads))
+
+
+def processors() -> int:
+    """Return how many threads one call may use: OMP_NUM_THREADS as with torch, else the processors of this process."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_depth(codebooks: int | None, bitrate: float | None) -> None:

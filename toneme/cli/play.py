@@ -13,7 +13,7 @@ from toneme.cli import options
 from toneme.cli.files import STANDARD
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="A token file, an audio file, or - for tokens on stdin.", show_default=False)
@@ -55,7 +55,7 @@ def _play_tokens(file: Path, codec: str | None, device: str, any_weights: bool, 
     from toneme.cli.sources import open_tokens
 
     models = Models(codec, device)
-    with open_tokens(file, models.given() if any_weights else None, salvage) as tokens:
+    with open_tokens(file, models.given if any_weights else lambda: None, salvage) as tokens:
         model = models.of(tokens.codec, tokens.name)
         blocks = decode_pieces(model, tokens, tokens.length, any_weights)
         with open_player(model.spec.sample_rate, model.spec.channels) as write:
@@ -64,13 +64,13 @@ def _play_tokens(file: Path, codec: str | None, device: str, any_weights: bool, 
 
 def _play_audio(file: Path, open_player: Any) -> None:
     from toneme.cli.coding import with_progress
-    from toneme.codecs.audio import AudioReader
+    from toneme.codecs.audio_reading import AudioReader
 
     with AudioReader(str(file), block_seconds=0.5) as reader, open_player(reader.sample_rate, reader.channels) as write:
-        _send(with_progress(reader, file.name, reader.n_samples), write)
+        _send(with_progress(reader.blocks(), file.name, reader.n_samples), write)
 
 
-def _send(blocks: Iterable["Tensor"], write: Callable[[bytes], Any]) -> None:
+def _send(blocks: Iterable["np.ndarray"], write: Callable[[bytes], Any]) -> None:
     from toneme.cli.coding import pcm_bytes
 
     for block in blocks:

@@ -14,9 +14,9 @@ from toneme.cli.batch import run_jobs
 from toneme.cli.files import AUDIO, Job, check_target, is_batch, make_parent, plan
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
-    from toneme.codecs.tokens import Tokens
+    from toneme.codecs.pieces import Piece
 
 NOWHERE = Path(os.devnull)
 Target = Annotated[
@@ -47,9 +47,8 @@ def roundtrip(
     if output is None:
         jobs = [Job(job.source, NOWHERE, named=True) for job in jobs]
     from toneme.cli.coding import choose_depth
-    from toneme.codecs.registry import load
 
-    model = load(codec, device)
+    model = options.loader("torch", device)(codec)
     depth = choose_depth(model, codebooks, bitrate)
     run_jobs(jobs, lambda job: roundtrip_file(model, job, depth, subtype, salvage, force), is_batch(inputs), json, describe)
 
@@ -66,7 +65,7 @@ def roundtrip_file(model: Any, job: Job, codebooks: int, subtype: str, salvage: 
         note_clipping,
         summary,
     )
-    from toneme.codecs.audio import AudioWriter
+    from toneme.codecs.audio_writing import AudioWriter
     from toneme.codecs.tokenfile import TokenWriter
 
     check_target(job, force)
@@ -75,10 +74,10 @@ def roundtrip_file(model: Any, job: Job, codebooks: int, subtype: str, salvage: 
     audio = Audio(job.source, model, salvage, seen=ratio.take_target)
     spec, ended = model.spec, []
 
-    def pieces(writer: TokenWriter) -> Iterator["Tokens"]:
-        for tokens in encode_blocks(model, audio, codebooks):
-            writer.write(tokens)
-            yield tokens
+    def pieces(writer: TokenWriter) -> Iterator["Piece"]:
+        for piece in encode_blocks(model, audio, codebooks):
+            writer.write(piece)
+            yield piece
         ended.append(audio.n_samples)
 
     target = None if job.target == NOWHERE else str(job.target)
@@ -101,29 +100,27 @@ class Ratio:
     """
 
     def __init__(self) -> None:
-        import torch
+        self._waiting: list[np.ndarray] = []
+        self._sums = [0.0] * 6
 
-        self._waiting: list[Tensor] = []
-        self._sums = torch.zeros(6, dtype=torch.float64)
-
-    def take_target(self, block: "Tensor") -> None:
+    def take_target(self, block: "np.ndarray") -> None:
         """Take the next of the original, [channels, n]."""
         self._waiting.append(block)
 
-    def take_estimate(self, block: "Tensor") -> None:
+    def take_estimate(self, block: "np.ndarray") -> None:
         """Take the next of what was decoded, [channels, n]; never ahead of the original."""
-        import torch
+        import numpy as np
 
-        joined = torch.cat(self._waiting, dim=-1)
+        joined = np.concatenate(self._waiting, axis=-1)
         n = block.shape[-1]
-        target, self._waiting = joined[:, :n].double(), [joined[:, n:]]
-        estimate = block.double()
-        products = [target * target, target * estimate, estimate * estimate, target, estimate]
-        self._sums += torch.stack([product.sum() for product in products] + [torch.tensor(float(target.numel())).double()])
+        target, self._waiting = joined[:, :n].astype(np.float64), [joined[:, n:]]
+        estimate = block.astype(np.float64)
+        products = [target * target, target * estimate, estimate * estimate, target, estimate, np.ones_like(target)]
+        self._sums = [total + float(product.sum()) for total, product in zip(self._sums, products, strict=True)]
 
     def decibels(self) -> float | None:
         """Return the ratio in dB, None where it is undefined or infinite."""
-        tt, te, ee, t, e, n = self._sums.tolist()
+        tt, te, ee, t, e, n = self._sums
         if not n:
             return None
         tt, te, ee = tt - t * t / n, te - t * e / n, ee - e * e / n

@@ -1,22 +1,23 @@
 """Token files of any format, opened so that they can be decoded piece by piece.
 
-Imports torch: commands import this module when they run.
+Imports numpy: commands import this module when they run.
 """
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from toneme.cli.failures import complain
 from toneme.cli.files import STANDARD
-from toneme.codecs.base import Codec
 from toneme.codecs.errors import TokenFileError
-from toneme.codecs.formats import read_tokens
+from toneme.codecs.pieces import Piece, piece_of
 from toneme.codecs.tokenfile import MAGIC, TokenReader
-from toneme.codecs.tokens import Tokens
+
+if TYPE_CHECKING:
+    from toneme.codecs.base import Codec
 
 
 class TokenSource:
@@ -28,33 +29,33 @@ class TokenSource:
         salvage: stop at the first damage, with a warning, instead of raising.
     """
 
-    def __init__(self, name: str, content: TokenReader | Tokens, salvage: bool = False) -> None:
+    def __init__(self, name: str, content: TokenReader | Piece, salvage: bool = False) -> None:
         self.name, self.content, self.salvage = name, content, salvage
         self._told: int | None = None
         self._seen = 0
 
     @property
     def codec(self) -> str:
-        return self.content.codec if isinstance(self.content, Tokens) else self.content.header.codec
+        return self.content.header.codec
 
     def length(self) -> int | None:
         """Return the samples of the whole, None while they are not known."""
-        if isinstance(self.content, Tokens):
-            return int(self.content.n_samples[0])
+        if isinstance(self.content, Piece):
+            return self.content.n_samples
         return self._told if self.salvage else self.content.header.n_samples
 
-    def __iter__(self) -> Iterator[Tokens]:
+    def __iter__(self) -> Iterator[Piece]:
         """Yield the pieces.
 
         Raises:
             TokenFileError: if the file is damaged, unless this is a salvage.
         """
-        if isinstance(self.content, Tokens):
+        if isinstance(self.content, Piece):
             yield self.content
             return
         with named(self.name):
-            for piece in self.content:
-                self._seen += int(piece.n_samples[0])
+            for piece in self.content.pieces():
+                self._seen += piece.n_samples
                 yield piece
         whole = self.content.header.n_samples
         self._told = self._seen if self.content.damage or whole is None else whole
@@ -63,12 +64,14 @@ class TokenSource:
 
 
 @contextmanager
-def open_tokens(source: Path, codec: Codec | None = None, salvage: bool = False) -> Iterator[TokenSource]:
+def open_tokens(
+    source: Path, codec: "Callable[[], Codec | None]" = lambda: None, salvage: bool = False
+) -> Iterator[TokenSource]:
     """Open a token file of any format, or stdin.
 
     Args:
         source: a path or `STANDARD`.
-        codec: to take for the one that made the tokens where the format does not name its weights (`.ecdc`, `.dac`).
+        codec: gives what is taken for the maker of the tokens where the format does not name its weights (`.ecdc`, `.dac`).
         salvage: take what comes before the first damage.
 
     Raises:
@@ -83,11 +86,7 @@ def open_tokens(source: Path, codec: Codec | None = None, salvage: bool = False)
         if not head:
             raise TokenFileError(f"{name} is empty (0 bytes): encode or fetch it again")
         if not head.startswith(MAGIC):
-            with named(name):
-                tokens = read_tokens(io.BytesIO(head + file.read()), codec)
-            if tokens.batch != 1:
-                raise TokenFileError(f"{name} holds {tokens.batch} items: save each by tokens[i].save(path) first")
-            yield TokenSource(name, tokens)
+            yield TokenSource(name, _other_format(name, head + file.read(), codec()))
             return
         if file.seekable():
             file.seek(0)
@@ -95,6 +94,17 @@ def open_tokens(source: Path, codec: Codec | None = None, salvage: bool = False)
         with named(name):
             reader = TokenReader(file, salvage, head)
         yield TokenSource(name, reader, salvage)
+
+
+def _other_format(name: str, data: bytes, codec: "Codec | None") -> Piece:
+    """Read what is no `.tok` file, which needs torch."""
+    from toneme.codecs.formats import read_tokens
+
+    with named(name):
+        tokens = read_tokens(io.BytesIO(data), codec)
+        if tokens.batch != 1:
+            raise TokenFileError(f"{name} holds {tokens.batch} items: save each by tokens[i].save(path) first")
+        return piece_of(tokens)
 
 
 @contextmanager

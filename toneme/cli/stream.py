@@ -13,7 +13,7 @@ from toneme.cli.failures import complain
 from toneme.cli.files import STANDARD
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
     from toneme.codecs.audio_wav import PcmFormat
 
@@ -81,18 +81,18 @@ def encode_stream(model: Any, codebooks: int, rate: int | None, channels: int | 
     from toneme.codecs.tokenfile import TokenWriter
 
     spec = model.spec
-    encoder = model.stream_encoder(codebooks=codebooks)
+    live = model.encoding(codebooks)
     pcm = PcmFormat(rate or spec.sample_rate, channels or spec.channels, encoding)
     with TokenWriter(sys.stdout.buffer, chunk_seconds=chunk_ms / 1000) as writer, Interruptible(sys.stdin.buffer) as stdin:
         for block in live_audio(stdin, pcm, spec):
-            writer.write(encoder.push_tokens(block[None].to(model.device)))
-        if not encoder.n_samples:
+            writer.write(live.push(block))
+        if not live.n_samples:
             raise (
                 KeyboardInterrupt
                 if stdin.interrupted
                 else AudioError("no audio came on stdin: pipe bare samples or a WAV into it")
             )
-        writer.write(encoder.flush_tokens())
+        writer.write(live.flush())
     if stdin.interrupted:
         complain("interrupted; the token stream was ended properly")
         raise typer.Exit(130)
@@ -135,7 +135,7 @@ class Interruptible:
             raise KeyboardInterrupt
 
 
-def live_audio(stdin: Interruptible, pcm: "PcmFormat", spec: Any) -> Iterator["Tensor"]:
+def live_audio(stdin: Interruptible, pcm: "PcmFormat", spec: Any) -> Iterator["np.ndarray"]:
     """Yield audio [channels, samples] at the codec's rate as it arrives.
 
     Raises:
@@ -151,9 +151,9 @@ def live_audio(stdin: Interruptible, pcm: "PcmFormat", spec: Any) -> Iterator["T
         block = mix_channels(block, mixed)
         yield mix_channels(resampler.push(block) if resampler else block, spec.channels)
     if resampler:
-        import torch
+        import numpy as np
 
-        yield mix_channels(resampler.push(torch.zeros(mixed, 0), last=True), spec.channels)
+        yield mix_channels(resampler.push(np.zeros((mixed, 0), np.float32), last=True), spec.channels)
 
 
 def sniff(stdin: Interruptible, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[bytes]]":
@@ -186,9 +186,9 @@ def _arriving(stdin: Interruptible, head: bytes, limit: int | None) -> Iterator[
         yield data
 
 
-def samples(pieces: Iterator[bytes], pcm: "PcmFormat") -> Iterator["Tensor"]:
+def samples(pieces: Iterator[bytes], pcm: "PcmFormat") -> Iterator["np.ndarray"]:
     """Yield audio [channels, samples] of whole frames."""
-    import torch
+    import numpy as np
 
     from toneme.codecs.audio_wav import from_bytes
 
@@ -197,7 +197,7 @@ def samples(pieces: Iterator[bytes], pcm: "PcmFormat") -> Iterator["Tensor"]:
         waiting += piece
         whole = len(waiting) // pcm.frame_bytes * pcm.frame_bytes
         if whole:
-            yield torch.from_numpy(from_bytes(waiting[:whole], pcm)).T.contiguous()
+            yield np.ascontiguousarray(from_bytes(waiting[:whole], pcm).T)
         waiting = waiting[whole:]
 
 

@@ -1,0 +1,139 @@
+"""Audio to tokens and back piece by piece, one item, in arrays: all that commands need of a codec, with torch or without."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .pieces import Piece, check_maker, piece_of
+from .spec import CodecSpec
+from .tokenfile_header import Header
+
+if TYPE_CHECKING:
+    from .base import Codec
+
+
+class Encoding(ABC):
+    """Audio of one item to codes as it comes.
+
+    Attributes:
+        n_samples: taken so far.
+    """
+
+    n_samples = 0
+
+    @abstractmethod
+    def push(self, block: np.ndarray) -> Piece:
+        """Take the next samples, float32 [channels, n], and return the frames that are now certain."""
+
+    @abstractmethod
+    def flush(self) -> Piece:
+        """End the audio and return the frames that were still waiting; their piece counts the samples of all."""
+
+
+class Decoding(ABC):
+    """Codes of one item to audio as they come."""
+
+    @abstractmethod
+    def push(self, piece: Piece) -> np.ndarray:
+        """Take the next frames and return the samples that are now certain, float32 [channels, n]."""
+
+    @abstractmethod
+    def flush(self) -> np.ndarray:
+        """End the codes and return the samples that were still waiting."""
+
+
+class Coder(ABC):
+    """A codec for commands.
+
+    Attributes:
+        name, weights_hash, spec: as a `Codec`'s.
+    """
+
+    name: str
+    weights_hash: str
+    spec: CodecSpec
+
+    @abstractmethod
+    def encoding(self, codebooks: int) -> Encoding:
+        """Return what turns the audio of one item into so many codebooks."""
+
+    @abstractmethod
+    def decoding(self) -> Decoding:
+        """Return what turns the codes of one item into audio."""
+
+    @abstractmethod
+    def as_codec(self) -> "Codec":
+        """Return the codec itself, which needs torch."""
+
+    def set_decode_options(self, **options: float) -> None:
+        """Tell decoding how to work from now on, as `Codec.set_decode_options`."""
+        if options:
+            self.as_codec().set_decode_options(**options)
+
+    def check(self, made: Header, any_weights: bool = False) -> None:
+        """Raise CheckpointError unless this codec, with these weights, made the codes."""
+        check_maker(made, self.name, self.weights_hash, any_weights)
+
+    def max_samples(self, n_frames: tuple[int, ...]) -> int:
+        """Return the most samples that so many frames of each stream can stand for."""
+        return self.spec.max_samples(n_frames)
+
+    def check_length(self, n_samples: int, n_frames: tuple[int, ...]) -> None:
+        """Raise ShapeError where codes claim over a second more than their frames stand for: a file may claim anything."""
+        self.spec.check_length(n_samples, self.max_samples(n_frames))
+
+
+class TorchCoder(Coder):
+    """A `Codec` for commands."""
+
+    def __init__(self, codec: "Codec") -> None:
+        self.codec, self.name, self.spec = codec, codec.name, codec.spec
+
+    @property
+    def weights_hash(self) -> str:  # type: ignore[override]
+        """The codec's; it is made when it is asked for, since weights are many."""
+        return self.codec.weights_hash
+
+    def encoding(self, codebooks: int) -> Encoding:
+        return TorchEncoding(self.codec, codebooks)
+
+    def decoding(self) -> Decoding:
+        return TorchDecoding(self.codec)
+
+    def as_codec(self) -> "Codec":
+        return self.codec
+
+    def max_samples(self, n_frames: tuple[int, ...]) -> int:
+        return self.codec.max_samples(n_frames)
+
+
+class TorchEncoding(Encoding):
+    """A codec's `StreamEncoder`."""
+
+    def __init__(self, codec: "Codec", codebooks: int) -> None:
+        self.device, self.stream = codec.device, codec.stream_encoder(codebooks=codebooks)
+
+    def push(self, block: np.ndarray) -> Piece:
+        from torch import from_numpy
+
+        self.n_samples += block.shape[-1]
+        return piece_of(self.stream.push_tokens(from_numpy(block)[None].to(self.device)))
+
+    def flush(self) -> Piece:
+        return piece_of(self.stream.flush_tokens())
+
+
+class TorchDecoding(Decoding):
+    """A codec's `StreamDecoder`."""
+
+    def __init__(self, codec: "Codec") -> None:
+        self.device, self.stream = codec.device, codec.stream_decoder()
+
+    def push(self, piece: Piece) -> np.ndarray:
+        from .tokens import Tokens
+
+        return self.stream.push(Tokens.of(piece).to(self.device))[0].float().cpu().numpy()
+
+    def flush(self) -> np.ndarray:
+        return self.stream.flush()[0].float().cpu().numpy()

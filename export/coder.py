@@ -1,0 +1,83 @@
+"""An exported codec for commands, which need no torch with it: arrays go from files to its graphs and back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..codecs.coder import Coder, Decoding, Encoding
+from ..codecs.pieces import Piece
+from ..codecs.tokenfile_header import Header
+from .runtime import StreamingCodec
+
+if TYPE_CHECKING:
+    from ..codecs.base import Codec
+
+
+class ExportedCoder(Coder):
+    """A folder of `codec export` whose graphs run in ONNX Runtime on the CPU.
+
+    Raises:
+        CheckpointError: if the folder holds no exported codec.
+        MissingDependencyError: if onnxruntime is not installed.
+    """
+
+    def __init__(self, folder: str | Path, threads: int = 1) -> None:
+        self.runtime = StreamingCodec(folder, threads)
+        about = self.manifest = self.runtime.manifest
+        self.name, self.weights_hash, self.spec, self._threads = about.codec, about.weights_hash, about.spec, threads
+
+    def encoding(self, codebooks: int) -> "ExportedEncoding":
+        return ExportedEncoding(self, codebooks)
+
+    def decoding(self) -> "ExportedDecoding":
+        return ExportedDecoding(self)
+
+    def as_codec(self) -> "Codec":
+        from .codec import ExportedCodec  # a torch module
+
+        return ExportedCodec(self.runtime.folder, self._threads)
+
+
+class ExportedEncoding(Encoding):
+    """A stream of the runtime."""
+
+    def __init__(self, coder: ExportedCoder, codebooks: int) -> None:
+        self.coder, self.stream = coder, coder.runtime.encoder(codebooks=codebooks)
+
+    def push(self, block: np.ndarray) -> Piece:
+        self.n_samples += block.shape[-1]
+        return self._piece(self.stream.push(block), 0)
+
+    def flush(self) -> Piece:
+        used = self.coder.manifest.n_frames(self.n_samples)
+        streams = [codes[..., :n] for codes, n in zip(_each(self.stream.flush()), used, strict=True)]
+        return self._piece(streams, self.n_samples)
+
+    def _piece(self, codes: "np.ndarray | Sequence[np.ndarray]", n_samples: int) -> Piece:
+        about, spec = self.coder.manifest, self.coder.spec
+        streams = tuple(part[0] for part in _each(codes))
+        sizes = tuple(one.codebook_sizes[: len(part)] for one, part in zip(spec.streams, streams, strict=True))
+        header = Header(
+            about.codec, about.weights_hash, spec.sample_rate, spec.channels, spec.frame_rates, sizes,
+            metadata={"window": about.window} if about.window else {},
+        )  # fmt: skip
+        return Piece(header, streams, n_samples)
+
+
+class ExportedDecoding(Decoding):
+    """A stream of the runtime."""
+
+    def __init__(self, coder: ExportedCoder) -> None:
+        self.stream = coder.runtime.decoder()
+
+    def push(self, piece: Piece) -> np.ndarray:
+        return self.stream.push(tuple(codes[None] for codes in piece.streams))[0]
+
+    def flush(self) -> np.ndarray:
+        return self.stream.flush()[0]
+
+
+def _each(codes: "np.ndarray | Sequence[np.ndarray]") -> Sequence[np.ndarray]:
+    return (codes,) if isinstance(codes, np.ndarray) else codes
