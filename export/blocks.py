@@ -1,70 +1,170 @@
-"""Stretches of layers in a graph, computed block after block of time, so that what lies between them stays in the cache.
+"""Layers of DAC as operators of their own, on rows of samples [batch, time, channels], that a graph computes in blocks of time.
 
-Layers one after another on a whole signal read and write memory at each step. A module marks where a stretch begins (`enter`)
-and ends (`leave`); in torch, and while it is traced, the marks do nothing. Afterwards `cut` puts what lies between them into
-the body of a `Scan` over blocks, each with the samples on either side that its outputs see. Where layers see zeros beyond the
-ends of the signal, and not what the layers before them make of such zeros, `within` marks the tensor.
+In torch, and while it is traced, each is a function; afterwards `cut` writes it as a `Scan` whose body takes what a block
+sees, bends it and multiplies it with one matrix after another. ONNX Runtime packs a matrix of its own beforehand, which it does
+not do with a stack of them, and goes through all rows for each slice of a matrix: rows that stay in the cache are a fifth
+faster. As in `codecs.layers.dac_convolution`, a dilated convolution of 7 taps is 13 products of a quarter of the rows (see
+`codecs.layers.toom_cook`); one of two strides, to or from a lower rate, is a product of rows with two taps.
 """
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from ..codecs.layers import toom_cook
+from .scans import Block, Samples, Shape, Writer, over_blocks, own_constant, window
 
 DOMAIN = "toneme"
-VALUES = 1 << 18  # of a block, 1 MB: a few of them fit into a cache of the third level, and its ends are little beside it
+TILE, TAPS = toom_cook.TILE, toom_cook.TAPS
+REACH = TAPS // 2
+VALUES = 1 << 18  # of a block, 1 MB
+LEAST_ROWS, MOST_ROWS = 1024, 2048  # of a block: for fewer the matrices are read too often, of more nothing is gained
+END = 1 << 60
 
 
-@torch.library.custom_op("toneme::enter", mutates_args=())
-def enter(x: Tensor, reach: int) -> Tensor:
-    """Begin a stretch at x [batch, time, channels], whose outputs see `reach` samples on either side."""
-    return x.clone()
+def bent(x: Tensor) -> Tensor:
+    """Return Snake times its scale of what is x divided by its scale."""
+    wave = x.sin()
+    return x + wave * wave
 
 
-@torch.library.custom_op("toneme::within", mutates_args=())
-def within(x: Tensor) -> Tensor:
-    """Take x [batch, channels, time] in a stretch as zeros beyond the ends of the signal."""
-    return x.clone()
+# -- the functions ------------------------------------------------------------------------------------------------
 
 
-@torch.library.custom_op("toneme::leave", mutates_args=())
-def leave(x: Tensor) -> Tensor:
-    """End a stretch at x [batch, time, channels]."""
-    return x.clone()
+@torch.library.custom_op("toneme::dilated", mutates_args=())
+def dilated(x: Tensor, matrices: Tensor, bias: Tensor, dilation: int) -> Tensor:
+    """Return the convolution of x [batch, time, in] with 7 taps, given as values [13, in, out] (`toom_cook.pack`)."""
+    time, rest = x.shape[1], toom_cook.rows_for(x.shape[1], dilation)
+    padded = F.pad(x, (0, 0, REACH * dilation, rest - REACH * dilation - time))
+    packed = matrices[:TAPS], matrices[TAPS:]
+    return torch.stack([toom_cook.convolve(packed, bias, dilation, item, time) for item in padded])
 
 
-@enter.register_fake
-def _(x: Tensor, reach: int) -> Tensor:
+@dilated.register_fake
+def _(x: Tensor, matrices: Tensor, bias: Tensor, dilation: int) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], matrices.shape[2])
+
+
+@torch.library.custom_op("toneme::residual", mutates_args=())
+def residual(
+    x: Tensor, scale: Tensor, matrices: Tensor, bias: Tensor, mixed: Tensor, mixed_bias: Tensor, dilation: int
+) -> Tensor:
+    """Return x [batch, time, channels] plus a convolution of 7 taps and one of 1, an activation before each.
+
+    Args:
+        x: samples.
+        scale: of the first activation.
+        matrices, bias: of the convolution, as in `dilated`, for inputs and outputs that are times the activations' scales.
+        mixed, mixed_bias: of the second, [channels, channels].
+        dilation: of the first.
+    """
+    return x + bent(dilated(bent(x * scale), matrices, bias, dilation)) @ mixed + mixed_bias
+
+
+@residual.register_fake
+def _(x: Tensor, scale: Tensor, matrices: Tensor, bias: Tensor, mixed: Tensor, mixed_bias: Tensor, dilation: int) -> Tensor:
     return torch.empty_like(x)
 
 
-@within.register_fake
-def _(x: Tensor) -> Tensor:
+@torch.library.custom_op("toneme::two_taps", mutates_args=())
+def two_taps(
+    x: Tensor, scale: Tensor, early: Tensor, late: Tensor, both: Tensor, bias: Tensor, stride: int, lead: int, cut: list[int]
+) -> Tensor:
+    """Return what rows of `stride` samples and those after them give, of the activation of x [batch, time, channels].
+
+    Args:
+        x: samples, rows of which begin `lead` samples before the first; zeros are on either side.
+        scale: of the activation.
+        early, late, both: matrices of a row and the one after it [stride * channels, rate * out], and their sum.
+        bias: [rate * out].
+        stride, lead: as said.
+        cut: rate: the samples that a row gives; and how many of the first and last of them are left out.
+    """
+    rows = rows_of(bent(x * scale), stride, lead)
+    return samples_of(rows[:, :-1] @ early + rows[:, 1:] @ late + bias, cut)
+
+
+def rows_of(x: Tensor, stride: int, lead: int) -> Tensor:
+    """Return whole rows of `stride` samples of x between `lead` zeros on either side: [batch, rows, stride * channels]."""
+    batch, time, channels = x.shape
+    count = (time + 2 * lead) // stride
+    return F.pad(x, (0, 0, lead, count * stride - lead - time)).reshape(batch, count, stride * channels)
+
+
+def samples_of(rows: Tensor, cut: list[int]) -> Tensor:
+    """Return samples [batch, time, out] of rows [batch, rows, rate * out], without the first and last ones."""
+    rate, first, last = cut
+    samples = rows.reshape(len(rows), rows.shape[1] * rate, -1)
+    return samples[:, first : samples.shape[1] - last].clone()
+
+
+@two_taps.register_fake
+def _(
+    x: Tensor, scale: Tensor, early: Tensor, late: Tensor, both: Tensor, bias: Tensor, stride: int, lead: int, cut: list[int]
+) -> Tensor:
+    count, (rate, first, last) = (x.shape[1] + 2 * lead) // stride - 1, cut
+    return x.new_empty(x.shape[0], count * rate - first - last, early.shape[1] // rate)
+
+
+@torch.library.custom_op("toneme::filtered", mutates_args=())
+def filtered(
+    x: Tensor, scale: Tensor, filters: Tensor, bias: Tensor, mixed: Tensor, mixed_bias: Tensor, dilation: int
+) -> Tensor:
+    """Return what `residual` does with one filter per channel [channels, 1, 7] in place of a convolution."""
+    bent_x, channels = bent(x * scale).transpose(1, 2), x.shape[2]
+    hidden = F.conv1d(bent_x, filters, bias, padding=REACH * dilation, dilation=dilation, groups=channels)
+    return x + bent(hidden.transpose(1, 2)) @ mixed + mixed_bias
+
+
+@filtered.register_fake
+def _(x: Tensor, scale: Tensor, filters: Tensor, bias: Tensor, mixed: Tensor, mixed_bias: Tensor, dilation: int) -> Tensor:
     return torch.empty_like(x)
 
 
-@leave.register_fake
-def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x)
+@torch.library.custom_op("toneme::projection", mutates_args=())
+def projection(x: Tensor, scale: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    """Return a convolution [channels, 7] to one channel [batch, time, 1] of the activation of x [batch, time, channels]."""
+    return F.conv1d(bent(x * scale).transpose(1, 2), taps[None], bias, padding=REACH).transpose(1, 2).clone()
+
+
+@projection.register_fake
+def _(x: Tensor, scale: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], 1)
+
+
+# -- the graph ----------------------------------------------------------------------------------------------------
 
 
 def translations() -> dict[Any, Any]:
-    """Return how the exporter writes the marks: as operators that only `cut` knows."""
-    begin, middle, end = _mark("enter", "reach"), _mark("within"), _mark("leave")
+    """Return how the exporter writes the functions: as operators that only `cut` knows."""
+    first, end = _operator("dilated", 3, "dilation"), _operator("projection", 4)
+    unit, thin = _operator("residual", 6, "dilation"), _operator("filtered", 6, "dilation")
+    taps = _operator("two_taps", 6, "stride", "lead", "rate", "first", "last")
+
+    def of_two(x: Any, scale: Any, early: Any, late: Any, both: Any, bias: Any, stride: int, lead: int, cut: Any) -> Any:
+        rate, start, last = cut
+        return taps(x, scale, early, late, both, bias, stride=stride, lead=lead, rate=rate, first=start, last=last)
+
+    ops = torch.ops.toneme
     return {
-        torch.ops.toneme.enter.default: lambda x, reach: begin(x, reach=reach),
-        torch.ops.toneme.within.default: lambda x: middle(x),
-        torch.ops.toneme.leave.default: lambda x: end(x),
+        ops.dilated.default: lambda x, matrices, bias, dilation: first(x, matrices, bias, dilation=dilation),
+        ops.residual.default: lambda x, a, b, c, d, e, dilation: unit(x, a, b, c, d, e, dilation=dilation),
+        ops.filtered.default: lambda x, a, b, c, d, e, dilation: thin(x, a, b, c, d, e, dilation=dilation),
+        ops.two_taps.default: of_two,
+        ops.projection.default: lambda x, scale, weight, bias: end(x, scale, weight, bias),
     }
 
 
-def _mark(name: str, *attributes: str) -> Any:
+def _operator(name: str, inputs: int, *attributes: str) -> Any:
     from onnx.defs import OpSchema
     from onnxscript.values import Op, Opset
 
     schema = OpSchema(
         name, DOMAIN, 1,
-        inputs=[OpSchema.FormalParameter("x", "T")],
+        inputs=[OpSchema.FormalParameter(f"x{n}", "T") for n in range(inputs)],
         outputs=[OpSchema.FormalParameter("y", "T")],
         type_constraints=[("T", ["tensor(float)"], "")],
         attributes=[OpSchema.Attribute(each, OpSchema.AttrType.INT) for each in attributes],
@@ -73,113 +173,200 @@ def _mark(name: str, *attributes: str) -> Any:
 
 
 def cut(model: Any) -> None:
-    """Put every marked stretch of a model of onnx_ir into a `Scan` over its blocks, in place."""
-    for node in list(model.graph):
-        if (node.domain, node.op_type) == (DOMAIN, "leave"):
-            _cut_one(model.graph, node)
+    """Write every layer of this file in a model of onnx_ir as what ONNX has, in place."""
+    known: dict[Any, Samples] = {}
+    layers = [node for node in model.graph if node.domain == DOMAIN]
+    for node in layers:
+        _write(model.graph, node, known)
+    weights = {value for node in layers for value in node.inputs if value.is_initializer()}
+    for node in reversed(layers):
+        model.graph.remove(node, safe=True)
+    for value in weights:
+        if not value.uses():
+            model.graph.initializers.pop(value.name)
     model.opset_imports.pop(DOMAIN, None)
 
 
-def _cut_one(graph: Any, end: Any) -> None:
-    import onnx_ir as ir
-
-    begin, *inner = _between(end)
-    x, reach, outside = begin.inputs[0], begin.attributes["reach"].as_int(), end.inputs[0].shape[2]
-    size = max(1, VALUES // x.shape[2])
-    outer = _Writer(graph, end.name)
-    batch, time = outer.Shape(x, start=0, end=1), outer.Shape(x, start=1, end=2)
-    length = _quotient(outer, time, _quotient(outer, time, [size]))  # blocks as even as they can be
-    count = _quotient(outer, time, length)
-    body = _Writer(graph, f"{end.name}.block")
-    number = ir.Value(name=f"{body.name}.number", shape=ir.Shape([1]), type=ir.TensorType(ir.DataType.INT64))
-    window, mask = _window(body, x, number, (count, length, time), reach)
-    begin.outputs[0].replace_all_uses_with(window)
-    graph.remove([*inner, begin])
-    for node in inner:
-        if node.domain == DOMAIN:
-            node.outputs[0].replace_all_uses_with(body.Mul(node.inputs[0], mask))
-        else:
-            body.nodes.append(node)
-    kept = body.Slice(end.inputs[0], [reach], body.Add(length, [reach]), [1])
-    kept.type, kept.shape = x.type, ir.Shape([1, None, outside])
-    weights = _own_weights(graph, inner)
-    scan = ir.Graph([number], [kept], nodes=body.nodes, initializers=weights, name=body.name)
-    numbers = outer.Unsqueeze(outer.Range(0, outer.Squeeze(outer.Mul(batch, count)), 1), [1])
-    found = outer.Scan(numbers, body=scan, num_scan_inputs=1)
-    whole = outer.Reshape(found, outer.Concat(batch, [-1, outside], axis=0))
-    end.outputs[0].replace_all_uses_with(outer.Slice(whole, [0], time, [1]), replace_graph_outputs=True)
-    graph.insert_before(end, outer.nodes)
-    graph.remove(end, safe=True)
+def _write(graph: Any, node: Any, known: dict[Any, Samples]) -> None:
+    """Write a layer in front of its node, which is left to be removed."""
+    outer, x, given = Writer(graph, node.name), node.inputs[0], node.outputs[0]
+    ints = {name: attribute.as_int() for name, attribute in node.attributes.items()}
+    seen = known[x] if x in known else Samples(x, 0, outer.Shape(x, start=1, end=2))
+    goes_on = all(user.domain == DOMAIN for user in given.consumers()) and not given.is_graph_output()
+    found = WRITERS[node.op_type](outer, goes_on, seen, *node.inputs[1:], **ints)
+    if goes_on:
+        known[given] = found
+    else:
+        first = [found.first]
+        value = outer.Slice(found.whole, first, outer.Add(found.time, first), [1])
+        value.shape, value.type = given.shape, given.type
+        given.replace_all_uses_with(value, replace_graph_outputs=True)
+    graph.insert_before(node, outer.nodes)
 
 
-def _quotient(outer: "_Writer", whole: Any, part: Any) -> Any:
-    """Write the quotient rounded up."""
-    return outer.Div(outer.Sub(outer.Add(whole, part), [1]), part)
+def _dilated(outer: Writer, zeros: bool, x: Samples, matrices: Any, bias: Any, dilation: int) -> Samples:
+    taps = _Taps(outer, matrices, bias, dilation)
+
+    def write(body: Writer, block: Block) -> Any:
+        return taps.write(body, taps.window(body, x, block), block.length)
+
+    return over_blocks(outer, x, taps.shape(x), write, zeros)
 
 
-def _window(body: "_Writer", x: Any, number: Any, sizes: tuple[Any, Any, Any], reach: int) -> tuple[Any, Any]:
-    """Write what block `number` sees of x, zeros beyond its ends, and where it is not beyond them: 1, else 0."""
-    import onnx_ir as ir
+def _residual(
+    outer: Writer, zeros: bool, x: Samples, scale: Any, matrices: Any, bias: Any, mixed: Any, mixed_bias: Any, dilation: int
+) -> Samples:
+    taps = _Taps(outer, matrices, bias, dilation)
 
-    count, length, time = sizes
-    item = body.Div(number, count)
-    start = body.Sub(body.Mul(body.Sub(number, body.Mul(item, count)), length), [reach])
-    stop = body.Add(body.Add(start, length), [2 * reach])
-    first, last = body.Max(start, [0]), body.Min(stop, time)
-    ends = body.Concat(body.Sub(first, start), body.Sub(stop, last), axis=0)
-    after = body.Concat(body.Add(item, [1]), last, axis=0)
-    own = body.Slice(x, body.Concat(item, first, axis=0), after, [0, 1])
-    ones = body.ConstantOfShape(body.Sub(last, first), value=ir.tensor([1.0], dtype=ir.DataType.FLOAT))
-    return body.Pad(own, ends, None, [1]), body.Pad(ones, ends)
+    def write(body: Writer, block: Block) -> Any:
+        seen = taps.window(body, x, block)
+        hidden = _bent(body, taps.write(body, _bent(body, body.Mul(seen, scale)), block.length)(body))
+        return _added(body, seen, block, dilation, body.Gemm(hidden, mixed, mixed_bias))
+
+    return over_blocks(outer, x, taps.shape(x), write, zeros)
 
 
-def _between(end: Any) -> list[Any]:
-    """Return the nodes of a stretch in order, from the one that begins it."""
-    found, waiting = set(), [end]
-    while waiting:
-        for value in waiting.pop().inputs:
-            before = None if value is None else value.producer()
-            if before is not None and before not in found:
-                found.add(before)
-                if (before.domain, before.op_type) != (DOMAIN, "enter"):
-                    waiting.append(before)
-    return [node for node in end.graph if node in found]
+def _filtered(
+    outer: Writer, zeros: bool, x: Samples, scale: Any, filters: Any, bias: Any, mixed: Any, mixed_bias: Any, dilation: int
+) -> Samples:
+    channels = filters.shape[0]
+    # ONNX Runtime takes filters of one channel in blocks of them along the second of two axes, if their weights are beside them
+    weights = [
+        own_constant(f"{outer.name}.filters", filters.const_value.numpy()[:, :, None]),
+        own_constant(f"{outer.name}.bias", bias.const_value.numpy()),
+    ]
+
+    def write(body: Writer, block: Block) -> Any:
+        first = body.Sub(block.start, [REACH * dilation])
+        stop = body.Add(body.Add(first, block.length), [2 * REACH * dilation])
+        seen = window(body, x, block.item, first, stop)
+        image = body.Transpose(body.Unsqueeze(_bent(body, body.Mul(seen, scale)), [1]), perm=[0, 3, 1, 2])
+        image = body.Conv(image, *weights, dilations=[1, dilation], group=channels)
+        hidden = body.Reshape(body.Transpose(image, perm=[0, 2, 3, 1]), [-1, channels])
+        return _added(body, seen, block, dilation, body.Gemm(_bent(body, hidden), mixed, mixed_bias))
+
+    shape = Shape(x.time, 1, 0, 0, channels, rows_in_block(channels), 1)
+    return over_blocks(outer, x, shape, write, zeros, weights)
 
 
-def _own_weights(graph: Any, nodes: list[Any]) -> list[Any]:
-    """Take from a graph what its nodes alone use: ONNX Runtime rearranges the weights of a convolution beside them only."""
-    values = {value for node in nodes for value in node.inputs if value is not None and value.is_initializer()}
-    own = [value for value in values if all(user in nodes for user in value.consumers())]
-    for value in own:
-        graph.initializers.pop(value.name)
-    return sorted(own, key=lambda value: value.name)
+def _added(body: Writer, seen: Any, block: Block, dilation: int, product: Any) -> Any:
+    """Return what adds a product to the samples of a block themselves, of all that it sees."""
+    start = [REACH * dilation]
+    own = body.Squeeze(body.Slice(seen, start, body.Add(block.length, start), [1]), [0])
+    return lambda writer: writer.Add(own, product)
 
 
-class _Writer:
-    """Nodes in order, each written by the name of its operator; integers among the inputs become constants of `graph`."""
+class _Taps:
+    """A dilated convolution of 7 taps in blocks."""
 
-    def __init__(self, graph: Any, name: str) -> None:
-        self.graph, self.name, self.nodes = graph, name, []
+    def __init__(self, outer: Writer, matrices: Any, bias: Any, dilation: int) -> None:
+        self.outer, self.bias, self.dilation = outer, bias, dilation
+        values = matrices.const_value.numpy()
+        _, self.inside, self.outside = values.shape
+        self.matrices = [outer.constant(f"{outer.name}.tap{n}", value) for n, value in enumerate(values)]
+        self.enter = outer.constant("toom_cook.enter", np.array(toom_cook.ENTER, np.float32))
+        self.leave = outer.constant("toom_cook.leave", np.array(toom_cook.LEAVE, np.float32))
 
-    def __getattr__(self, operator: str) -> Any:
-        return lambda *inputs, **attributes: self._add(operator, inputs, attributes)
+    def shape(self, x: Samples) -> Shape:
+        """Return what comes out."""
+        size = rows_in_block(max(self.inside, self.outside))
+        return Shape(x.time, 1, 0, 0, self.outside, size, TILE * self.dilation)
 
-    def _add(self, operator: str, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
-        import onnx_ir as ir
+    def window(self, body: Writer, x: Samples, block: Block) -> Any:
+        """Write what a block sees, and as much more as whole tiles are."""
+        first = body.Sub(block.start, [REACH * self.dilation])
+        return window(body, x, block.item, first, body.Add(body.Add(first, block.length), [TAPS * self.dilation]))
 
-        name = f"{self.name}.{len(self.nodes)}"
-        node = ir.node(operator, [self._value(value) for value in inputs], attributes, name=name)
-        node.outputs[0].name = name
-        self.nodes.append(node)
-        return node.outputs[0]
+    def write(self, body: Writer, seen: Any, length: Any) -> Any:
+        """Return what writes the outputs [length, out] of what a block sees [1, length + 7 dilations, in]."""
+        inside, step = self.inside, self.dilation
+        parts = body.Gather(body.Reshape(seen, [-1, step * inside]), self._parts(length), axis=0)
+        values = body.Reshape(body.MatMul(self.enter, body.Reshape(parts, [TAPS, -1])), [TAPS, -1, inside])
+        products = body.Concat(*(self._product(body, values, n) for n in range(TAPS)), axis=0)
+        rows = body.Reshape(body.MatMul(self.leave, body.Reshape(products, [TAPS, -1])), [TILE, -1, step * self.outside])
+        return lambda writer: writer.Reshape(writer.Transpose(rows, perm=[1, 0, 2]), [-1, self.outside])
 
-    def _value(self, value: Any) -> Any:
-        import onnx_ir as ir
+    def _parts(self, length: Any) -> Any:
+        """Write which rows of `dilation` samples each value of each tile is made of: [7, tiles + 1]."""
+        tiles = self.outer.Squeeze(self.outer.Add(self.outer.Div(length, [TILE * self.dilation]), [1]))
+        starts = self.outer.Mul(self.outer.Range(0, tiles, 1), [TILE])
+        return self.outer.Add([[n] for n in range(TAPS)], starts)
 
-        if not isinstance(value, (int, list)):
-            return value
-        name = f"int.{value}"
-        if name not in self.graph.initializers:
-            const = ir.tensor(value, dtype=ir.DataType.INT64)
-            self.graph.register_initializer(ir.Value(name=name, const_value=const))
-        return self.graph.initializers[name]
+    def _product(self, body: Writer, values: Any, n: int) -> Any:
+        """Write the product at a point: the first taps meet a tile, the others the tile after it."""
+        step = self.dilation
+        near = body.Reshape(body.Slice(values, [n, 0], [n + 1, -step], [0, 1]), [-1, self.inside])
+        bias = [self.bias] if toom_cook.POINTS[n : n + 1] == (1.0,) else []  # which is in each output once
+        product = body.Gemm(near, self.matrices[n], *bias)
+        if TAPS + n == len(self.matrices):
+            return product
+        far = body.Reshape(body.Slice(values, [n, step], [n + 1, END], [0, 1]), [-1, self.inside])
+        return body.Gemm(far, self.matrices[TAPS + n], product)
+
+
+def _two_taps(
+    outer: Writer, zeros: bool, x: Samples, scale: Any, early: Any, late: Any, both: Any, bias: Any,
+    stride: int, lead: int, rate: int, first: int, last: int,
+) -> Samples:  # fmt: skip
+    inside, outside = early.shape
+    count = outer.Sub(outer.Div(outer.Add(x.time, [2 * lead]), [stride]), [1])
+
+    def write(body: Writer, block: Block) -> Any:
+        start = body.Sub(body.Mul(block.start, [stride]), [lead])
+        stop = body.Add(start, body.Mul(body.Add(block.length, [2]), [stride]))
+        seen = _bent(body, body.Mul(window(body, x, block.item, start, stop), scale))
+        pairs = body.Reshape(seen, [-1, 2, inside])
+        a, b, c = (_half(body, pairs, inside, *which) for which in ((0, 0), (0, 1), (1, 0)))
+        shared = body.Gemm(b, both, bias)
+        products = body.Gemm(body.Sub(a, b), early, shared), body.Gemm(body.Sub(c, b), late, shared)
+        return lambda writer: writer.Concat(*products, axis=1)
+
+    size = rows_in_block(max(inside, outside))
+    return over_blocks(outer, x, Shape(count, rate, first, last, outside // rate, size, 2), write, zeros)
+
+
+def _half(body: Writer, pairs: Any, inside: int, first: int, which: int) -> Any:
+    """Write one of each pair of rows, from the first pair but the last, or from the second: [pairs - 1, inside]."""
+    part = body.Slice(pairs, [first, which], [END if first else -1, which + 1], [0, 1])
+    return body.Reshape(part, [-1, inside])
+
+
+def _projection(outer: Writer, zeros: bool, x: Samples, scale: Any, taps: Any, bias: Any) -> Samples:
+    weight = taps.const_value.numpy()
+    channels, kernel = weight.shape
+    matrix = outer.constant(f"{outer.name}.taps", weight)
+    biases = outer.constant(f"{outer.name}.bias", np.append(bias.const_value.numpy(), np.zeros(kernel - 1, np.float32)))
+
+    def write(body: Writer, block: Block) -> Any:
+        first = body.Sub(block.start, [REACH])
+        stop = body.Add(body.Add(first, block.length), [2 * REACH])
+        seen = _bent(body, body.Mul(window(body, x, block.item, first, stop), scale))
+        products = body.Transpose(body.Gemm(body.Reshape(seen, [-1, channels]), matrix, biases), perm=[1, 0])
+        ends = [body.Add(block.length, [k]) for k in range(kernel)]
+        parts = [body.Slice(products, [k, k], body.Concat([k + 1], end, axis=0), [0, 1]) for k, end in enumerate(ends)]
+        total = parts[0]
+        for part in parts[1:-1]:
+            total = body.Add(total, part)
+        return lambda writer: writer.Add(total, parts[-1])
+
+    shape = Shape(x.time, 1, 0, 0, 1, rows_in_block(channels), 1)
+    return over_blocks(outer, x, shape, write, zeros)
+
+
+def _bent(body: Writer, x: Any) -> Any:
+    wave = body.Sin(x)
+    return body.Add(x, body.Mul(wave, wave))
+
+
+def rows_in_block(width: int) -> int:
+    """Return how many rows of so many values are a block, about."""
+    return max(LEAST_ROWS, min(MOST_ROWS, VALUES // width))
+
+
+WRITERS = {
+    "dilated": _dilated,
+    "residual": _residual,
+    "filtered": _filtered,
+    "two_taps": _two_taps,
+    "projection": _projection,
+}

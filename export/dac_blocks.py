@@ -1,10 +1,8 @@
 """`codecs.layers.dac_blocks` in a graph, on time-major memory [batch, time, channels]: products in place of convolutions.
 
 ONNX Runtime computes a convolution along one axis by copying its windows for one large product. Here the layers are what
-`codecs.layers.dac_convolution` makes of them: a dilated convolution of 7 taps is 13 products of a quarter of the rows (see
-`codecs.layers.toom_cook`) between two small convolutions for all 13 values of a tile at once; a convolution of two strides
-reads rows of a stride; a transposed one is two products, of which rows in pairs share one. The factors of Snake are in the
-weights beside it, as far as nothing else reads what they scale: z + sin(z)^2 is left of it.
+`codecs.layers.dac_convolution` makes of them, in blocks of time (`blocks`). The factors of Snake are in the weights
+beside it, as far as nothing else reads what they scale: z + sin(z)^2 is left of it.
 """
 
 from typing import cast
@@ -16,9 +14,8 @@ from torch.nn import functional as F
 from ..codecs.layers import toom_cook
 from ..codecs.layers.dac_blocks import Decoder, DownStage, Encoder, UpStage
 from ..codecs.layers.dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake
+from .blocks import bent, dilated, filtered, projection, residual, two_taps
 
-TILE, TAPS = toom_cook.TILE, toom_cook.TAPS
-REACH = TAPS // 2
 LEAST_SCALE = 1e-9  # of Snake: the scale 0 stands for what is not bent at all
 
 
@@ -47,8 +44,7 @@ class RowsDecoder(nn.Module):
         super().__init__()
         self.first = Dilated(decoder.first)
         self.stages = nn.ModuleList(RowsUp(cast(UpStage, stage)) for stage in decoder.stages)
-        self.bend = Bend(snake := cast(Snake, decoder.activation))
-        self.last = Projection(decoder.last, scales(snake))
+        self.last = Projection(decoder.last, cast(Snake, decoder.activation))
         self.tanh = decoder.tanh
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +52,7 @@ class RowsDecoder(nn.Module):
         x = self.first(x)
         for stage in self.stages:
             x = stage(x)
-        audio = self.last(self.bend(x))
+        audio = self.last(x).transpose(1, 2)
         return audio.tanh() if self.tanh else audio
 
 
@@ -66,11 +62,10 @@ class RowsDown(nn.Module):
     def __init__(self, stage: DownStage) -> None:
         super().__init__()
         self.units = nn.Sequential(*(RowsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
-        self.bend = Bend(snake := cast(Snake, stage.activation))
-        self.down = Strided(stage.down, scales(snake))
+        self.down = Strided(stage.down, cast(Snake, stage.activation))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.bend(self.units(x)))
+        return self.down(self.units(x))
 
 
 class RowsUp(nn.Module):
@@ -78,50 +73,50 @@ class RowsUp(nn.Module):
 
     def __init__(self, stage: UpStage) -> None:
         super().__init__()
-        self.bend = Bend(snake := cast(Snake, stage.activation))
-        self.up = Transposed(stage.up, scales(snake))
+        self.up = Transposed(stage.up, cast(Snake, stage.activation))
         self.units = nn.Sequential(*(RowsUnit(cast(ResidualUnit, unit)) for unit in stage.units))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.units(self.up(self.bend(x)))
+        return self.units(self.up(x))
 
 
 class RowsUnit(nn.Module):
     """x [batch, time, channels] plus a dilated convolution of 7 and one of 1, an activation before each."""
 
+    scale: Tensor
+    mixed: Tensor
+    mixed_bias: Tensor
+
     def __init__(self, unit: ResidualUnit) -> None:
         super().__init__()
         before, between = scales(cast(Snake, unit.before)), scales(cast(Snake, unit.between))
-        self.bend = Bend(cast(Snake, unit.before))
-        self.dilated = Dilated(unit.dilated, before, between)
-        self.mixed = Linear(unit.mixed.weight.detach()[:, :, 0].double() / between, unit.mixed.bias)
+        self.dilated = (Filters if unit.dilated.groups > 1 else Dilated)(unit.dilated, before, between)
+        matrix = (unit.mixed.weight.detach()[:, :, 0].double() / between).T
+        self.register_buffer("scale", before.float())
+        self.register_buffer("mixed", matrix.float().contiguous())
+        self.register_buffer("mixed_bias", bias_of(unit.mixed))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.mixed(bent(self.dilated(self.bend(x))))
+        inner = self.dilated
+        unit = filtered if isinstance(inner, Filters) else residual
+        return unit(x, self.scale, *inner.weights, self.mixed, self.mixed_bias, inner.dilation)
 
 
 # -- Snake --------------------------------------------------------------------------------------------------------
 
 
 class Bend(nn.Module):
-    """Snake times its scales, of x [batch, time, channels], or [batch, channels, time] where time comes last."""
+    """Snake times its scales, of x [batch, time, channels]."""
 
     scale: Tensor
 
-    def __init__(self, snake: Snake, time_last: bool = False) -> None:
+    def __init__(self, snake: Snake) -> None:
         super().__init__()
-        scale = scales(snake).float()
-        self.register_buffer("scale", scale[:, None] if time_last else scale)
+        self.register_buffer("scale", scales(snake).float())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation, to be divided by the scales."""
         return bent(x * self.scale)
-
-
-def bent(x: Tensor) -> Tensor:
-    """Return Snake times its scale of what is x divided by its scale."""
-    wave = x.sin()
-    return x + wave * wave
 
 
 def scales(snake: Snake) -> Tensor:
@@ -162,111 +157,118 @@ class Windows(nn.Module):
 
 
 class Projection(nn.Module):
-    """A convolution to one channel: every sample through all taps at once, then the taps shifted onto each other."""
+    """Snake and a convolution to one channel."""
 
-    def __init__(self, conv: Conv, before: Tensor) -> None:
+    scale: Tensor
+    taps: Tensor
+    bias: Tensor
+
+    def __init__(self, conv: Conv, before: Snake) -> None:
         super().__init__()
-        self.product = Linear(_divided(conv, before)[0].T, None)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach())
+        self.register_buffer("scale", scales(before).float())
+        self.register_buffer("taps", _divided(conv, scales(before))[0].float())
+        self.register_buffer("bias", bias_of(conv))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the audio [batch, 1, time] of x [batch, time, channels]."""
-        time, reach = x.shape[1], self.product.weight.shape[0] // 2
-        taps = F.pad(self.product(x).transpose(1, 2), (reach, reach))
-        total = taps[:, :1, :time]
-        for k in range(1, 2 * reach + 1):
-            total = total + taps[:, k : k + 1, k : k + time]
-        return total if self.bias is None else total + self.bias
+        """Return the audio [batch, time, 1] of x [batch, time, channels]."""
+        return projection(x, self.scale, self.taps, self.bias)
 
 
-class Strided(nn.Module):
-    """A convolution of two strides: rows of a stride times both halves of the kernel, the halves' products one row apart."""
+class TwoTaps(nn.Module):
+    """Snake and a convolution of two strides: each row of its output is two products."""
 
-    def __init__(self, conv: Conv, before: Tensor) -> None:
-        super().__init__()
-        self.stride, self.padding = conv.stride[0], int(conv.padding[0])
-        halves = _divided(conv, before).unflatten(2, (2, self.stride)).permute(2, 0, 3, 1).flatten(2)
-        self.product = Linear(halves.flatten(0, 1), None)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution of x [batch, time, channels]."""
-        batch, time, channels = x.shape
-        frames, width = (time + 2 * self.padding) // self.stride - 1, self.product.weight.shape[0] // 2
-        padded = F.pad(x, (0, 0, self.padding, (frames + 1) * self.stride - self.padding - time))
-        halves = self.product(padded.reshape(batch, frames + 1, self.stride * channels))
-        out = halves[:, :frames, :width] + halves[:, 1:, width:]
-        return out if self.bias is None else out + self.bias
-
-
-class Transposed(nn.Module):
-    """A transposed convolution of two strides: each row of a stride sees two inputs.
-
-    Of inputs a, b, c two rows are aV + bW = b(V + W) + (a - b)V and bV + cW = b(V + W) + (c - b)W.
-    Source: Winograd, "Arithmetic Complexity of Computations", 1980.
-    """
-
+    scale: Tensor
     early: Tensor
     late: Tensor
     both: Tensor
+    bias: Tensor
 
-    def __init__(self, conv: ConvTranspose, before: Tensor) -> None:
+    def __init__(self, snake: Snake, early: Tensor, late: Tensor, bias: Tensor) -> None:
+        """Take matrices in 64 bits, for inputs that are the scales times what they should be."""
         super().__init__()
-        self.stride, self.width = conv.stride[0], conv.out_channels
-        self.skip = int(conv.padding[0])
-        self.extra = self.stride - 2 * self.skip + conv.output_padding[0]
-        weight = (conv.weight.detach().double() / before[:, None, None]).unflatten(2, (2, self.stride))
+        parts = {"scale": scales(snake), "early": early, "late": late, "both": early + late, "bias": bias}
+        for name, part in parts.items():
+            self.register_buffer(name, part.float().contiguous())
+
+    def taps(self, x: Tensor, stride: int, lead: int, cut: list[int]) -> Tensor:
+        """Return `two_taps` of x [batch, time, channels]."""
+        return two_taps(x, self.scale, self.early, self.late, self.both, self.bias, stride, lead, cut)
+
+
+class Strided(TwoTaps):
+    """A convolution of two strides behind Snake: rows of a stride times both halves of the kernel."""
+
+    def __init__(self, conv: Conv, before: Snake) -> None:
+        self.stride, self.padding = conv.stride[0], int(conv.padding[0])
+        halves = _divided(conv, scales(before)).unflatten(2, (2, self.stride)).permute(2, 3, 1, 0).flatten(1, 2)
+        super().__init__(before, halves[0], halves[1], bias_of(conv))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of x [batch, time, channels]."""
+        return self.taps(x, self.stride, self.padding, [1, 0, 0])
+
+
+class Transposed(TwoTaps):
+    """A transposed convolution of two strides behind Snake: each row of a stride sees two inputs."""
+
+    def __init__(self, conv: ConvTranspose, before: Snake) -> None:
+        stride, skip = conv.stride[0], int(conv.padding[0])
+        weight = (conv.weight.detach().double() / scales(before)[:, None, None]).unflatten(2, (2, stride))
         late, early = weight.permute(2, 0, 3, 1).flatten(2)  # the newest input meets the front of the kernel
-        for name, matrix in (("early", early), ("late", late), ("both", early + late)):
-            self.register_buffer(name, matrix.float().contiguous())
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().repeat(self.stride))
+        super().__init__(before, early, late, bias_of(conv).repeat(stride))
+        self.cut = [stride, skip, skip - conv.output_padding[0]]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the transposed convolution of x [batch, time, channels]."""
-        batch, time, channels = x.shape
-        pairs = (time + 2) // 2
-        rows = F.pad(x, (0, 0, 1, 2 * pairs + 1 - time)).reshape(batch, pairs + 1, 2, channels)
-        outer, inner = rows[:, :, 0], rows[:, :-1, 1].reshape(-1, channels)
-        first, second = outer[:, :-1].reshape(-1, channels) - inner, outer[:, 1:].reshape(-1, channels) - inner
-        shared = inner @ self.both if self.bias is None else torch.addmm(self.bias, inner, self.both)
-        both = torch.stack([torch.addmm(shared, first, self.early), torch.addmm(shared, second, self.late)], dim=1)
-        return both.reshape(batch, -1, self.width)[:, self.skip : self.skip + time * self.stride + self.extra]
+        return self.taps(x, 1, 1, self.cut)
 
 
 class Dilated(nn.Module):
     """A convolution of 7 taps by Toom-Cook: values of tiles, products of values, outputs of products."""
 
-    enter: Tensor
     matrices: Tensor
-    leave: Tensor
-    none: Tensor  # the exporter writes a convolution of three axes wrong where it has no bias
+    bias: Tensor
 
     def __init__(self, conv: Conv, before: Tensor | None = None, after: Tensor | None = None) -> None:
         super().__init__()
-        weight = _divided(conv, before)
+        weight, bias = _divided(conv, before), bias_of(conv)
         weight = weight if after is None else weight * after[:, None, None]
-        bias = conv.get_parameter("bias").detach()
         self.dilation = conv.dilation[0]
         self.register_buffer("matrices", torch.cat(toom_cook.pack(weight)))  # [13, in, out]
-        self.bias = nn.Parameter(bias if after is None else (bias * after).float())
-        enter, leave = torch.tensor(toom_cook.ENTER), torch.tensor(toom_cook.LEAVE)
-        far = F.pad(enter[:-1], (TILE, 0))  # the later taps meet the tile after
-        self.register_buffer("enter", torch.cat([F.pad(enter, (0, TILE)), far])[:, None, :, None, None])
-        self.register_buffer("none", torch.zeros(len(self.matrices)))
-        self.register_buffer("leave", torch.cat([leave, leave[:, :-1]], dim=1)[:, :, None, None])
+        self.register_buffer("bias", bias if after is None else (bias * after).float())
+
+    @property
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Weights and bias."""
+        return self.matrices, self.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of x [batch, time, in]."""
-        (batch, time, inside), step = x.shape, self.dilation
-        count, outside = len(self.matrices), self.matrices.shape[2]
-        tiles = (time + TILE * step - 1) // (TILE * step)
-        height = TILE * tiles + TAPS
-        # a third axis keeps ONNX Runtime from blocks of channels, which it would take apart again
-        image = F.pad(x, (0, 0, REACH * step, (height - REACH) * step - time)).reshape(batch, 1, height, 1, step * inside)
-        values = F.conv3d(image, self.enter, self.none, (TILE, 1, 1)).reshape(batch, count, tiles * step, inside)
-        products = (values @ self.matrices).reshape(batch, count, tiles, step * outside)
-        rows = F.conv2d(products, self.leave).transpose(1, 2).reshape(batch, TILE * tiles * step, outside)
-        return rows[:, :time] + self.bias
+        return dilated(x, self.matrices, self.bias, self.dilation)
+
+
+class Filters(nn.Module):
+    """The weights of a dilated convolution of 7 taps with one filter per channel."""
+
+    filters: Tensor
+    bias: Tensor
+
+    def __init__(self, conv: Conv, before: Tensor, after: Tensor) -> None:
+        super().__init__()
+        self.dilation = conv.dilation[0]
+        weight = conv.weight.detach().double() * (after / before)[:, None, None]
+        self.register_buffer("filters", weight.float())
+        self.register_buffer("bias", (bias_of(conv) * after).float())
+
+    @property
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Filters and bias."""
+        return self.filters, self.bias
+
+
+def bias_of(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
+    """Return the bias of a convolution that has one."""
+    return conv.get_parameter("bias").detach()
 
 
 def _divided(conv: nn.Conv1d, scale: Tensor | None) -> Tensor:

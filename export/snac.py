@@ -7,7 +7,7 @@ from ..codecs.snac import SnacCodec
 from .dac import FactorisedTable, FoldedSearch
 from .fourier import sum_of
 from .graph import Direction, Network, Port, chunked_sides
-from .snac_blocks import ColumnsDecoder, ColumnsEncoder
+from .snac_blocks import FilteredDecoder, FilteredEncoder
 
 
 class SnacEncoder(Network):
@@ -18,7 +18,7 @@ class SnacEncoder(Network):
         self.hops, self.strides = codec.padded_to, codec.config.frames_per_code
         self.takes = (Port("audio", ("batch", 1, f"{codec.padded_to}*frames")),)
         self.gives = tuple(Port(f"codes.{n}", ("batch", 1, axis)) for n, axis in enumerate(_axes(codec)[:codebooks]))
-        self.encoder = ColumnsEncoder(codec.encoder)
+        self.encoder = FilteredEncoder(codec.encoder)
         scales = list(codec.quantizer.scales)[:codebooks]
         self.searches = torch.nn.ModuleList(FoldedSearch(scale, 1) for scale in scales)  # type: ignore[arg-type]
         self.tables = torch.nn.ModuleList(FactorisedTable(scale, 1) for scale in scales)  # type: ignore[arg-type]
@@ -42,7 +42,7 @@ class SnacDecoder(Network):
         self.gives = (Port("audio", ("batch", 1, f"{codec.padded_to}*frames")),)
         scales = list(codec.quantizer.scales)[:codebooks]
         self.tables = torch.nn.ModuleList(FactorisedTable(scale, 1) for scale in scales)  # type: ignore[arg-type]
-        self.decoder = ColumnsDecoder(codec.decoder)
+        self.decoder = FilteredDecoder(codec.decoder)
 
     def run(self, inputs: tuple[Tensor, ...], states: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         parts = [spread(table(codes), n) for table, codes, n in zip(self.tables, inputs, self.strides, strict=False)]

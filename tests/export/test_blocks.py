@@ -1,61 +1,98 @@
-"""Stretches of a graph that run block after block: as many as they are, they give what the layers give on the whole."""
+"""Layers of a graph that run block after block: as many as they are, they give what the layers give on the whole."""
 
 import numpy as np
 import pytest
 import torch
 
-from toneme.codecs.layers.dac_blocks import DacBlocksConfig, Decoder
+from toneme.codecs.layers.dac_blocks import DacBlocksConfig, Decoder, Encoder
 from toneme.export import blocks
+from toneme.export.dac_blocks import RowsDecoder, RowsEncoder
 from toneme.export.graph import Network, Port, build
-from toneme.export.snac_blocks import ColumnsDecoder
+from toneme.export.snac_blocks import FilteredDecoder, FilteredEncoder
 
 from .agreement import AUDIO
 from .test_dac_blocks import lively
 
 ort = pytest.importorskip("onnxruntime")
 
+HOP = 6
 
-class Sounds(Network):
-    """A decoder of SNAC in a graph."""
 
-    takes, gives = (Port("x", ("batch", 16, "frames")),), (Port("y", ("batch", 1, "6*frames")),)
+class Hears(Network):
+    """An encoder in a graph."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    takes, gives = (Port("x", ("batch", 1, f"{HOP}*frames")),), (Port("y", ("batch", 16, "frames")),)
+
+    def __init__(self, config: DacBlocksConfig) -> None:
         super().__init__()
-        self.decoder = ColumnsDecoder(decoder)
+        self.layers = Encoder(config).eval()
+        lively(self.layers)
+        self.encoder = (FilteredEncoder if config.depthwise else RowsEncoder)(self.layers)
+        self.rows = not config.depthwise
 
     def run(self, inputs, states):
-        return (self.decoder(*inputs),), states
+        latents = self.encoder(*inputs)
+        return (latents.transpose(1, 2) if self.rows else latents,), states
 
 
-@pytest.fixture(scope="module")
-def decoder() -> Decoder:
+class Sounds(Network):
+    """A decoder in a graph."""
+
+    takes, gives = (Port("x", ("batch", 16, "frames")),), (Port("y", ("batch", 1, f"{HOP}*frames")),)
+
+    def __init__(self, config: DacBlocksConfig) -> None:
+        super().__init__()
+        self.layers = Decoder(config).eval()
+        lively(self.layers)
+        self.decoder = (FilteredDecoder if config.depthwise else RowsDecoder)(self.layers)
+        self.rows = not config.depthwise
+
+    def run(self, inputs, states):
+        return (self.decoder(inputs[0].transpose(1, 2) if self.rows else inputs[0]),), states
+
+
+@pytest.fixture(scope="module", params=[(Hears, False), (Hears, True), (Sounds, False), (Sounds, True)], ids=str)
+def network(request) -> Network:
+    kind, depthwise = request.param
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = Decoder(DacBlocksConfig(4, (2, 3), 16, 16, depthwise=True, noise=True)).eval()
-        lively(layers)
-        return layers
+        return kind(DacBlocksConfig(4, (2, 3), 16, 16, depthwise=depthwise, noise=depthwise))
 
 
 @pytest.fixture(scope="module")
-def model(decoder):
+def model(network):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "VALUES", 256)  # blocks of 32 and 64 samples, less than their outputs see
-        return build(Sounds(decoder), {"batch": 2, "frames": 3})
+        patch.setattr(blocks, "LEAST_ROWS", 16)
+        patch.setattr(blocks, "MOST_ROWS", 16)  # less than what an output sees
+        return build(network, {"batch": 2, "frames": 3})
 
 
-def test_no_mark_is_left(model):
-    assert [node.op_type for node in model.graph.node].count("Scan") == 2
+def test_layers_are_scans_of_what_onnx_has(network, model):
+    layers = 2 * (3 + 1) + (2 if isinstance(network, Sounds) and not network.layers.mix else 0)
+    layers += int(isinstance(network, Sounds) and network.layers.mix is not None)
+    assert [node.op_type for node in model.graph.node].count("Scan") == layers
     assert {entry.domain for entry in model.opset_import} <= {""}
     bodies = [node.attribute[0].g for node in model.graph.node if node.op_type == "Scan"]
     assert not any(node.domain for body in bodies for node in body.node)
 
 
+def test_only_the_last_layer_of_a_row_is_cut_to_its_length(model):
+    scans = [node.op_type for node in model.graph.node].count("Scan")
+    whole = {node.input[0] for node in model.graph.node if node.op_type == "Slice"}
+    assert sum(node.op_type == "Reshape" and node.output[0] in whole for node in model.graph.node) < scans / 2
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("frames", [1, 5, 11, 12, 50, 97])
-def test_blocks_give_what_the_whole_gives(decoder, model, batch, frames):
+def test_blocks_give_what_the_whole_gives(network, model, batch, frames):
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    x = torch.randn(batch, 16, frames, generator=torch.Generator().manual_seed(frames))
-    (audio,) = session.run(None, {"x": x.numpy()})
-    np.testing.assert_allclose(audio, decoder(x).numpy(), atol=AUDIO, rtol=0)
+    shape = (batch, 1, HOP * frames) if isinstance(network, Hears) else (batch, 16, frames)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(frames))
+    (found,) = session.run(None, {"x": x.numpy()})
+    np.testing.assert_allclose(found, network.layers(x).numpy(), atol=AUDIO, rtol=0)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(48, 2048), (192, 1365), (1024, 1024)])
+def test_rows_of_a_block_are_neither_too_few_for_the_weights_nor_too_many_for_the_cache(width, rows):
+    assert blocks.rows_in_block(width) == rows

@@ -5,7 +5,7 @@ import torch
 
 from toneme.codecs.layers.attention import LocalAttention
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig, Decoder, Encoder
-from toneme.export.snac_blocks import ColumnsDecoder, ColumnsEncoder, PlainLocalAttention
+from toneme.export.snac_blocks import FilteredDecoder, FilteredEncoder, PlainLocalAttention
 
 from .agreement import AUDIO
 from .test_dac_blocks import lively
@@ -21,8 +21,8 @@ def test_both_directions_are_the_layers(strides, frames):
     lively(encoder), lively(decoder)
     audio = torch.randn(2, 1, config.hop * frames)
     latents = encoder(audio)
-    torch.testing.assert_close(ColumnsEncoder(encoder)(audio), latents, atol=AUDIO, rtol=0)
-    torch.testing.assert_close(ColumnsDecoder(decoder)(latents), decoder(latents), atol=AUDIO, rtol=0)
+    torch.testing.assert_close(FilteredEncoder(encoder)(audio), latents, atol=AUDIO, rtol=0)
+    torch.testing.assert_close(FilteredDecoder(decoder)(latents), decoder(latents), atol=AUDIO, rtol=0)
 
 
 @torch.no_grad()
