@@ -12,10 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .rescan import error_factors, exact_products, recode, rescore
-from .tiled import ROWS, TiledWorkspace, takes
+from .rescan import error_factors, exact_products, recode
+from .settled import encode_few, encode_settled
+from .tiled import ROWS, encode_tiled, takes, tiles
 from .workers import share
-from .workspace import Books, Workspace, block_size
+from .workspace import block_size, buffers, encode_residual
 
 CHUNK_BYTES = 1 << 21  # a chunk's buffers: cache-sized, and large enough to hide the cost of each call
 LEAST_BYTES = 3 << 19  # where there are few rows: memory matters less than the number of calls
@@ -40,76 +41,37 @@ def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     (N, D), (Q, K, _) = x.shape, codebooks.shape
     slopes, offsets = error_factors(codebooks, half_norms)
     with exact_products(x):
+        codes = torch.empty((Q, N), dtype=torch.int64)
         if N <= FEW_ROWS:
-            return _encode_few(x, codebooks, half_norms, slopes[:, 0].tolist(), offsets[:, 0].tolist())
-        books, codes = Books(codebooks, half_norms), torch.empty((Q, N), dtype=torch.int64)
-        if chunk_rows(N, K, D + PER_STAGE * Q, 1) >= N and not takes(K):
-            work = Workspace(N, Q, K, D, x)
-            for stage, residual in _stages(x, books, work, codes):
-                bound = torch.addcmul(offsets[stage], work.norm[stage], slopes[stage])
-                _settle(residual, codebooks[stage], half_norms[stage], bound, work, stage, codes[stage])
+            encode_few(x, (codebooks, half_norms), (slopes, offsets), codes)
             return codes.T
-        doubtful = _encode_chunks(x, books, slopes, offsets, codes)
+        if chunk_rows(N, K, D + PER_STAGE * Q, 1) >= N and not takes(K):
+            encode_settled(x, (codebooks, half_norms), (slopes, offsets), buffers(N, 1, K, D), codes)
+            return codes.T
+        doubtful = _encode_chunks(x, codebooks, -half_norms, slopes, offsets, codes)
     return recode(x, codebooks, half_norms, codes.T, *doubtful)
 
 
-def _encode_chunks(x: Tensor, books: Books, slopes: Tensor, offsets: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+def _encode_chunks(
+    x: Tensor, codebooks: Tensor, bias: Tensor, slopes: Tensor, offsets: Tensor, codes: Tensor
+) -> tuple[Tensor, Tensor]:
     """Write codes [Q, N]; return which rows at which stages are in doubt: to settle them at once would cost more."""
-    (N, D), (Q, K, _) = x.shape, books.shape
+    (N, D), (Q, K, _) = x.shape, codebooks.shape
     found: list[Tensor] = []
-    kind, size = (
-        (TiledWorkspace, lambda _: min(N, ROWS)) if takes(K) else (Workspace, partial(chunk_rows, N, K, D + PER_STAGE * Q))
-    )
+    tiled = takes(K)
+    size = (lambda _: min(N, ROWS)) if tiled else partial(chunk_rows, N, K, D + PER_STAGE * Q)
+    make, encode_rows = (tiles, encode_tiled) if tiled else (buffers, encode_residual)
 
-    def encode_rows(parts: Iterator[slice]) -> None:
+    def work_on(parts: Iterator[slice]) -> None:
         work = None
         for part in parts:
-            if work is None or work.rows != part.stop - part.start:
+            if work is None or work.best.shape[1] != part.stop - part.start:
                 work = None  # before the last and smaller one is made
-                work = kind(part.stop - part.start, Q, K, D, x)
-            for _ in _stages(x[part], books, work, codes[:, part]):
-                pass
+                work = make(part.stop - part.start, Q, K, D)
+            encode_rows(x[part], codebooks, bias, work, codes[:, part])
             sure = work.best - work.second > torch.addcmul(offsets, work.norm, slopes)
             found.append(sure.logical_not_().nonzero() + torch.tensor([0, part.start]))
 
-    share(encode_rows, N, size, work=2 * N * Q * K * D)
+    share(work_on, N, size, work=2 * N * Q * K * D)
     stages, rows = torch.cat(found).unbind(1)
     return rows, stages
-
-
-def _stages(x: Tensor, books: Books, work: Workspace | TiledWorkspace, codes: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Search stage after stage; each is yielded with its input, so that its codes may be put right before the next."""
-    residual, last = x, len(books.bias) - 1
-    for stage, code in enumerate(codes.unbind(0)):
-        torch.linalg.vector_norm(residual, dim=1, out=work.norms[stage])
-        work.search(residual, books, stage, code)
-        yield stage, residual
-        if stage < last:
-            torch.index_select(books.stages[stage], 0, code, out=work.chosen)
-            residual = torch.sub(residual, work.chosen, out=work.residual)
-
-
-def _settle(x: Tensor, codebook: Tensor, half_norms: Tensor, bound: Tensor, work: Workspace, stage: int, code: Tensor) -> None:
-    """Score the candidates of this stage's doubtful rows again, in place."""
-    best = work.best[stage]
-    sure = best - work.second[stage] > bound
-    if not sure.all():
-        rows = sure.logical_not_().nonzero()[:, 0]
-        near = (work.scores[rows] < (best - bound)[rows, None]).logical_not_()
-        near.scatter_(1, code[rows, None], True)
-        code[rows] = rescore(x[rows], codebook, half_norms, near)
-
-
-def _encode_few(x: Tensor, codebooks: Tensor, half_norms: Tensor, slopes: list[float], offsets: list[float]) -> Tensor:
-    """As `encode` for the few rows of a stream, where each call counts; doubt is settled stage by stage."""
-    codes = []
-    for stage, codebook in enumerate(codebooks.unbind(0)):
-        scores = torch.addmm(half_norms[stage], x, codebook.T, beta=-1)
-        top, code = scores.topk(min(2, scores.shape[1]), 1)
-        code, bound = code[:, 0], torch.linalg.vector_norm(x, dim=1) * slopes[stage] + offsets[stage]
-        if scores.shape[1] > 1 and not (top[:, 0] - top[:, 1] > bound).all():
-            near = (scores < (top[:, 0] - bound)[:, None]).logical_not_()
-            code = rescore(x, codebook, half_norms[stage], near)
-        codes.append(code)
-        x = x - codebook.index_select(0, code)
-    return torch.stack(codes).T

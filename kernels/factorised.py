@@ -19,7 +19,7 @@ from .errors import ShapeError
 from .nearest import nearest_code
 from .rescan import TIE, error_factors, exact_products
 from .workers import share
-from .workspace import Books, Workspace
+from .workspace import FoldedBooks, buffers, encode_factorised
 
 PROJECT_BYTES = 1 << 19  # of rows in 64 bits at a time
 
@@ -118,21 +118,15 @@ def _encode_chunks(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor
     """Codes [N, Q] by 32-bit search, and which rows [N] a stage of it leaves in doubt."""
     (N, D), (Q, K, d) = x.shape, codebooks.shape
     codes, doubtful = torch.empty((Q, N), dtype=torch.int64), torch.empty(N, dtype=torch.bool)
-    exact_codes, books = codebooks.double(), Books(folded.unit, folded.unit.new_zeros(Q, K))
-    slope, _ = error_factors(folded.unit, folded.unit.new_zeros(Q, K))
+    books, none = FoldedBooks(folded.unit, codebooks.double(), folded.cross), folded.unit.new_zeros(Q, K)
+    slope, _ = error_factors(folded.unit, none)
 
     def encode_rows(parts: Iterator[slice]) -> None:
         work = None
         for part in parts:
-            if work is None or work.rows != part.stop - part.start:
-                work = Workspace(part.stop - part.start, Q, K, d, x)
-            inside = _project(x[part], folded)
-            for q in range(Q):
-                z = inside[:, q * d : (q + 1) * d].float()
-                torch.linalg.vector_norm(z, dim=1, out=work.norm[q])
-                work.search(z, books, q, codes[q, part])
-                if q + 1 < Q:
-                    inside.addmm_(exact_codes[q].index_select(0, codes[q, part]), folded.cross[q], alpha=-1)
+            if work is None or work.best.shape[1] != part.stop - part.start:
+                work = buffers(part.stop - part.start, Q, K, d)
+            encode_factorised(_project(x[part], folded), books, none, work, codes[:, part])
             torch.logical_not((work.best - work.second > slope * work.norm).all(0), out=doubtful[part])
 
     with exact_products(x):

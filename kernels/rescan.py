@@ -101,12 +101,15 @@ def _search_again(x: Tensor, codebook: Tensor, half_norms: Tensor, slope: Tensor
 
 
 def rescore(x: Tensor, codebook: Tensor, half_norms: Tensor, candidates: Tensor) -> Tensor:
-    """Best of the candidate codes [n, K] (bool) of each row in 64 bits, the lowest index where those are equal too."""
-    row, code = candidates.nonzero(as_tuple=True)
+    """Best of the candidate codes [n, K] (bool) of each row in 64 bits, the lowest index where those are equal too.
+
+    Written for `unlocked`.
+    """
+    row, code = candidates.nonzero().unbind(1)
     vectors = codebook[code].double()
     euclidean = half_norms.any()  # a cosine search has none; otherwise they are summed again in 64 bits
     score = ((x[row].double() - vectors / 2 * euclidean) * vectors).sum(1)
-    best = score.new_full((x.shape[0],), -math.inf).scatter_reduce_(0, row, score, "amax")
+    best = torch.full((x.shape[0],), -math.inf, dtype=score.dtype, device=x.device).scatter_reduce_(0, row, score, "amax")
     last = codebook.shape[0] - 1
     code = torch.where(score < best[row], last, code)
     return code.new_full((x.shape[0],), last).scatter_reduce_(0, row, code, "amin")

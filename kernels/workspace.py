@@ -1,62 +1,102 @@
-"""Buffers in which the CPU searches a few rows at a time, and the maximum in two levels; `chunked` says why there are two."""
+"""Buffers in which the CPU searches a few rows at a time, and the maximum in two levels; `chunked` says why there are two.
+
+The functions are written for `unlocked`, without its lock: what it reads is not all of Python.
+"""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class Books:
-    """Views of codebooks [Q, K, D] stage by stage: as they are, transposed, and what is added to their scores [Q, K]."""
-
-    def __init__(self, codebooks: Tensor, half_norms: Tensor) -> None:
-        self.shape = codebooks.shape
-        self.stages, self.transposed = codebooks.unbind(0), codebooks.transpose(1, 2).unbind(0)
-        self.bias = (-half_norms).unbind(0)
+from .unlocked import Unlocked
 
 
-class Workspace:
-    """Buffers for chunks of exactly `rows` rows, and the views of them that a search needs; padding codes score -inf.
+class Buffers(NamedTuple):
+    """Memory that each search of `rows` rows writes over, and what is kept of each stage (the last three, [Q, rows])."""
 
-    All views are made once: while a worker makes one, the other has to wait for the interpreter.
+    scores: Tensor  # [rows, K]
+    by_block: Tensor  # [rows, blocks, block]: the same memory, or that of padded rows
+    flat: Tensor  # [rows * blocks, block]: the same
+    block_peaks: Tensor  # [rows, blocks]
+    first_block: Tensor  # [rows]: of each row in `flat`
+    chosen_block: Tensor  # [rows]: in `flat`
+    inside: Tensor  # [rows, block]: scores of the best block
+    best_block: Tensor  # [rows, 1]
+    place: Tensor  # [rows, 1]: inside it
+    residual: Tensor  # [rows, D]
+    chosen: Tensor  # [rows, D]: codes, in the scores' memory where there is room
+    best: Tensor
+    second: Tensor
+    norm: Tensor
+
+
+def buffers(rows: int, Q: int, K: int, D: int) -> Buffers:
+    """Return buffers for chunks of exactly `rows` rows; padding codes score -inf."""
+    block = block_size(K)
+    blocks = max(2, -(-K // block))
+    scores = torch.full((rows, blocks * block), -torch.inf)
+    free = blocks * block == K and K >= D  # between two searches the scores' memory can hold the chosen vectors
+    best_block, place = torch.empty((2, rows, 1), dtype=torch.int64).unbind(0)
+    best, second, norm = torch.empty((3, Q, rows)).unbind(0)
+    return Buffers(
+        scores[:, :K], scores.view(rows, blocks, block), scores.view(-1, block), torch.empty((rows, blocks)),
+        torch.arange(rows) * blocks, torch.empty(rows, dtype=torch.int64), torch.empty((rows, block)), best_block, place,
+        torch.empty((rows, D)), scores.view(-1)[: rows * D].view(rows, D) if free else torch.empty((rows, D)),
+        best, second, norm,
+    )  # fmt: skip
+
+
+def search(x: Tensor, codebook: Tensor, bias: Tensor, stage: int, b: Buffers, code: Tensor) -> None:
+    """Write the best code of each row into `code`, and this stage's greatest and next greatest scores and the rows' lengths.
+
+    Afterwards the best code's score is -inf: what is left has the next greatest.
     """
+    best = b.best[stage].unsqueeze(1)
+    torch.linalg.vector_norm(x, 2.0, [1], out=b.norm[stage])
+    torch.addmm(bias, x, codebook.t(), out=b.scores)
+    torch.amax(b.by_block, [2], out=b.block_peaks)
+    torch.ops.aten.max(b.block_peaks, 1, True, max=best, max_values=b.best_block)
+    torch.add(b.first_block, b.best_block[:, 0], out=b.chosen_block)
+    torch.index_select(b.flat, 0, b.chosen_block, out=b.inside)
+    torch.ops.aten.max(b.inside, 1, True, max=best, max_values=b.place)
+    torch.add(b.place[:, 0], b.best_block[:, 0], alpha=b.inside.size(1), out=code)
+    if b.scores.size(1) < b.by_block.size(1) * b.by_block.size(2):
+        code.clamp_(max=codebook.size(0) - 1)  # only where every score is -inf
+    b.scores.scatter_(1, code.unsqueeze(1), -math.inf)
+    torch.amax(b.scores, [1], out=b.second[stage])
 
-    def __init__(self, rows: int, Q: int, K: int, D: int, like: Tensor) -> None:
-        self.rows, self.codes, self.block = rows, K, block_size(K)
-        blocks = max(2, -(-K // self.block))
-        scores = like.new_full((rows, blocks * self.block), -torch.inf)
-        self.scores, self.padded = scores[:, :K], blocks * self.block > K
-        self.by_block, self.flat = scores.view(rows, blocks, self.block), scores.view(-1, self.block)
-        self.block_peaks = like.new_empty((rows, blocks))
-        self.first_block, self.chosen_block = torch.arange(rows) * blocks, torch.empty(rows, dtype=torch.int64)
-        self.inside = like.new_empty((rows, self.block))
-        self.best_block, self.place = torch.empty((2, rows, 1), dtype=torch.int64).unbind(0)
-        self.flat_best_block, self.flat_place = self.best_block[:, 0], self.place[:, 0]
-        self.residual = like.new_empty((rows, D))
-        free = not self.padded and K >= D  # between two searches the scores' memory can hold the chosen vectors
-        self.chosen = scores.view(-1)[: rows * D].view(rows, D) if free else like.new_empty((rows, D))
-        self.best, self.second, self.norm = like.new_empty((3, Q, rows)).unbind(0)
-        self.bests, self.seconds, self.norms = self.best[:, :, None].unbind(0), self.second.unbind(0), self.norm.unbind(0)
 
-    def search(self, x: Tensor, books: Books, stage: int, code: Tensor) -> None:
-        """Write the best code of each row into `code`, and this stage's greatest and next greatest scores.
+def residual_stages(x: Tensor, codebooks: Tensor, bias: Tensor, b: Buffers, codes: Tensor) -> None:
+    """Write codes [Q, rows] of x [rows, D] under codebooks [Q, K, D], stage after stage; `bias` [Q, K] is added to scores."""
+    residual = x
+    for stage in range(codebooks.size(0)):
+        search(residual, codebooks[stage], bias[stage], stage, b, codes[stage])
+        if stage + 1 < codebooks.size(0):
+            torch.index_select(codebooks[stage], 0, codes[stage], out=b.chosen)
+            residual = torch.sub(residual, b.chosen, out=b.residual)
 
-        Afterwards the best code's score is -inf: what is left has the next greatest.
-        """
-        best = self.bests[stage]
-        torch.addmm(books.bias[stage], x, books.transposed[stage], out=self.scores)
-        torch.amax(self.by_block, 2, out=self.block_peaks)
-        torch.max(self.block_peaks, 1, keepdim=True, out=(best, self.best_block))
-        torch.add(self.first_block, self.flat_best_block, out=self.chosen_block)
-        torch.index_select(self.flat, 0, self.chosen_block, out=self.inside)
-        torch.max(self.inside, 1, keepdim=True, out=(best, self.place))
-        torch.add(self.flat_place, self.flat_best_block, alpha=self.block, out=code)
-        if self.padded:
-            code.clamp_(max=self.codes - 1)  # only where every score is -inf
-        self.scores.scatter_(1, code[:, None], -torch.inf)
-        torch.amax(self.scores, 1, out=self.seconds[stage])
+
+class FoldedBooks(NamedTuple):
+    """Codebooks of a folded factorised chain."""
+
+    unit: Tensor  # [Q, K, d], float32: what is searched
+    exact: Tensor  # [Q, K, d], float64: what is taken away
+    cross: Tensor  # [Q, d, Q * d], float64: how it is taken from the inputs of all stages after it
+
+
+def factorised_stages(inside: Tensor, books: FoldedBooks, bias: Tensor, b: Buffers, codes: Tensor) -> None:
+    """Write codes [Q, rows] of `inside` [rows, Q * d], the inputs of all stages in 64 bits, which it overwrites."""
+    count, d = books.unit.size(0), books.unit.size(2)
+    for stage in range(count):
+        search(inside[:, stage * d : (stage + 1) * d].float(), books.unit[stage], bias[stage], stage, b, codes[stage])
+        if stage + 1 < count:
+            inside.addmm_(books.exact[stage].index_select(0, codes[stage]), books.cross[stage], alpha=-1.0)
 
 
 def block_size(K: int) -> int:
     """Codes per block: a power of two near 2 sqrt(K), where the two levels cost least."""
     return 1 << max(4, math.ceil(math.log2(max(2, K)) / 2) + 1)
+
+
+encode_residual, encode_factorised = Unlocked(residual_stages), Unlocked(factorised_stages)
