@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..codecs.layers import toom_cook
-from .scans import Block, Samples, Shape, Writer, over_blocks, own_constant, window
+from .scans import Samples, Spans, Writer, over_blocks, own_constant
 
 DOMAIN = "toneme"
 TILE, TAPS = toom_cook.TILE, toom_cook.TAPS
@@ -206,54 +206,52 @@ def _write(graph: Any, node: Any, known: dict[Any, Samples]) -> None:
 
 def _dilated(outer: Writer, zeros: bool, x: Samples, matrices: Any, bias: Any, dilation: int) -> Samples:
     taps = _Taps(outer, matrices, bias, dilation)
-
-    def write(body: Writer, block: Block) -> Any:
-        return taps.write(body, taps.window(body, x, block), block.length)
-
-    return over_blocks(outer, x, taps.shape(x), write, zeros)
+    return over_blocks(outer, x, taps.spans(x), taps.write, zeros)
 
 
 def _residual(
     outer: Writer, zeros: bool, x: Samples, scale: Any, matrices: Any, bias: Any, mixed: Any, mixed_bias: Any, dilation: int
 ) -> Samples:
     taps = _Taps(outer, matrices, bias, dilation)
+    own = _Own(outer, dilation)
 
-    def write(body: Writer, block: Block) -> Any:
-        seen = taps.window(body, x, block)
-        hidden = _bent(body, taps.write(body, _bent(body, body.Mul(seen, scale)), block.length)(body))
-        return _added(body, seen, block, dilation, body.Gemm(hidden, mixed, mixed_bias))
+    def write(body: Writer, seen: Any, length: Any) -> Any:
+        hidden = _bent(body, taps.write(body, _bent(body, body.Mul(seen, scale)), length)(body))
+        return own.added(body, seen, length, body.Gemm(hidden, mixed, mixed_bias))
 
-    return over_blocks(outer, x, taps.shape(x), write, zeros)
+    return over_blocks(outer, x, taps.spans(x), write, zeros)
 
 
 def _filtered(
     outer: Writer, zeros: bool, x: Samples, scale: Any, filters: Any, bias: Any, mixed: Any, mixed_bias: Any, dilation: int
 ) -> Samples:
-    channels = filters.shape[0]
+    channels, own = filters.shape[0], _Own(outer, dilation)
     # ONNX Runtime takes filters of one channel in blocks of them along the second of two axes, if their weights are beside them
     weights = [
         own_constant(f"{outer.name}.filters", filters.const_value.numpy()[:, :, None]),
         own_constant(f"{outer.name}.bias", bias.const_value.numpy()),
     ]
 
-    def write(body: Writer, block: Block) -> Any:
-        first = body.Sub(block.start, [REACH * dilation])
-        stop = body.Add(body.Add(first, block.length), [2 * REACH * dilation])
-        seen = window(body, x, block.item, first, stop)
+    def write(body: Writer, seen: Any, length: Any) -> Any:
         image = body.Transpose(body.Unsqueeze(_bent(body, body.Mul(seen, scale)), [1]), perm=[0, 3, 1, 2])
         image = body.Conv(image, *weights, dilations=[1, dilation], group=channels)
         hidden = body.Reshape(body.Transpose(image, perm=[0, 2, 3, 1]), [-1, channels])
-        return _added(body, seen, block, dilation, body.Gemm(_bent(body, hidden), mixed, mixed_bias))
+        return own.added(body, seen, length, body.Gemm(_bent(body, hidden), mixed, mixed_bias))
 
-    shape = Shape(x.time, 1, 0, 0, channels, rows_in_block(channels), 1)
-    return over_blocks(outer, x, shape, write, zeros, weights)
+    spans = Spans(x.time, rows_in_block(channels), channels, REACH * dilation, 2 * REACH * dilation)
+    return over_blocks(outer, x, spans, write, zeros, weights)
 
 
-def _added(body: Writer, seen: Any, block: Block, dilation: int, product: Any) -> Any:
-    """Return what adds a product to the samples of a block themselves, of all that it sees."""
-    start = [REACH * dilation]
-    own = body.Squeeze(body.Slice(seen, start, body.Add(block.length, start), [1]), [0])
-    return lambda writer: writer.Add(own, product)
+class _Own:
+    """The samples of a block themselves, of all that it sees."""
+
+    def __init__(self, outer: Writer, dilation: int) -> None:
+        self.outer, self.start = outer, [REACH * dilation]
+
+    def added(self, body: Writer, seen: Any, length: Any, product: Any) -> Any:
+        """Return what adds a product to them."""
+        own = body.Squeeze(body.Slice(seen, self.start, self.outer.Add(length, self.start), [1]), [0])
+        return lambda writer: writer.Add(own, product)
 
 
 class _Taps:
@@ -267,15 +265,10 @@ class _Taps:
         self.enter = outer.constant("toom_cook.enter", np.array(toom_cook.ENTER, np.float32))
         self.leave = outer.constant("toom_cook.leave", np.array(toom_cook.LEAVE, np.float32))
 
-    def shape(self, x: Samples) -> Shape:
-        """Return what comes out."""
-        size = rows_in_block(max(self.inside, self.outside))
-        return Shape(x.time, 1, 0, 0, self.outside, size, TILE * self.dilation)
-
-    def window(self, body: Writer, x: Samples, block: Block) -> Any:
-        """Write what a block sees, and as much more as whole tiles are."""
-        first = body.Sub(block.start, [REACH * self.dilation])
-        return window(body, x, block.item, first, body.Add(body.Add(first, block.length), [TAPS * self.dilation]))
+    def spans(self, x: Samples) -> Spans:
+        """Return what blocks give and see: as much more than they need as whole tiles are."""
+        step, size = self.dilation, rows_in_block(max(self.inside, self.outside))
+        return Spans(x.time, size, self.outside, REACH * step, TAPS * step, TILE * step)
 
     def write(self, body: Writer, seen: Any, length: Any) -> Any:
         """Return what writes the outputs [length, out] of what a block sees [1, length + 7 dilations, in]."""
@@ -311,18 +304,17 @@ def _two_taps(
     inside, outside = early.shape
     count = outer.Sub(outer.Div(outer.Add(x.time, [2 * lead]), [stride]), [1])
 
-    def write(body: Writer, block: Block) -> Any:
-        start = body.Sub(body.Mul(block.start, [stride]), [lead])
-        stop = body.Add(start, body.Mul(body.Add(block.length, [2]), [stride]))
-        seen = _bent(body, body.Mul(window(body, x, block.item, start, stop), scale))
-        pairs = body.Reshape(seen, [-1, 2, inside])
+    def write(body: Writer, seen: Any, length: Any) -> Any:
+        pairs = body.Reshape(_bent(body, body.Mul(seen, scale)), [-1, 2, inside])
         a, b, c = (_half(body, pairs, inside, *which) for which in ((0, 0), (0, 1), (1, 0)))
         shared = body.Gemm(b, both, bias)
         products = body.Gemm(body.Sub(a, b), early, shared), body.Gemm(body.Sub(c, b), late, shared)
         return lambda writer: writer.Concat(*products, axis=1)
 
-    size = rows_in_block(max(inside, outside))
-    return over_blocks(outer, x, Shape(count, rate, first, last, outside // rate, size, 2), write, zeros)
+    spans = Spans(
+        count, rows_in_block(max(inside, outside)), outside // rate, lead, 2 * stride, 2, stride, rate, first, last
+    )  # fmt: skip
+    return over_blocks(outer, x, spans, write, zeros)
 
 
 def _half(body: Writer, pairs: Any, inside: int, first: int, which: int) -> Any:
@@ -337,20 +329,16 @@ def _projection(outer: Writer, zeros: bool, x: Samples, scale: Any, taps: Any, b
     matrix = outer.constant(f"{outer.name}.taps", weight)
     biases = outer.constant(f"{outer.name}.bias", np.append(bias.const_value.numpy(), np.zeros(kernel - 1, np.float32)))
 
-    def write(body: Writer, block: Block) -> Any:
-        first = body.Sub(block.start, [REACH])
-        stop = body.Add(body.Add(first, block.length), [2 * REACH])
-        seen = _bent(body, body.Mul(window(body, x, block.item, first, stop), scale))
-        products = body.Transpose(body.Gemm(body.Reshape(seen, [-1, channels]), matrix, biases), perm=[1, 0])
-        ends = [body.Add(block.length, [k]) for k in range(kernel)]
-        parts = [body.Slice(products, [k, k], body.Concat([k + 1], end, axis=0), [0, 1]) for k, end in enumerate(ends)]
-        total = parts[0]
-        for part in parts[1:-1]:
+    def write(body: Writer, seen: Any, length: Any) -> Any:
+        rows = body.Reshape(_bent(body, body.Mul(seen, scale)), [-1, channels])
+        products = body.Transpose(body.Gemm(rows, matrix, biases), perm=[1, 0])
+        ends = [outer.Concat([k + 1], outer.Add(length, [k]), axis=0) for k in range(kernel)]
+        total, *parts, last = (body.Slice(products, [k, k], end, [0, 1]) for k, end in enumerate(ends))
+        for part in parts:
             total = body.Add(total, part)
-        return lambda writer: writer.Add(total, parts[-1])
+        return lambda writer: writer.Add(total, last)
 
-    shape = Shape(x.time, 1, 0, 0, 1, rows_in_block(channels), 1)
-    return over_blocks(outer, x, shape, write, zeros)
+    return over_blocks(outer, x, Spans(x.time, rows_in_block(channels), 1, REACH, 2 * REACH), write, zeros)
 
 
 def _bent(body: Writer, x: Any) -> Any:

@@ -63,75 +63,74 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Block:
-    """What the body of a `Scan` knows of its block, each a value [1].
+class Spans:
+    """How the work is shared out: rows of output, and the samples that they see.
 
     Attributes:
-        item: of the batch.
-        start: its first row.
-        length: how many rows it has, the last ones beyond the end.
-    """
-
-    item: Any
-    start: Any
-    length: Any
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What comes out of blocks: `rows` (a value [1]) of `rate` samples, the first and last of which are not wanted.
-
-    Attributes:
-        width: channels of a sample.
+        rows: how many there are, a value [1].
         size: rows of a block, about: blocks are as even as they can be.
         step: that the rows of a block are a multiple of.
+        stride: samples of the input from a row to the next one.
+        lead: samples before its first row that a block sees, zeros beyond the ends.
+        extra: samples that it sees beyond `stride` for each row, those before it included.
+        rate: samples of the output that a row gives.
+        first, last: of all these samples, those not wanted.
+        width: channels of one.
     """
 
     rows: Any
-    rate: int
-    first: int
-    last: int
-    width: int
     size: int
-    step: int
+    width: int
+    lead: int
+    extra: int
+    step: int = 1
+    stride: int = 1
+    rate: int = 1
+    first: int = 0
+    last: int = 0
 
 
-def over_blocks(
-    outer: Writer,
-    x: Samples,
-    shape: Shape,
-    write: Callable[[Writer, Block], Callable[[Writer], Any]],
-    zeros: bool,
-    weights: Sequence[Any] = (),
-) -> Samples:
+Body = Callable[[Writer, Any, Any], Callable[[Writer], Any]]
+
+
+def over_blocks(outer: Writer, x: Samples, spans: Spans, write: Body, zeros: bool, weights: Sequence[Any] = ()) -> Samples:
     """Write a `Scan` and return what its blocks give, joined.
 
     Args:
         outer: where it stands.
         x: what its body works on.
-        shape: of what comes out.
-        write: the body; returns what writes its last node, which gives the samples in any shape of two axes.
+        spans: of rows and samples.
+        write: the body: given a writer, what a block sees [1, samples, channels] and the rows of a block [1], returns what
+            writes its last node, which gives the samples in any shape of two axes.
         zeros: samples that are not wanted are to be zeros.
         weights: of the body itself.
     """
     import onnx_ir as ir
 
-    even = _quotient(outer, shape.rows, _quotient(outer, shape.rows, [shape.size]))
-    length = even if shape.step == 1 else outer.Mul(_quotient(outer, even, [shape.step]), [shape.step])
-    batch, count = outer.Shape(x.whole, start=0, end=1), _quotient(outer, shape.rows, length)
-    stop = outer.Sub(outer.Mul(shape.rows, [shape.rate]), [shape.last])
+    even = _quotient(outer, spans.rows, _quotient(outer, spans.rows, [spans.size]))
+    length = even if spans.step == 1 else outer.Mul(_quotient(outer, even, [spans.step]), [spans.step])
+    batch, count = outer.Shape(x.whole, start=0, end=1), _quotient(outer, spans.rows, length)
+    numbers = outer.Range(0, outer.Squeeze(outer.Mul(batch, count)), 1)
+    item = outer.Div(numbers, count)
+    start = outer.Mul(outer.Sub(numbers, outer.Mul(item, count)), length)
+    stop = outer.Sub(outer.Mul(spans.rows, [spans.rate]), [spans.last])
     body = Writer(outer.graph, f"{outer.name}.block")
-    number = ir.Value(name=f"{body.name}.number", shape=ir.Shape([1]), type=ir.TensorType(ir.DataType.INT64))
-    item = body.Div(number, count)
-    block = Block(item, body.Mul(body.Sub(number, body.Mul(item, count)), length), length)
-    last = write(body, block)
-    kept = _zeros_beyond(body, block, shape, stop, last) if zeros else last(body)
+    ends, begin = (ir.Value(name=f"{body.name}.{n}", type=ir.TensorType(ir.DataType.INT64)) for n in ("ends", "begin"))
+    last = write(body, body.Pad(x.whole, ends, None, [0, 1]), length)
+    first = outer.Mul(start, [spans.rate])
+    end = outer.Add(first, outer.Mul(length, [spans.rate]))
+    given = [(ends, _ends(outer, x, spans, item, start, length))]
+    if zeros:
+        at_end = ir.Value(name=f"{body.name}.at_end", type=ir.TensorType(ir.DataType.BOOL))
+        given += [(begin, first), (at_end, outer.Or(outer.Less(first, [spans.first]), outer.Greater(end, stop)))]
+        kept = _zeros_beyond(body, begin, at_end, outer.Squeeze(outer.Mul(length, [spans.rate])), spans, stop, last)
+    else:
+        kept = last(body)
     kept.type = x.whole.type
-    scan = ir.Graph([number], [kept], nodes=body.nodes, initializers=weights, name=body.name)
-    numbers = outer.Unsqueeze(outer.Range(0, outer.Squeeze(outer.Mul(batch, count)), 1), [1])
-    found = outer.Scan(numbers, body=scan, num_scan_inputs=1)
-    whole = outer.Reshape(found, outer.Concat(batch, [-1, shape.width], axis=0))
-    return Samples(whole, shape.first, outer.Sub(stop, [shape.first]))
+    scan = ir.Graph([name for name, _ in given], [kept], nodes=body.nodes, initializers=weights, name=body.name)
+    found = outer.Scan(*(values for _, values in given), body=scan, num_scan_inputs=len(given))
+    whole = outer.Reshape(found, outer.Concat(batch, [-1, spans.width], axis=0))
+    return Samples(whole, spans.first, outer.Sub(stop, [spans.first]))
 
 
 def _quotient(outer: Writer, whole: Any, part: Any) -> Any:
@@ -139,33 +138,31 @@ def _quotient(outer: Writer, whole: Any, part: Any) -> Any:
     return outer.Div(outer.Sub(outer.Add(whole, part), [1]), part)
 
 
-def _zeros_beyond(body: Writer, block: Block, shape: Shape, stop: Any, last: Callable[[Writer], Any]) -> Any:
+def _ends(outer: Writer, x: Samples, spans: Spans, item: Any, start: Any, length: Any) -> Any:
+    """Write what `Pad` adds to x for each block, less than nothing where it takes away: [blocks, 4]."""
+    batch, time = outer.Shape(x.whole, start=0, end=1), outer.Shape(x.whole, start=1, end=2)
+    first = outer.Add(outer.Mul(start, [spans.stride]), [x.first - spans.lead])
+    stop = outer.Add(first, outer.Add(outer.Mul(length, [spans.stride]), [spans.extra]))
+    parts = outer.Neg(item), outer.Neg(first), outer.Sub(outer.Add(item, [1]), batch), outer.Sub(stop, time)
+    return outer.Concat(*(outer.Unsqueeze(part, [1]) for part in parts), axis=1)
+
+
+def _zeros_beyond(
+    body: Writer, begin: Any, at_end: Any, samples: Any, spans: Spans, stop: Any, last: Callable[[Writer], Any]
+) -> Any:
     """Write the last node of a block, and in blocks at an end zeros in place of what is not wanted.
 
     What a layer after it sees beyond the ends is right then, and nothing of the whole length is copied to cut it.
     """
     import onnx_ir as ir
 
-    begin = body.Mul(block.start, [shape.rate])
-    end = body.Add(begin, body.Mul(block.length, [shape.rate]))
     inner, edge = Writer(body.graph, f"{body.name}.inner"), Writer(body.graph, f"{body.name}.edge")
     given, made = last(inner), last(edge)
-    places = edge.Range(edge.Squeeze(begin), edge.Squeeze(end), 1)
-    wanted = edge.And(edge.GreaterOrEqual(places, [shape.first]), edge.Less(places, stop))
+    places = edge.Range(begin, edge.Add(begin, samples), 1)
+    wanted = edge.And(edge.GreaterOrEqual(places, [spans.first]), edge.Less(places, stop))
     mask = edge.Unsqueeze(edge.Cast(wanted, to=ir.DataType.FLOAT), [1])
-    masked = edge.Reshape(edge.Mul(edge.Reshape(made, [-1, shape.width]), mask), edge.Shape(made))
+    masked = edge.Reshape(edge.Mul(edge.Reshape(made, [-1, spans.width]), mask), edge.Shape(made))
     branches = [ir.Graph([], [value], nodes=part.nodes, name=part.name) for part, value in ((edge, masked), (inner, given))]
     for value in (masked, given):
         value.type = ir.TensorType(ir.DataType.FLOAT)
-    at_end = body.Or(body.Less(begin, [shape.first]), body.Greater(end, stop))
     return body.If(at_end, then_branch=branches[0], else_branch=branches[1])
-
-
-def window(body: Writer, x: Samples, item: Any, first: Any, stop: Any) -> Any:
-    """Write samples `first` to `stop` of an item, zeros beyond its ends: [1, stop - first, channels]."""
-    batch, time = body.Shape(x.whole, start=0, end=1), body.Shape(x.whole, start=1, end=2)
-    if x.first:
-        first, stop = body.Add(first, [x.first]), body.Add(stop, [x.first])
-    after = body.Concat(body.Sub(body.Add(item, [1]), batch), body.Sub(stop, time), axis=0)
-    ends = body.Concat(body.Neg(item), body.Neg(first), after, axis=0)  # less than nothing is added where there is more
-    return body.Pad(x.whole, ends, None, [0, 1])
