@@ -7,7 +7,7 @@ image of what lies below, is at least 145 dB down. Blocks joined equal the whole
 """
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import soxr
@@ -124,7 +124,7 @@ def mix_channels(waveform: Audio, channels: int) -> Audio:
     if given == 1:
         return waveform[..., [0] * channels, :]
     # Added one by one: the sum is then the same whatever the length and layout of a block.
-    total = waveform[..., 0, :] + waveform[..., 1, :]
+    total: Any = waveform[..., 0, :] + waveform[..., 1, :]
     for channel in range(2, given):
         total += waveform[..., channel, :]
     return (total / given)[..., None, :]

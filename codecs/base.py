@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .audio import fit_waveform
 from .batches import Encoded, equal_rows, join_rows, take_rows, zero_beyond
 from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
+from .coder import check_options
 from .errors import AudioError, CheckpointError, ShapeError
 from .pieces import check_maker
 from .spec import CodecSpec
@@ -86,9 +87,7 @@ class Codec(nn.Module):
             ShapeError: if the codec does not have such an option, or not such a value.
         """
         known = self.decode_options
-        if unknown := ", ".join(sorted(set(options) - set(known))):
-            has = f"it can be told {', '.join(known)}" if known else "its codes alone say how it sounds"
-            raise ShapeError(f"{self.name} cannot be told {unknown} when it decodes: {has}")
+        check_options(self.name, options, known)
         if options:
             self._set_decode_options(known | options)
 

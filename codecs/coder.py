@@ -1,10 +1,12 @@
 """Audio to tokens and back piece by piece, one item, in arrays: all that commands need of a codec, with torch or without."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import ShapeError
 from .pieces import Piece, check_maker, piece_of
 from .spec import CodecSpec
 from .tokenfile_header import Header
@@ -68,8 +70,7 @@ class Coder(ABC):
 
     def set_decode_options(self, **options: float) -> None:
         """Tell decoding how to work from now on, as `Codec.set_decode_options`."""
-        if options:
-            self.as_codec().set_decode_options(**options)
+        check_options(self.name, options)
 
     def check(self, made: Header, any_weights: bool = False) -> None:
         """Raise CheckpointError unless this codec, with these weights, made the codes."""
@@ -104,8 +105,18 @@ class TorchCoder(Coder):
     def as_codec(self) -> "Codec":
         return self.codec
 
+    def set_decode_options(self, **options: float) -> None:
+        self.codec.set_decode_options(**options)
+
     def max_samples(self, n_frames: tuple[int, ...]) -> int:
         return self.codec.max_samples(n_frames)
+
+
+def check_options(name: str, options: Iterable[str], known: Collection[str] = ()) -> None:
+    """Raise ShapeError where a codec is told something about decoding that it does not know."""
+    if unknown := ", ".join(sorted(set(options) - set(known))):
+        has = f"it can be told {', '.join(known)}" if known else "its codes alone say how it sounds"
+        raise ShapeError(f"{name} cannot be told {unknown} when it decodes: {has}")
 
 
 class TorchEncoding(Encoding):

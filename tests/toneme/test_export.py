@@ -19,7 +19,7 @@ import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"torch", "einops", "safetensors", "huggingface_hub", "onnx", "onnxscript", "transformers"}:
-            raise ImportError(f"{name} is absent here")
+            raise ModuleNotFoundError(f"{name} is absent here", name=name)
 
 sys.meta_path.insert(0, Refuse())
 from toneme.cli import run
@@ -72,9 +72,13 @@ def by_torch(folder, threads: int) -> TorchCoder:
     return TorchCoder(ExportedCodec(folder, threads))
 
 
-def without_torch(*args, stdin: bytes = b"") -> bytes:
+def run_without_torch(*args, stdin: bytes = b"") -> subprocess.CompletedProcess:
     command = [sys.executable, "-P", "-c", WITHOUT_TORCH, *map(str, args)]
-    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, check=False)
+
+
+def without_torch(*args, stdin: bytes = b"") -> bytes:
+    done = run_without_torch(*args, stdin=stdin)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -99,6 +103,18 @@ def test_streams_are_the_same_where_there_is_no_torch(codec, exported, wav, monk
     monkeypatch.setattr("toneme.export.coder.ExportedCoder", by_torch)
     assert tokens == codec("stream", "-c", exported, "--backend", "onnx", stdin=data).out
     assert sound == codec("stream", "-c", exported, "--backend", "onnx", "--decode", "--wav", stdin=tokens).out
+
+
+def test_where_there_is_no_torch_the_rest_says_so(exported, tiny, wav, tok, tmp_path):
+    for args in (["encode", wav(), "-c", tiny, "-o", tmp_path / "x.tok"], ["list"]):
+        done = run_without_torch(*args)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"codec: this needs PyTorch: pip install torch, or name a folder that `codec export`")
+    assert not (tmp_path / "x.tok").exists()
+    told = run_without_torch("decode", tok, "-c", exported, "--seed", 1, "-o", tmp_path / "x.wav")
+    assert told.stderr == b"codec: tiny cannot be told seed when it decodes: its codes alone say how it sounds\n"
+    assert json.loads(without_torch("info", tok, "--json"))["codec"] == "tiny"
+    assert json.loads(without_torch("roundtrip", wav(), "-c", exported, "--json"))["codec"] == "tiny"
 
 
 def test_a_codec_is_exported_once_and_kept(codec, tiny, exported, wav, tmp_path, monkeypatch):

@@ -31,6 +31,8 @@ def explain(error: BaseException) -> str:
         return one_line(error)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return "out of memory: use --device cpu, or close other programs"
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return "this needs PyTorch: pip install torch, or name a folder that `codec export` made with --codec"
     if isinstance(error, OSError) and error.errno:
         return _explain_os(error)
     return (

@@ -102,7 +102,11 @@ def _verified(reader: Any, figures: dict[str, Any]) -> dict[str, Any]:
 def _licence(codec: str) -> dict[str, Any]:
     from toneme.codecs.registry import codec_names, describe, find_folder
 
-    return {"licence": describe(find_folder(codec)).spec.licence} if codec in codec_names() else {}
+    if codec not in codec_names():
+        return {}
+    folder = find_folder(codec)
+    said = json_format.loads((folder / "config.json").read_text())["config"].get("licence")
+    return {"licence": describe(folder).spec.licence if said is None else said}
 
 
 def _looks_like_file(path: Path) -> bool:

@@ -33,6 +33,7 @@ def roundtrip(
     bitrate: options.Bitrate = None,
     bits: options.Bits = "16",
     device: options.Device = "auto",
+    backend: options.Backend = "auto",
     salvage: options.Salvage = False,
     force: options.Force = False,
     json: options.Json = False,
@@ -48,7 +49,7 @@ def roundtrip(
         jobs = [Job(job.source, NOWHERE, named=True) for job in jobs]
     from toneme.cli.coding import choose_depth
 
-    model = options.loader("torch", device)(codec)
+    model = options.loader(backend, device)(codec)
     depth = choose_depth(model, codebooks, bitrate)
     run_jobs(jobs, lambda job: roundtrip_file(model, job, depth, subtype, salvage, force), is_batch(inputs), json, describe)
 
