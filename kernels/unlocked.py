@@ -1,7 +1,8 @@
 """Loops of many short calls that run without the interpreter's lock, so that threads do not wait for it between two calls.
 
 TorchScript's interpreter holds no lock. PyTorch names `torch.export` as its successor, which has nothing for threads; so what
-is compiled is plain Python as well, and where TorchScript is gone that is what runs.
+is compiled is plain Python as well, and that is what runs where TorchScript is gone, or cannot read the source, as in a frozen
+program.
 """
 
 import warnings
@@ -28,4 +29,7 @@ class Unlocked:
             return self.function
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.script(self.function)
+            try:
+                return torch.jit.script(self.function)
+            except OSError:  # no source
+                return self.function

@@ -28,6 +28,14 @@ def test_is_python_where_there_is_no_compiler(monkeypatch):
     assert compiled._compiled is doubled
 
 
+def test_is_python_where_there_is_no_source():
+    names = {"__name__": "made"}
+    exec("def halved(x):\n    return x / 2", names)
+    compiled = Unlocked(names["halved"])
+    assert torch.equal(compiled(torch.ones(3)), torch.full((3,), 0.5))
+    assert compiled._compiled is names["halved"]
+
+
 MOST = 3_000_000
 
 
