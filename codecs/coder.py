@@ -37,12 +37,17 @@ class Decoding(ABC):
     """Codes of one item to audio as they come."""
 
     @abstractmethod
-    def push(self, piece: Piece) -> np.ndarray:
-        """Take the next frames and return the samples that are now certain, float32 [channels, n]."""
+    def push(self, piece: Piece, n_samples: int | None = None) -> np.ndarray:
+        """Take the next frames and return the samples that are now certain, float32 [channels, n].
+
+        Args:
+            piece: the frames.
+            n_samples: length of the whole audio, where it is known: nothing beyond it is given out.
+        """
 
     @abstractmethod
-    def flush(self) -> np.ndarray:
-        """End the codes and return the samples that were still waiting."""
+    def flush(self, n_samples: int | None = None) -> np.ndarray:
+        """End the codes and return the samples that were still waiting, cut or filled so that all are `n_samples` if given."""
 
 
 class Coder(ABC):
@@ -141,10 +146,10 @@ class TorchDecoding(Decoding):
     def __init__(self, codec: "Codec") -> None:
         self.device, self.stream = codec.device, codec.stream_decoder()
 
-    def push(self, piece: Piece) -> np.ndarray:
+    def push(self, piece: Piece, n_samples: int | None = None) -> np.ndarray:
         from .tokens import Tokens
 
-        return self.stream.push(Tokens.of(piece).to(self.device))[0].float().cpu().numpy()
+        return self.stream.push(Tokens.of(piece).to(self.device), n_samples)[0].float().cpu().numpy()
 
-    def flush(self) -> np.ndarray:
-        return self.stream.flush()[0].float().cpu().numpy()
+    def flush(self, n_samples: int | None = None) -> np.ndarray:
+        return self.stream.flush(n_samples)[0].float().cpu().numpy()

@@ -72,11 +72,11 @@ class ExportedDecoding(Decoding):
     def __init__(self, coder: ExportedCoder) -> None:
         self.stream = coder.runtime.decoder()
 
-    def push(self, piece: Piece) -> np.ndarray:
-        return self.stream.push(tuple(codes[None] for codes in piece.streams))[0]
+    def push(self, piece: Piece, n_samples: int | None = None) -> np.ndarray:
+        return self.stream.push(tuple(codes[None] for codes in piece.streams), n_samples)[0]
 
-    def flush(self) -> np.ndarray:
-        return self.stream.flush()[0]
+    def flush(self, n_samples: int | None = None) -> np.ndarray:
+        return self.stream.flush(n_samples)[0]
 
 
 def _each(codes: "np.ndarray | Sequence[np.ndarray]") -> Sequence[np.ndarray]:

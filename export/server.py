@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from ..kernels.errors import TonemeError
 from ..kernels.pauses import left_out
 from .batching import BatchingCodec
-from .codec import ExportedCodec
+from .coder import ExportedCoder
 from .manifest import FILE
 from .page import PAGE, RUNTIME_FILES, SECURITY, runtime_folder
 from .server_files import decode_file, encode_file
@@ -40,7 +40,7 @@ class Server:
     """
 
     def __init__(self, folder: Path, limits: Limits, runners: int = 2) -> None:
-        self.codec, self.limits, self.slots = ExportedCodec(folder), limits, Slots(limits.connections)
+        self.codec, self.limits, self.slots = ExportedCoder(folder), limits, Slots(limits.connections)
         self.runtime = self.codec.runtime = BatchingCodec(folder, runners)
         self.pool = ThreadPoolExecutor(limits.connections, thread_name_prefix="toneme-client")
 

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 
 import soundfile
 
-from ..codecs.audio import AudioReader, AudioWriter
+from ..codecs.audio_reading import AudioReader
+from ..codecs.audio_writing import AudioWriter
 from ..codecs.errors import AudioError, TokenFileError
 from ..codecs.tokenfile import TokenReader, TokenWriter
-from .codec import ExportedCodec
+from .coder import ExportedCoder
 from .server_limits import Limits, RefusedError
 
 BLOCK_SECONDS = 1.0
 
 
 def encode_file(
-    codec: ExportedCodec, data: bytes, codebooks: int, encoding: str, limits: Limits, target: io.BytesIO
+    codec: ExportedCoder, data: bytes, codebooks: int, encoding: str, limits: Limits, target: io.BytesIO
 ) -> Iterator[None]:
     """Write the tokens of an audio file, as `codec encode` does; yields between pieces of work.
 
@@ -24,21 +25,21 @@ def encode_file(
         RefusedError: if it is not audio, or too long.
     """
     _check_audio(data)
-    encoder, taken = codec.stream_encoder(codebooks=codebooks), 0
+    stream, taken = codec.encoding(codebooks), 0
     with _reader(codec, data) as reader, TokenWriter(target, encoding=encoding) as writer:
         limits.check_seconds((reader.n_samples or 0) / reader.sample_rate)
-        for block in reader:
+        for block in reader.blocks():
             taken += block.shape[-1]
             limits.check_seconds(taken / reader.sample_rate)
-            writer.write(encoder.push_tokens(block[None]))
+            writer.write(stream.push(block))
             yield
         if not taken or reader.truncated:
             wrong = "ends before its header says" if taken else "holds no samples"
             raise AudioError(f"the audio {wrong}: send it again, whole")
-        writer.write(encoder.flush_tokens())
+        writer.write(stream.flush())
 
 
-def decode_file(codec: ExportedCodec, data: bytes, limits: Limits, target: io.BytesIO) -> Iterator[None]:
+def decode_file(codec: ExportedCoder, data: bytes, limits: Limits, target: io.BytesIO) -> Iterator[None]:
     """Write the audio of a token file as WAV of 16 bits; yields between pieces of work.
 
     Raises:
@@ -51,14 +52,14 @@ def decode_file(codec: ExportedCodec, data: bytes, limits: Limits, target: io.By
             raise TokenFileError("the token file has no end record: it was cut short, so send it again, whole")
         samples, spec = reader.index.n_samples, codec.spec
         limits.check_seconds(max(samples, codec.max_samples(reader.index.totals)) / spec.sample_rate)
-        decoder = codec.stream_decoder()
+        decoding = codec.decoding()
         with AudioWriter(target, spec.sample_rate, spec.channels, n_samples=samples) as writer:
-            for piece in reader:
-                codec.check_tokens(piece)
-                writer.write(decoder.push(piece, samples)[0])
+            for piece in reader.pieces():
+                codec.check(piece.header)
+                writer.write(decoding.push(piece, samples))
                 yield
             codec.check_length(samples, reader.index.totals)
-            writer.write(decoder.flush(samples)[0])
+            writer.write(decoding.flush(samples))
 
 
 def _check_audio(data: bytes) -> None:
@@ -69,5 +70,5 @@ def _check_audio(data: bytes) -> None:
         raise RefusedError("this is not audio that the server reads: send WAV, FLAC, Ogg or MP3", 415) from None
 
 
-def _reader(codec: ExportedCodec, data: bytes) -> AudioReader:
+def _reader(codec: ExportedCoder, data: bytes) -> AudioReader:
     return AudioReader(io.BytesIO(data), codec.spec.sample_rate, codec.spec.channels, BLOCK_SECONDS)

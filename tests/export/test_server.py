@@ -4,6 +4,8 @@ import gc
 import http.client
 import io
 import json
+import subprocess
+import sys
 import threading
 import urllib.request
 import weakref
@@ -28,6 +30,23 @@ pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "safetensors", "onnx", "onnxscript", "transformers"}:
+            raise ImportError(f"{name} is absent here")
+
+sys.meta_path.insert(0, Refuse())
+from pathlib import Path
+from starlette.testclient import TestClient
+from toneme.export.server import make_app
+
+with TestClient(make_app(Path(sys.argv[1])), base_url="http://127.0.0.1:8765") as client:
+    made = client.post("/v1/encode", content=sys.stdin.buffer.read())
+    sys.stdout.buffer.write(made.content + client.post("/v1/decode", content=made.content).content)
+"""
 SPEECH = Path(__file__).parents[2] / "samples" / "speech.wav"
 
 
@@ -317,6 +336,15 @@ def test_a_client_that_vanishes_ends_the_work_on_its_file(small_folder, monkeypa
         assert client.post("/v1/encode", content=wav(pcm)).status_code == 499
         assert client.app.state.server.slots.used == 0
     assert len(done) == 1
+
+
+def test_files_need_no_torch(client, small_folder, pcm):
+    command = [sys.executable, "-P", "-c", WITHOUT_TORCH, str(small_folder)]
+    done = subprocess.run(command, input=wav(pcm), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    made = client.post("/v1/encode", content=wav(pcm)).content
+    assert done.stdout == made + client.post("/v1/decode", content=made).content
+    assert made.startswith(b"\xffTOK")
 
 
 def test_pages_of_other_sites_are_kept_out(client, small_folder):

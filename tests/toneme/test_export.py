@@ -114,6 +114,9 @@ def test_where_there_is_no_torch_the_rest_says_so(exported, tiny, wav, tok, tmp_
     told = run_without_torch("decode", tok, "-c", exported, "--seed", 1, "-o", tmp_path / "x.wav")
     assert told.stderr == b"codec: tiny cannot be told seed when it decodes: its codes alone say how it sounds\n"
     assert json.loads(without_torch("info", tok, "--json"))["codec"] == "tiny"
+    about = json.loads(without_torch("info", exported, "--json"))
+    assert (about["kind"], about["name"], about["spec"]["sample_rate"]) == ("exported codec", "tiny", 24000)
+    assert about["weights_hash"] == load(tiny).weights_hash
     assert json.loads(without_torch("roundtrip", wav(), "-c", exported, "--json"))["codec"] == "tiny"
 
 

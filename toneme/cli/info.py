@@ -48,7 +48,14 @@ def about_codec(name: str) -> dict[str, Any]:
     """Return what a codec is; its weights are not read."""
     from toneme.cli.listing import row
     from toneme.codecs.registry import describe, find_folder
+    from toneme.export.manifest import is_exported, read_manifest
 
+    if is_exported(name):
+        about = read_manifest(name)
+        return {
+            "kind": "exported codec", "name": about.codec, "family": about.family, "folder": name,
+            "weights_hash": about.weights_hash, "licence": about.licence, "spec": about.spec.to_dict(),
+        }  # fmt: skip
     return {"kind": "codec"} | row(describe(find_folder(name)))
 
 

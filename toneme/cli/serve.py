@@ -97,6 +97,10 @@ def require_server() -> None:
 
 def folder_of(codec: str) -> Path:
     """Return the folder of the exported codec, which is made in the cache if need be."""
+    from toneme.export.manifest import is_exported
+
+    if is_exported(codec):
+        return Path(codec)
     from toneme.export.cache import exported
 
     return exported(codec).runtime.folder
