@@ -50,13 +50,17 @@ def cosine_code(x: Tensor, codebook: Tensor) -> Tensor:
 
 def fold(projections: Projections, codebooks: Tensor) -> Folded:
     """Tables for `factorised_encode`, to be made again when a weight changes."""
-    enter, bias, leave, constant = (t.detach().double() for t in projections)
+    enter, bias, constant = (
+        t.detach().double() for t in (projections.enter_weight, projections.enter_bias, projections.leave_bias)
+    )
     Q, d, D = enter.shape
-    later = torch.ones(Q, Q, device=enter.device).triu(1).double()  # [stage, later stage]
-    cross = torch.einsum("jeD,qDf->qfje", enter, leave) * later[:, None, :, None]
-    bias = bias - torch.einsum("jeD,qD,qj->je", enter, constant, later)
+    weight, stages = enter.reshape(Q * d, D), torch.arange(Q, device=enter.device)
+    after = (stages > stages[:, None]).repeat_interleave(d, 1).double()  # [stage, inputs of later stages]
+    # stage by stage, since all outputs in 64 bits take as much memory as a search of thousands of rows
+    taken = [(weight @ leave.detach().double()).T * later for leave, later in zip(projections.leave_weight, after, strict=True)]
+    bias = bias.reshape(-1) - ((weight @ constant.T) * after.T).sum(1)
     unit = torch.nn.functional.normalize(codebooks.detach().float(), dim=-1)
-    return Folded(enter.reshape(Q * d, D), bias.reshape(-1), cross.reshape(Q, d, Q * d), unit)
+    return Folded(weight, bias, torch.stack(taken), unit)
 
 
 def factorised_encode_reference(x: Tensor, projections: Projections, codebooks: Tensor) -> Tensor:
@@ -118,7 +122,7 @@ def _encode_chunks(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor
     """Codes [N, Q] by 32-bit search, and which rows [N] a stage of it leaves in doubt."""
     (N, D), (Q, K, d) = x.shape, codebooks.shape
     codes, doubtful = torch.empty((Q, N), dtype=torch.int64), torch.empty(N, dtype=torch.bool)
-    books, none = FoldedBooks(folded.unit, codebooks.double(), folded.cross), folded.unit.new_zeros(Q, K)
+    books, none = FoldedBooks(folded.unit, codebooks, folded.cross), folded.unit.new_zeros(Q, K)
     slope, _ = error_factors(folded.unit, none)
 
     def encode_rows(parts: Iterator[slice]) -> None:

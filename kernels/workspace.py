@@ -81,7 +81,7 @@ class FoldedBooks(NamedTuple):
     """Codebooks of a folded factorised chain."""
 
     unit: Tensor  # [Q, K, d], float32: what is searched
-    exact: Tensor  # [Q, K, d], float64: what is taken away
+    whole: Tensor  # [Q, K, d], float32: what is taken away
     cross: Tensor  # [Q, d, Q * d], float64: how it is taken from the inputs of all stages after it
 
 
@@ -91,7 +91,7 @@ def factorised_stages(inside: Tensor, books: FoldedBooks, bias: Tensor, b: Buffe
     for stage in range(count):
         search(inside[:, stage * d : (stage + 1) * d].float(), books.unit[stage], bias[stage], stage, b, codes[stage])
         if stage + 1 < count:
-            inside.addmm_(books.exact[stage].index_select(0, codes[stage]), books.cross[stage], alpha=-1.0)
+            inside.addmm_(books.whole[stage].index_select(0, codes[stage]).double(), books.cross[stage], alpha=-1.0)
 
 
 def block_size(K: int) -> int:
