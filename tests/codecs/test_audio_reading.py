@@ -137,6 +137,17 @@ def test_a_whole_file_does_not_warn(tmp_path: Path) -> None:
     assert not reader.truncated
 
 
+def test_blocks_are_arrays_of_the_tensors(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.wav", noise(3_000, 2))
+    with (
+        AudioReader(path, 24_000, 1, block_seconds=0.01) as tensors,
+        AudioReader(path, 24_000, 1, block_seconds=0.01) as arrays,
+    ):
+        for tensor, array in zip(tensors, arrays.blocks(), strict=True):
+            assert array.flags.c_contiguous
+            np.testing.assert_array_equal(array, tensor.numpy())
+
+
 def test_iterating_goes_on_and_ends(tmp_path: Path) -> None:
     reader = AudioReader(written(tmp_path / "a.wav", noise(1_000, 1)), block_seconds=0.01)
     with reader:

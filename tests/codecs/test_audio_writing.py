@@ -93,6 +93,15 @@ def test_clipping_is_counted_and_only_where_it_happens(tmp_path: Path) -> None:
     assert write(tmp_path / "a.ogg", waveform).clipped == 3
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_arrays_and_tensors_of_any_precision_are_written(tmp_path: Path, dtype: torch.dtype) -> None:
+    waveform = noise(300_000).to(dtype)
+    write(tmp_path / "tensor.wav", waveform, subtype="FLOAT")
+    with AudioWriter(tmp_path / "array.wav", 48_000, len(waveform), "FLOAT") as writer:
+        writer.write(waveform.double().numpy())
+    assert (tmp_path / "tensor.wav").read_bytes() == (tmp_path / "array.wav").read_bytes()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_nan_is_refused_and_nothing_is_left(tmp_path: Path, value: float) -> None:
     with pytest.raises(AudioError, match="to be written holds NaN or infinite"):
