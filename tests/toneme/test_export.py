@@ -190,6 +190,12 @@ def test_a_file_in_the_way_is_refused(codec, tiny, tmp_path):
     assert "is a file" in refused.sentence
 
 
+def test_an_exported_codec_is_not_said_to_run_elsewhere(codec, exported, wav, tmp_path):
+    refused = codec("encode", wav(), "-c", exported, "--device", "cuda", "-o", tmp_path / "x.tok")
+    assert refused.code == 1
+    assert "runs on the CPU: leave out --device cuda" in refused.sentence
+
+
 def test_wrong_backends_are_usage_errors(codec, wav):
     assert codec("encode", wav(), "--backend", "tensorrt").code == 2
     assert codec("stream", "--backend", "tensorrt").code == 2

@@ -102,8 +102,11 @@ def loader(backend: str, device: str, live: bool = False) -> "Callable[[str], Co
 
         if backend == "torch" or not is_exported(name):
             return _torch_coder(name, backend, device, live)
+        from toneme.codecs.errors import TonemeError
         from toneme.export.coder import ExportedCoder
 
+        if device not in ("auto", "cpu"):
+            raise TonemeError(f"{name} is an exported codec, which runs on the CPU: leave out --device {device}")
         return ExportedCoder(name, 1 if live else processors())  # steps of live audio are too short to be shared
 
     return pick
