@@ -10,6 +10,8 @@ Networks", 2016, section 4.
 import torch
 from torch import Tensor
 
+from ...kernels.unlocked import Unlocked
+
 TILE = 4
 TAPS = 7
 PACKED_AT_ONCE = 32  # outputs, whose values in 64 bits are in memory together
@@ -56,38 +58,48 @@ def rows_for(count: int, dilation: int) -> int:
 
 def convolve(packed: tuple[Tensor, ...], bias: Tensor | None, dilation: int, x: Tensor, count: int) -> Tensor:
     """Return `count` rows [count, out] of the valid convolution of x [rows_for(count), in]."""
+    return _convolve(packed, bias, dilation, x.view(len(x) // (TILE * dilation), TILE, -1), ENTER, LEAVE)[:count]
+
+
+def _tiles_of(
+    packed: tuple[Tensor, Tensor],
+    bias: Tensor | None,
+    dilation: int,
+    x: Tensor,
+    enter: list[list[float]],
+    leave: list[list[float]],
+) -> Tensor:
+    """Return the rows that whole tiles x [tiles + 2, 4, dilation * in] determine; written for `unlocked`."""
     near, far = packed
-    tiles, width = len(x) // (TILE * dilation) - 2, near.shape[2]
-    values = _enter(x.view(tiles + 2, TILE, -1), tiles + 1)
-    products = x.new_empty(TAPS, tiles * dilation, width)
-    for n, (value, product) in enumerate(zip(values, products, strict=True)):
-        torch.mm(value[:-1].view(tiles * dilation, -1), near[n], out=product)
-        if n < len(far):
-            product.addmm_(value[1:].view(tiles * dilation, -1), far[n])
-    out = _leave(products.view(TAPS, tiles, dilation * width)).view(-1, width)[:count]
-    return out if bias is None else out.add_(bias)
-
-
-def _enter(x: Tensor, tiles: int) -> Tensor:
-    """Return the values [7, tiles, width] of tiles of seven rows of x [tiles + 1, 4, width], which overlap by three."""
-    values = x.new_empty(TAPS, tiles, x.shape[2])
-    rows = [x[k // TILE : k // TILE + tiles, k % TILE] for k in range(TAPS)]
-    for value, factors in zip(values, ENTER, strict=True):
-        _combine(rows, factors, value)
-    return values
-
-
-def _leave(products: Tensor) -> Tensor:
-    """Return the rows [tiles, 4, width] that products [7, tiles, width] at the points determine."""
-    out = products.new_empty(products.shape[1], TILE, products.shape[2])
-    for i, factors in enumerate(LEAVE):
-        _combine(list(products), factors, out[:, i])
-    return out
+    tiles, points = x.size(0) - 2, near.size(0)
+    rows = [x[k // 4 : k // 4 + tiles + 1, k % 4] for k in range(points)]  # tiles of seven rows, which overlap by three
+    values = x.new_empty([points, tiles + 1, x.size(2)])
+    products = x.new_empty([points, tiles * dilation, near.size(2)])
+    for n in range(points):
+        _combine(rows, enter[n], values[n])
+        torch.mm(values[n, :-1].view(tiles * dilation, -1), near[n], out=products[n])
+        if n < far.size(0):
+            products[n].addmm_(values[n, 1:].view(tiles * dilation, -1), far[n])
+    parts = [products[n].view(tiles, -1) for n in range(points)]
+    out = x.new_empty([tiles, len(leave), parts[0].size(1)])
+    for i in range(len(leave)):
+        _combine(parts, leave[i], out[:, i])
+    y = out.view(-1, near.size(2))
+    return y if bias is None else y.add_(bias)
 
 
 def _combine(parts: list[Tensor], factors: list[float], out: Tensor) -> None:
     """Write the sum of parts times factors, the first of which is 1, into `out`."""
-    (first, _), (second, factor), *others = [pair for pair in zip(parts, factors, strict=True) if pair[1]]
-    torch.add(first, second, alpha=factor, out=out)
-    for part, factor in others:
-        out.add_(part, alpha=factor)
+    first, used = parts[0], 0
+    for part, factor in zip(parts, factors):  # noqa: B905 - of one length; TorchScript's zip takes no strict
+        if factor != 0.0:
+            if used == 0:
+                first = part
+            elif used == 1:
+                torch.add(first, part, alpha=factor, out=out)
+            else:
+                out.add_(part, alpha=factor)
+            used += 1
+
+
+_convolve = Unlocked(_tiles_of)
