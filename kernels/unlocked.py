@@ -20,7 +20,8 @@ class Unlocked:
         self.function = function
 
     def __call__(self, *args: Any) -> Any:
-        with torch.jit.optimized_execution(False):  # there is nothing to fuse, and the first calls would be slow
+        # there is nothing to fuse, and the first calls would be slow
+        with torch.jit.optimized_execution(False):  # pyright: ignore[reportPrivateImportUsage]
             return self._compiled(*args)
 
     @cached_property
