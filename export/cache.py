@@ -49,8 +49,8 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
 def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     """Return a codec as it runs fastest here: in ONNX Runtime on a CPU where it is installed and graphs are at hand.
 
-    With more than one thread PyTorch takes as long or less, and so it does with codecs that work in chunks: then only an
-    exported folder itself is run by its graphs.
+    With more than one thread PyTorch takes as long or less, and codecs that work in chunks gain a tenth at most, SNAC nothing:
+    then only an exported folder itself is run by its graphs.
 
     Args:
         name: what `codecs.registry.load` takes, or a folder that `codec export` made.
