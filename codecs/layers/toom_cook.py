@@ -71,8 +71,10 @@ def _tiles_of(
 ) -> Tensor:
     """Return the rows that whole tiles x [tiles + 2, 4, dilation * in] determine; written for `unlocked`."""
     near, far = packed
-    tiles, points = x.size(0) - 2, near.size(0)
-    rows = [x[k // 4 : k // 4 + tiles + 1, k % 4] for k in range(points)]  # tiles of seven rows, which overlap by three
+    tiles, tile, points = x.size(0) - 2, x.size(1), near.size(0)
+    rows = [
+        x[k // tile : k // tile + tiles + 1, k % tile] for k in range(points)
+    ]  # tiles of seven rows, which overlap by three
     values = x.new_empty([points, tiles + 1, x.size(2)])
     products = x.new_empty([points, tiles * dilation, near.size(2)])
     for n in range(points):
