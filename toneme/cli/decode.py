@@ -1,11 +1,15 @@
 """`codec decode`: token files to audio files."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toneme.cli import options
 from toneme.cli.batch import run_jobs
 from toneme.cli.files import STANDARD, TOKENS, Job, check_target, is_batch, make_parent, plan
+
+if TYPE_CHECKING:
+    from toneme.codecs.base import Codec
+    from toneme.codecs.coder import Coder
 
 
 def decode(
@@ -42,16 +46,16 @@ class Models:
         self.named, self.told, self._loader = named, told or {}, options.loader(backend, device)
         self._load = cache(self._load_once)
 
-    def _load_once(self, name: str) -> Any:
+    def _load_once(self, name: str) -> "Coder":
         codec = self._loader(name)
         codec.set_decode_options(**self.told)
         return codec
 
-    def given(self) -> Any:
+    def given(self) -> "Codec | None":
         """Return the codec that the user named itself, which needs torch, or None."""
         return self._load(self.named).as_codec() if self.named else None
 
-    def of(self, name: str, file: str) -> Any:
+    def of(self, name: str, file: str) -> "Coder":
         """Return the codec for a file that was made by the codec `name`.
 
         Raises:

@@ -82,7 +82,7 @@ def generate(
     device = pick_device(device)
     language = load(model, device)
     check_told(language.config, label, text, seconds)
-    sounds = Models(codec, device).of(language.config.codec, str(model))
+    sounds = Models(codec, device).of(language.config.codec, str(model)).as_codec()
     language.check(sounds, f"the codec {sounds.name}")
     draw = Sampling(temperature, top_k, top_p, guidance)
     run = Run(language, sounds, label if text is None else text, seconds, seed, draw)
