@@ -80,9 +80,8 @@ def decode_file(models: Models, job: Job, subtype: str, any_weights: bool, salva
     from toneme.codecs.audio_writing import AudioWriter
 
     check_target(job, force)
-    clock = Clock()
     with open_tokens(job.source, models.given if any_weights else lambda: None, salvage) as tokens:
-        model = models.of(tokens.codec, tokens.name)
+        model, clock = models.of(tokens.codec, tokens.name), Clock()  # loading, of torch too, is no part of decoding
         make_parent(job.target)
         spec = model.spec
         writer = AudioWriter(str(job.target), spec.sample_rate, spec.channels, subtype, n_samples=tokens.length())
