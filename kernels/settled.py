@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .rescan import rescore
 from .unlocked import Unlocked
-from .workspace import Buffers, search
+from .workspace import Buffers, left_over, search
 
 
 def settle(
@@ -47,8 +47,7 @@ def settled_stages(x: Tensor, books: tuple[Tensor, Tensor], bounds: tuple[Tensor
         bound = torch.addcmul(offsets[stage], b.norm[0], slopes[stage])
         settle(residual, codebook, half_norms[stage], bound, (b.scores, b.best[0], b.second[0]), code)
         if stage + 1 < codebooks.size(0):
-            torch.index_select(codebook, 0, code, out=b.chosen)
-            residual = torch.sub(residual, b.chosen, out=b.residual)
+            residual = left_over(residual, codebook, code, b.chosen, b.residual)
 
 
 def few_stages(x: Tensor, books: tuple[Tensor, Tensor], bounds: tuple[Tensor, Tensor], codes: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .unlocked import Unlocked
+from .workspace import left_over
 
 LEAST_CODES = 8192
 TILE = 1024
@@ -81,8 +82,7 @@ def tiled_stages(x: Tensor, codebooks: Tensor, bias: Tensor, b: Tiles, codes: Te
     for stage in range(codebooks.size(0)):
         search(residual, codebooks[stage], bias[stage], stage, b, codes[stage])
         if stage + 1 < codebooks.size(0):
-            torch.index_select(codebooks[stage], 0, codes[stage], out=b.chosen)
-            residual = torch.sub(residual, b.chosen, out=b.residual)
+            residual = left_over(residual, codebooks[stage], codes[stage], b.chosen, b.residual)
 
 
 encode_tiled = Unlocked(tiled_stages)

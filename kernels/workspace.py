@@ -67,14 +67,19 @@ def search(x: Tensor, codebook: Tensor, bias: Tensor, stage: int, b: Buffers, co
     torch.amax(b.scores, [1], out=b.second[stage])
 
 
+def left_over(x: Tensor, codebook: Tensor, code: Tensor, chosen: Tensor, out: Tensor) -> Tensor:
+    """Write what a stage leaves of x to the next one into `out`, which may be x; `chosen` is room for the codes."""
+    torch.index_select(codebook, 0, code, out=chosen)
+    return torch.sub(x, chosen, out=out)
+
+
 def residual_stages(x: Tensor, codebooks: Tensor, bias: Tensor, b: Buffers, codes: Tensor) -> None:
     """Write codes [Q, rows] of x [rows, D] under codebooks [Q, K, D], stage after stage; `bias` [Q, K] is added to scores."""
     residual = x
     for stage in range(codebooks.size(0)):
         search(residual, codebooks[stage], bias[stage], stage, b, codes[stage])
         if stage + 1 < codebooks.size(0):
-            torch.index_select(codebooks[stage], 0, codes[stage], out=b.chosen)
-            residual = torch.sub(residual, b.chosen, out=b.residual)
+            residual = left_over(residual, codebooks[stage], codes[stage], b.chosen, b.residual)
 
 
 class FoldedBooks(NamedTuple):
