@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import fused
 from .chunked import PER_STAGE, chunk_rows
 from .errors import ShapeError
 from .nearest import nearest_code
@@ -123,7 +124,11 @@ def _encode_chunks(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor
     (N, D), (Q, K, d) = x.shape, codebooks.shape
     codes, doubtful = torch.empty((Q, N), dtype=torch.int64), torch.empty(N, dtype=torch.bool)
     books, none = FoldedBooks(folded.unit, codebooks, folded.cross), folded.unit.new_zeros(Q, K)
-    slope, _ = error_factors(folded.unit, none)
+    bounds = error_factors(folded.unit, none)
+
+    def encode_fused(parts: Iterator[slice]) -> None:
+        for part in parts:
+            _fused_stages(_project(x[part], folded), books, (none, *bounds), codes[:, part], doubtful[part])
 
     def encode_rows(parts: Iterator[slice]) -> None:
         work = None
@@ -131,11 +136,26 @@ def _encode_chunks(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor
             if work is None or work.best.shape[1] != part.stop - part.start:
                 work = buffers(part.stop - part.start, Q, K, d)
             encode_factorised(_project(x[part], folded), books, none, work, codes[:, part])
-            torch.logical_not((work.best - work.second > slope * work.norm).all(0), out=doubtful[part])
+            torch.logical_not((work.best - work.second > bounds[0] * work.norm).all(0), out=doubtful[part])
 
+    in_c = fused.takes(d)
+    size = partial(fused.rows_of_part, N, 2 * Q * d) if in_c else partial(chunk_rows, N, K, Q * (2 * d + PER_STAGE))
     with exact_products(x):
-        share(encode_rows, N, partial(chunk_rows, N, K, Q * (2 * d + PER_STAGE)), work=2 * N * Q * (K + D) * d)
+        share(encode_fused if in_c else encode_rows, N, size, work=2 * N * Q * (K + D) * d)
     return codes.T.contiguous(), doubtful
+
+
+def _fused_stages(inside: Tensor, books: FoldedBooks, bounds: tuple[Tensor, ...], codes: Tensor, doubtful: Tensor) -> None:
+    """As `workspace.factorised_stages`, by the search in C; `bounds`: half norms, and factors of the error of a score."""
+    (Q, _, d), doubt = books.unit.shape, torch.empty((1, len(inside)), dtype=torch.bool)
+    doubtful[:] = False
+    for stage in range(Q):
+        half_norms, slope, offset = (bound[stage : stage + 1] for bound in bounds)
+        x, at = inside[:, stage * d : (stage + 1) * d].float(), slice(stage, stage + 1)
+        fused.search(x, (books.unit[at], half_norms), (slope, offset), codes[at], doubt)
+        doubtful |= doubt[0]
+        if stage + 1 < Q:
+            inside.addmm_(books.whole[stage].index_select(0, codes[stage]).double(), books.cross[stage], alpha=-1.0)
 
 
 def _project(x: Tensor, folded: Folded) -> Tensor:

@@ -8,7 +8,7 @@ of threads; where 64 bits cannot tell two codes apart the lowest index wins.
 import torch
 from torch import Tensor
 
-from . import chunked
+from . import chunked, fused
 from .errors import ShapeError
 from .rescan import exact_code, rescan
 
@@ -88,7 +88,7 @@ def _search(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
 
         return nearest_triton.encode(x, codebooks, half_norms)
     if x.device.type == "cpu":
-        return chunked.encode(x, codebooks, half_norms)
+        return (fused if fused.takes(x.shape[1]) else chunked).encode(x, codebooks, half_norms)
     everything = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
     return rescan(x, codebooks, half_norms, _uncoded(x, codebooks), everything)
 

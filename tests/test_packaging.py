@@ -45,7 +45,7 @@ def test_every_folder_of_code_is_a_listed_package():
 def wheel(tmp_path_factory) -> list[str]:
     tree = tmp_path_factory.mktemp("tree")
     for name in [*FOLDERS, "toneme"]:
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     for name in ["pyproject.toml", "README.md", "LICENSE"]:
         shutil.copy(ROOT / name, tree / name)
     build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
@@ -68,6 +68,11 @@ def test_the_wheel_holds_every_data_file(wheel):
         if not name.endswith(".py") and (ROOT / name).is_file():
             inside = name if name.startswith("toneme/") else f"toneme/{name}"
             assert inside in wheel, f"{name} is in the repository but not in the wheel: add it to package-data"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_the_wheel_holds_the_kernels_in_c(wheel):
+    assert any(name.startswith("toneme/kernels/_native") for name in wheel)
 
 
 def imported(path: Path) -> list[tuple[int, str]]:

@@ -1,0 +1,16 @@
+/* What all files here share. Every kernel is called through ctypes by one of the modules of this folder's parent, each of which
+   says what its function computes; where no compiler built them, or the processor lacks AVX2 and FMA, PyTorch does the work. */
+#ifndef TONEME_KERNELS_H
+#define TONEME_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define TONEME_AVX2 1
+#define KERNEL __attribute__((target("avx2,fma")))
+#define INLINE KERNEL static inline __attribute__((always_inline))
+#endif
+
+#endif

@@ -1,0 +1,43 @@
+"""The CPU's kernels in C, built with the package where there is a compiler; a call lets other threads of Python run.
+
+They need an x86 processor with AVX2 and FMA. Elsewhere, or with TONEME_NATIVE=0 in the environment, `library` is None and
+PyTorch does the same work; codes are the same, and samples equal up to rounding.
+"""
+
+import ctypes
+import os
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+NONE, AVX2, WIDER = 0, 1, 2  # what `toneme_processor` answers; `WIDER`: PyTorch's products have vectors of 512 bits
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Return the kernels, or None where they were not built, the processor lacks what they need, or they are turned off."""
+    found = find_spec("toneme.kernels._native")
+    if os.environ.get("TONEME_NATIVE") == "0" or found is None or found.origin is None:
+        return None
+    loaded = ctypes.CDLL(found.origin)
+    return loaded if loaded.toneme_processor() != NONE else None
+
+
+def products() -> ctypes.CDLL | None:
+    """Return the kernels where their matrix products are also the widest that the processor has."""
+    native = library()
+    return native if native is not None and native.toneme_processor() == AVX2 else None
+
+
+def address(x: Tensor | None) -> ctypes.c_void_p:
+    """Return where the numbers of x begin; zero of no tensor."""
+    return ctypes.c_void_p(None if x is None else x.data_ptr())
+
+
+def reading(*tensors: Tensor | None) -> ctypes.CDLL | None:
+    """Return the kernels where each tensor that is there is what they read: float32, on the CPU, contiguous, and not traced."""
+    plain = all(x is None or (x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()) for x in tensors)
+    traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return library() if plain and not traced else None

@@ -1,0 +1,103 @@
+"""The search in C: every size of panel, tile and part; doubt settled in 64 bits, or told."""
+
+import pytest
+import torch
+
+from toneme.kernels import fused, rvq_encode_reference
+from toneme.kernels.chunked import MEMORY_SHARE
+from toneme.kernels.nearest import half_norms
+from toneme.kernels.rescan import error_factors
+
+pytestmark = pytest.mark.skipif(not fused.takes(1), reason="needs the C kernels, and a processor whose vectors are theirs")
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def near_ties(n: int, Q: int = 3, K: int = 64, D: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return x [n, D] and codebooks [Q, K, D] of codes that come in pairs too near for 32 bits, far from zero."""
+    codebooks = normal(Q, K // 2, D, seed=n).repeat_interleave(2, 1)
+    codebooks[:, 1::2] += 1e-5 * normal(Q, K // 2, D, seed=n + 1)
+    return 10 + normal(n, D, seed=n + 2), 10 + codebooks
+
+
+@pytest.mark.parametrize("N", [*range(1, 35), 300])
+def test_every_number_of_rows_equals_the_definition(N):
+    x, codebooks = normal(N, 5), normal(3, 50, 5, seed=1)
+    assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
+
+
+@pytest.mark.parametrize("D", [1, 2, 3, 4, 5, 7, 8, 100, 1024])
+@pytest.mark.parametrize("K", [1, 2, 6, 11, 12, 13, 257])
+def test_every_size_of_codebook_equals_the_definition(K, D):
+    for N in (7, 21):
+        x, codebooks = normal(N, D), normal(2, K, D, seed=1)
+        assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
+
+
+def test_more_rows_than_a_part_and_more_codes_than_a_block_equal_the_definition():
+    x, codebooks = normal(3300, 40), normal(2, 1000, 40, seed=1)
+    assert len(x) > 2 * fused.rows_of_part(3300, 40, 2)
+    assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
+
+
+@pytest.mark.parametrize("D", [4, 12, 13])
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_near_ties_are_settled_in_64_bits(n, D):
+    x, codebooks = near_ties(n, D=D)
+    assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
+
+
+def test_equal_codes_give_the_lowest_index():
+    codebook = normal(1, 40, 9)
+    codes = fused.encode(normal(100, 9, seed=1), torch.cat([codebook, codebook], 1), half_norms(codebook).repeat(1, 2))
+    assert (codes < 40).all()
+
+
+def test_zero_half_norms_search_for_the_greatest_product():
+    x, codebook = near_ties(60)
+    expected = (x.double() @ codebook[0].double().T).argmax(1)
+    assert torch.equal(fused.encode(x, codebook[:1], torch.zeros(1, 64))[:, 0], expected)
+
+
+def told(x: torch.Tensor, codebooks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    half = half_norms(codebooks)
+    codes, doubt = (
+        torch.empty((len(codebooks), len(x)), dtype=torch.int64),
+        torch.empty((len(codebooks), len(x)), dtype=torch.bool),
+    )
+    fused.search(x, (codebooks, half), error_factors(codebooks, half), codes, doubt)
+    return codes.T, doubt.T
+
+
+def test_doubt_is_told_where_rounding_may_have_chosen_and_hardly_elsewhere():
+    x, codebooks = near_ties(200)
+    codes, doubt = told(x, codebooks)
+    wrong = codes[:, 0] != rvq_encode_reference(x, codebooks)[:, 0]
+    assert wrong.any()
+    assert not (wrong & ~doubt[:, 0]).any()
+    clear, doubt = told(normal(200, 12), normal(3, 64, 12, seed=1))
+    assert doubt.float().mean() < 0.01
+    assert torch.equal(clear, rvq_encode_reference(normal(200, 12), normal(3, 64, 12, seed=1)))
+
+
+def test_values_that_are_no_numbers_are_in_doubt_and_give_codes_in_range():
+    x = normal(20, 6)
+    x[3], x[5, 2], x[17] = torch.nan, torch.inf, -torch.inf
+    codes, doubt = told(x, normal(2, 30, 6, seed=1))
+    assert doubt[[3, 5, 17]].all()
+    assert not doubt[0].any()
+    assert ((codes >= 0) & (codes < 30)).all()
+    assert (fused.encode(x, normal(2, 30, 6, seed=1), half_norms(normal(2, 30, 6, seed=1))) < 30).all()
+
+
+@pytest.mark.parametrize(("N", "K", "D", "workers"), [(4500, 1024, 128, 2), (4500, 4096, 512, 2), (100_000, 1024, 128, 8)])
+def test_what_is_in_memory_stays_under_a_tenth_of_the_scores(N, K, D, workers):
+    rows = fused.rows_of_part(N, D, workers)
+    assert workers * rows * (D + 4) <= MEMORY_SHARE * N * K
+
+
+def test_parts_are_whole_lanes_and_alike():
+    assert [fused.rows_of_part(N, 128, 2) for N in (1, 16, 33, 1000, 4500)] == [16, 16, 32, 512, 464]
+    assert fused.rows_of_part(10**6, 1 << 20, 1) == fused.LANES
