@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...kernels.depthwise import depthwise
+from ...kernels.snake_rows import Bend, snake_rows
 from ...kernels.workers import share
 from . import activation, rows, toom_cook
 from .conv import _Packs
@@ -21,15 +23,15 @@ WIDE = 96  # channels from which half the products are worth the sums that they 
 
 
 class Snake(activation.Snake):
-    """Snake that also works on rows in place."""
+    """Snake, which blocks of rows take as its parameters."""
 
     reach = 0  # samples beyond its own that an output sees
 
-    def rows(self, x: Tensor, out: Tensor) -> None:
-        """Write the activation of rows [time, channels] into `out`, which may be x."""
+    @property
+    def bend(self) -> Bend:
+        """What `snake_rows` takes."""
         alpha = self.alpha.view(-1)
-        wave = torch.mul(x, alpha).sin_()
-        torch.addcmul(x, wave.mul_(wave), (alpha + 1e-9).reciprocal_(), out=out)
+        return Bend.of(alpha, alpha)
 
 
 class Conv(_Packs, nn.Conv1d):
@@ -54,11 +56,11 @@ class Conv(_Packs, nn.Conv1d):
         packed = self._pack(x)
         if packed is None:
             return super().forward(x if before is None else before(x))
-        x, before = _pointwise(x, before)
+        x, bend = _pointwise(x, before)
         last = (x.shape[-1] + 2 * int(self.padding[0]) - self._span) // self.stride[0] + 1
         return _in_blocks(
             x, last, self.out_channels, self.stride[0], self.weight.numel(),
-            lambda item, a, b, out: out.copy_(self.block(packed, item, a, b, before)),
+            lambda item, a, b, out: out.copy_(self.block(packed, item, a, b, bend)),
         )  # fmt: skip
 
     @property
@@ -66,28 +68,34 @@ class Conv(_Packs, nn.Conv1d):
         return (self.kernel_size[0] - 1) * self.dilation[0] + 1
 
     def block(
-        self, packed: rows.Packed, x: Tensor, first: int, last: int, before: Snake | None, seen: Sequence[Tensor] = ()
+        self,
+        packed: rows.Packed,
+        x: Tensor,
+        first: int,
+        last: int,
+        before: Bend | None,
+        seen: Sequence[Tensor] = (),
+        after: Bend | None = None,
     ) -> Tensor:
-        """Return rows `first` to `last` of the output of rows x [time, in]; `seen` as in `window`."""
-        stride, pad = self.stride[0], int(self.padding[0])
+        """Return rows `first` to `last` of the output of rows x [time, in], or Snake `after` of it; `seen` as in `window`."""
+        stride, first, count = self.stride[0], first * self.stride[0] - int(self.padding[0]), last - first
         if packed.kind == "toom_cook":
-            rest = toom_cook.rows_for(last - first, packed.dilation)
-            return toom_cook.convolve(
-                packed.matrices,
-                packed.bias,
-                packed.dilation,
-                window(x, first - pad, first - pad + rest, before, seen),
-                last - first,
-            )
-        part = window(x, first * stride - pad, (last - 1) * stride - pad + self._span, before, seen)
+            part = window(x, first, first + toom_cook.rows_for(count, packed.dilation), before, seen)
+            return toom_cook.convolve(packed.matrices, packed.bias, packed.dilation, part, count, after)
+        part = window(x, first, first + (count - 1) * stride + self._span, before, seen)
         if packed.kind == "depthwise":
-            return _depthwise(packed, part, last - first)
-        return rows.convolve(packed, part[None])[0]
+            out = x.new_empty(count, x.shape[1])
+            depthwise(part, packed.matrices[0], packed.bias, packed.dilation, after, out)
+            return out
+        out = rows.convolve(packed, part[None])[0]
+        if after is not None:
+            snake_rows(out, after, out)
+        return out
 
     def _make_pack(self) -> rows.Packed | None:
         if self.groups > 1:
-            taps = tuple(self.weight[:, 0].T.contiguous().unbind(0))
-            return rows.Packed("depthwise", taps, self.bias, 1, self.dilation[0], self.kernel_size[0])
+            filters = self.weight[:, 0].T.contiguous()
+            return rows.Packed("depthwise", (filters,), self.bias, 1, self.dilation[0], self.kernel_size[0])
         if self.kernel_size[0] == toom_cook.TAPS and min(self.in_channels, self.out_channels) >= WIDE:
             parts = toom_cook.pack(self.weight)
             return rows.Packed("toom_cook", parts, self.bias, 1, self.dilation[0], toom_cook.TAPS)
@@ -109,11 +117,11 @@ class ConvTranspose(_Packs, nn.ConvTranspose1d):
         packed = self._pack(x)
         if packed is None:
             return super().forward(x if before is None else before(x))
-        x, before = _pointwise(x, before)
+        x, bend = _pointwise(x, before)
         stride, pad, frames = self.stride[0], int(self.padding[0]), x.shape[-1]
         whole = _in_blocks(
             x, frames + 1, stride * self.out_channels, 1, self.weight.numel(),
-            lambda item, a, b, out: out.copy_(rows.convolve(packed, window(item, a - 1, b, before)[None])[0]),
+            lambda item, a, b, out: out.copy_(rows.convolve(packed, window(item, a - 1, b, bend)[None])[0]),
         )  # fmt: skip
         samples = whole.transpose(1, 2).view(x.shape[0], -1, self.out_channels).transpose(1, 2)
         return samples[..., pad : frames * stride + stride - pad + self.output_padding[0]]
@@ -138,11 +146,11 @@ class ResidualUnit(nn.Module):
         if dilated is None or mixed is None or not isinstance(before, Snake) or not isinstance(between, Snake):
             return x + self.mixed(self.dilated(x, before), between)
         bias, matrix, reach = self.mixed.get_parameter("bias"), mixed.matrices[0], int(self.dilated.padding[0])
+        bends = before.bend, between.bend
 
         def unit(item: Tensor, first: int, last: int, out: Tensor, seen: Sequence[Tensor] = ()) -> None:
             seen = seen or (item[max(0, first - reach) : last + reach],)
-            hidden = self.dilated.block(dilated, item, first, last, before, seen)
-            between.rows(hidden, hidden)
+            hidden = self.dilated.block(dilated, item, first, last, bends[0], seen, after=bends[1])
             torch.add(item[first:last], bias, out=out).addmm_(hidden, matrix)
 
         weights = self.dilated.weight.numel() + matrix.numel()
@@ -161,7 +169,7 @@ class Units(nn.Sequential):
         return x
 
 
-def window(x: Tensor, first: int, last: int, before: Snake | None, seen: Sequence[Tensor] = ()) -> Tensor:
+def window(x: Tensor, first: int, last: int, before: Bend | None, seen: Sequence[Tensor] = ()) -> Tensor:
     """Return rows `first` to `last` of the activation of x [time, channels], zeros beyond its ends.
 
     `seen` are the rows of x from there on that count, in pieces, where others write over x; zeros follow them.
@@ -176,7 +184,7 @@ def window(x: Tensor, first: int, last: int, before: Snake | None, seen: Sequenc
         if before is None:
             place.copy_(part)
         else:
-            before.rows(part, place)
+            snake_rows(part, before, place)
     out[end:] = 0
     return out
 
@@ -233,17 +241,8 @@ def _spans(length: int, width: int, stride: int, threads: int = 1) -> Iterator[t
         yield first, min(length, first + size)
 
 
-def _depthwise(packed: rows.Packed, part: Tensor, length: int) -> Tensor:
-    """Return the convolution of rows with one filter per channel."""
-    step, first = packed.dilation, packed.matrices[0]
-    out = part[:length] * first if packed.bias is None else torch.addcmul(packed.bias, part[:length], first)
-    for j, tap in enumerate(packed.matrices[1:], 1):
-        out.addcmul_(part[j * step : j * step + length], tap)
-    return out
-
-
-def _pointwise(x: Tensor, before: nn.Module | None) -> tuple[Tensor, Snake | None]:
+def _pointwise(x: Tensor, before: nn.Module | None) -> tuple[Tensor, Bend | None]:
     """Return x and the activation still to come: one that sees more than its own sample comes first, over the whole."""
-    if before is None or isinstance(before, Snake):
-        return x, before
-    return before(x), None
+    if isinstance(before, Snake):
+        return x, before.bend
+    return x if before is None else before(x), None

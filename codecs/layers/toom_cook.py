@@ -10,6 +10,8 @@ Networks", 2016, section 4.
 import torch
 from torch import Tensor
 
+from ...kernels import toom_cook as native
+from ...kernels.snake_rows import Bend, snake_rows
 from ...kernels.unlocked import Unlocked
 
 TILE = 4
@@ -56,9 +58,17 @@ def rows_for(count: int, dilation: int) -> int:
     return (-(-count // (TILE * dilation)) + 2) * TILE * dilation
 
 
-def convolve(packed: tuple[Tensor, ...], bias: Tensor | None, dilation: int, x: Tensor, count: int) -> Tensor:
-    """Return `count` rows [count, out] of the valid convolution of x [rows_for(count), in]."""
-    return _convolve(packed, bias, dilation, x.view(len(x) // (TILE * dilation), TILE, -1), ENTER, LEAVE)[:count]
+def convolve(
+    packed: tuple[Tensor, ...], bias: Tensor | None, dilation: int, x: Tensor, count: int, after: Bend | None = None
+) -> Tensor:
+    """Return `count` rows [count, out] of the valid convolution of x [rows_for(count), in], or Snake `after` of them."""
+    tiles, (near, far) = x.view(len(x) // (TILE * dilation), TILE, -1), packed
+    if native.runs(tiles, near, far, bias, *(after or ())):
+        return native.tiles_of(tiles, near, far, dilation, bias, after)[:count]
+    out = _convolve(packed, bias, dilation, tiles, ENTER, LEAVE)[:count]
+    if after is not None:
+        snake_rows(out, after, out)
+    return out
 
 
 def _tiles_of(

@@ -9,6 +9,7 @@ from toneme.codecs.layers.alias_free import low_pass
 from toneme.codecs.layers.attention import LocalAttention
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig, Decoder, Encoder
 from toneme.codecs.layers.dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake, Units
+from toneme.kernels import native
 
 SHAPES = {
     "dac": DacBlocksConfig(4, (2, 5), 16, 16, keeps_length=False),
@@ -18,9 +19,18 @@ SHAPES = {
 }
 
 
+@pytest.fixture(params=["native", "torch"])
+def way(request, monkeypatch) -> str:
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("no kernels in C here")
+    return request.param
+
+
 @pytest.mark.parametrize("frames", [1, 37, 1200])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_fast_path_equals_torchs_layers(shape: str, frames: int):
+def test_the_fast_path_equals_torchs_layers(way: str, shape: str, frames: int):
     torch.manual_seed(0)
     config, frames = SHAPES[shape], frames * (4 if SHAPES[shape].attention else 1)
     for module, x in (
@@ -34,7 +44,7 @@ def test_the_fast_path_equals_torchs_layers(shape: str, frames: int):
 
 @pytest.mark.parametrize("dilation", [1, 3, 9])
 @pytest.mark.parametrize("time", [1, 27, 1500])
-def test_wide_units_equal_torchs_layers(dilation: int, time: int):
+def test_wide_units_equal_torchs_layers(way: str, dilation: int, time: int):
     torch.manual_seed(0)
     unit, x = ResidualUnit(96, dilation, Snake(96), Snake(96), depthwise=False), torch.randn(2, 96, time)
     with torch.inference_mode():
@@ -44,7 +54,7 @@ def test_wide_units_equal_torchs_layers(dilation: int, time: int):
 
 @pytest.mark.parametrize("depthwise", [False, True])
 @pytest.mark.parametrize("time", [1, 27, 511, 1500])
-def test_units_that_overwrite_what_is_theirs_give_the_same(depthwise: bool, time: int):
+def test_units_that_overwrite_what_is_theirs_give_the_same(way: str, depthwise: bool, time: int):
     torch.manual_seed(0)
     units = Units(*(ResidualUnit(128, dilation, Snake(128), Snake(128), depthwise) for dilation in (9, 3, 1)))
     x = torch.randn(2, 128, time)
@@ -59,7 +69,7 @@ def test_units_that_overwrite_what_is_theirs_give_the_same(depthwise: bool, time
         assert torch.equal(units(x, owned=True), apart)
 
 
-def test_half_the_products_round_little():
+def test_half_the_products_round_little(way: str):
     torch.manual_seed(0)
     x, weight = torch.randn(1000, 96, dtype=torch.float64), torch.randn(96, 96, 7, dtype=torch.float64) / (7 * 96) ** 0.5
     exact = torch.nn.functional.conv1d(x.T[None], weight, dilation=3)[0].T[:600]
