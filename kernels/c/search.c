@@ -9,7 +9,8 @@
 #ifdef TONEME_AVX2
 #include <math.h>
 
-enum { LANES = 16, TILE = 12, BLOCK_FLOATS = 1 << 15 };
+/* Codes that every panel meets before the next; fewer where a panel of long vectors fills the first cache by itself. */
+enum { LANES = 16, TILE = 12, BLOCK_FLOATS = 1 << 15, LONG = 256, LONG_BLOCK_FLOATS = 1 << 13 };
 
 typedef struct {
     float best[LANES], second[LANES];
@@ -155,7 +156,7 @@ KERNEL void toneme_search(const float *x, size_t rows, int Q, int K, int D, cons
     double *row = work;
     float *values = (float *)(row + D);
     Leaders *leaders = (Leaders *)(values + panels * LANES * D);
-    int block = BLOCK_FLOATS / D / TILE * TILE;
+    int block = (D > LONG ? LONG_BLOCK_FLOATS : BLOCK_FLOATS) / D / TILE * TILE;
     if (block < TILE) block = TILE;
     for (size_t p = 0; p < panels; p++) lay_out(x + p * LANES * D, panel_at(values, p, rows, D), D);
     for (int q = 0; q < Q; q++) {
