@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Lock
+from threading import Barrier, Lock, local
 
 import torch
 
@@ -12,10 +12,13 @@ MIN_WORK = 100_000_000  # floating-point operations below which handing over cos
 
 _pools: dict[tuple[int, int, int], ThreadPoolExecutor] = {}
 _lock = Lock()
+_thread = local()  # a worker must not wait for others of its pool, which may wait for it
 
 
 def share(work_on: Callable[[Iterator[slice]], None], rows: int, size: Callable[[int], int], work: int) -> None:
     """Cut `rows` into parts, and call `work_on(parts)` in as many threads as PyTorch may use; each takes the next free part.
+
+    Within one of these threads, what it shares is its own.
 
     Args:
         work_on: touches only the rows of its parts.
@@ -24,7 +27,8 @@ def share(work_on: Callable[[Iterator[slice]], None], rows: int, size: Callable[
         work: floating-point operations in all.
     """
     threads = torch.get_num_threads()
-    workers = min(threads, MAX_WORKERS, rows) if work >= MIN_WORK and "OpenMP" in torch.__config__.parallel_info() else 1
+    worth = work >= MIN_WORK and not getattr(_thread, "works", False) and "OpenMP" in torch.__config__.parallel_info()
+    workers = min(threads, MAX_WORKERS, rows) if worth else 1
     starts, lock = iter(range(0, rows, step := size(workers))), Lock()
 
     def parts() -> Iterator[slice]:
@@ -60,4 +64,5 @@ def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
 def _limit_threads(number: int, ready: Barrier) -> None:
     torch.get_num_threads()  # a thread's first operation sets its number anew, unless it has asked for it before
     torch.set_num_threads(number)
+    _thread.works = True
     ready.wait()  # so that each worker takes exactly one of these calls

@@ -139,7 +139,7 @@ class ResidualBlock(nn.Module):
 
     def run(self, x: Tensor, walk: Walk) -> Tensor:
         """Return the block's output."""
-        inner = self.act2(walk(self.conv1, x, before=self.act1))
+        inner = self.act2.overwrite(walk(self.conv1, x, before=self.act1))
         return self.conv2(inner, onto=x if self.shortcut is None else self.shortcut(x))
 
 

@@ -46,3 +46,17 @@ def test_an_error_in_a_worker_reaches_the_caller(two_threads):
 
     with pytest.raises(ZeroDivisionError):
         share(fail, 50, lambda workers: 25, MIN_WORK)
+
+
+def test_what_a_worker_shares_stays_in_its_thread(two_threads, monkeypatch):
+    """Two workers that waited for each other's thread would wait for ever; here they believe that they may use two."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    inner = []
+
+    def work_on(parts):
+        for _ in parts:
+            share(lambda parts: inner.append((len(list(parts)), threading.current_thread())), 4, lambda workers: 1, MIN_WORK)
+
+    share(work_on, 2, lambda workers: 1, MIN_WORK)
+    assert [count for count, _ in inner] == [4, 4]
+    assert threading.main_thread() not in {thread for _, thread in inner}

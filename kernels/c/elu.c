@@ -1,0 +1,24 @@
+/* x where x > 0, e^x - 1 elsewhere, in one pass. */
+#include "exp.h"
+
+#ifdef TONEME_AVX2
+INLINE __m256 elu(__m256 x) {
+    return _mm256_blendv_ps(exp_less_one(x), x, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
+}
+
+KERNEL static void elu_row(const float *x, float *out, size_t width) {
+    size_t i = 0;
+    for (; i + 16 <= width; i += 16) {
+        __m256 low = elu(_mm256_loadu_ps(x + i)), high = elu(_mm256_loadu_ps(x + i + 8));
+        _mm256_storeu_ps(out + i, low);
+        _mm256_storeu_ps(out + i + 8, high);
+    }
+    for (; i + 8 <= width; i += 8) _mm256_storeu_ps(out + i, elu(_mm256_loadu_ps(x + i)));
+    for (; i < width; i++) _mm_store_ss(out + i, _mm256_castps256_ps128(elu(_mm256_set1_ps(x[i]))));
+}
+
+/* Rows of x that begin `x_step` numbers apart into rows of out `out_step` apart; out may be x. */
+KERNEL void toneme_elu(const float *x, float *out, size_t rows, size_t width, size_t x_step, size_t out_step) {
+    for (size_t r = 0; r < rows; r++) elu_row(x + r * x_step, out + r * out_step, width);
+}
+#endif
