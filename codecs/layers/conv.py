@@ -11,28 +11,21 @@ from ..errors import ShapeError
 from . import rows
 from .activation import Activation
 from .norm import TimeGroupNorm
+from .packs import Packs
 from .padding import PAD_MODES, surround
 
 
-class _Packs(nn.Module):
-    """Keeps the matrices of the CPU's path until the weights change."""
+class _Packs(Packs):
+    """Keeps the matrices of the CPU's path."""
 
     weight: Tensor
     bias: Tensor | None
 
     def _pack(self, x: Tensor) -> rows.Packed | None:
-        if not rows.usable(x):
-            return None
-        key = [None if t is None else (t.data_ptr(), 0 if t.is_inference() else t._version) for t in (self.weight, self.bias)]
-        if self.__dict__.get("_packed_key") != key:
-            self.__dict__["_packed_key"], self.__dict__["_packed"] = key, self._make_pack()
-        return self.__dict__["_packed"]
+        return self._kept((self.weight, self.bias), self._make_pack) if rows.usable(x) else None
 
     def _make_pack(self) -> rows.Packed | None:
         raise NotImplementedError
-
-    def __getstate__(self) -> dict:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_packed", "_packed_key")}
 
 
 class Conv1d(_Packs, nn.Conv1d):

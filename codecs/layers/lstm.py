@@ -2,14 +2,18 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ...kernels import lstm
 from ..errors import ShapeError
 from . import rows
+from .packs import Packs
 
 FEW_FRAMES = 12  # up to here a loop of single steps beats the sequence kernel, which repacks its weights on every call
+GATE_VALUES = 2**20  # that are multiplied at once, so that memory does not grow with the audio
 
 
-class SkipLSTM(nn.LSTM):
+class SkipLSTM(Packs, nn.LSTM):
     """x plus the LSTM of x; with both directions, x twice on the channels plus the outputs of both.
 
     State: [2, layers, batch, channels], the hidden and cell values; zeros before the first frame.
@@ -36,15 +40,29 @@ class SkipLSTM(nn.LSTM):
         if self.bidirectional:
             raise ShapeError("an LSTM of both directions needs the whole signal: it has no step")
         frames = x.transpose(1, 2).contiguous()
-        if rows.usable(x) and frames.shape[1] <= FEW_FRAMES:
-            y, state = self._walk(frames, state)
-        else:
+        if not rows.usable(x) or (frames.shape[1] > FEW_FRAMES and not lstm.runs(frames)):
             y, (hidden, cell) = super().forward(frames, (state[0].contiguous(), state[1].contiguous()))
-            state = torch.stack([hidden, cell])
+            return (y + frames).transpose(1, 2), torch.stack([hidden, cell])
+        walk = self._run if lstm.runs(frames) else self._walk
+        y, state = walk(frames, state.clone())
         return (y + frames).transpose(1, 2), state
 
+    def _run(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last layer's output of frames [batch, time, channels] by the kernels in C; write over the state."""
+        packs = self._kept([w[1] for w in self.all_weights], lambda: [lstm.pack(w[1].detach()) for w in self.all_weights])
+        pieces = frames.split(max(1, GATE_VALUES // (4 * self.hidden_size * max(1, len(frames)))), dim=1)
+        return torch.cat([self._run_piece(piece, packs, state) for piece in pieces], dim=1), state
+
+    def _run_piece(self, frames: Tensor, packs: list[Tensor], state: Tensor) -> Tensor:
+        for (weight, _, *biases), pack, hidden, cell in zip(self.all_weights, packs, *state, strict=True):
+            gates = F.linear(frames, weight, biases[0] + biases[1])
+            frames, after = lstm.steps(gates, pack, hidden.contiguous(), cell.contiguous())
+            cell.copy_(after)
+            hidden.copy_(frames[:, -1] if frames.shape[1] else hidden)
+        return frames
+
     def _walk(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        state = state.clone()
+        """The same by PyTorch's single steps."""
         for layer, weights in enumerate(self.all_weights):
             outputs = []
             for frame in frames.unbind(1):

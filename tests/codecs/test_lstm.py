@@ -1,10 +1,15 @@
 """The LSTM with its skip: equal to torch's, in steps of any size, both ways."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
 from toneme.codecs.errors import ShapeError
+from toneme.codecs.layers import lstm as module
 from toneme.codecs.layers.lstm import FEW_FRAMES, SkipLSTM
+from toneme.kernels import native
 
 
 @pytest.fixture
@@ -40,3 +45,49 @@ def test_both_ways_has_no_step(x: torch.Tensor):
     layer = SkipLSTM(8, bidirectional=True)
     with pytest.raises(ShapeError, match="whole signal"):
         layer.step(x, layer.initial_state(2))
+
+
+@pytest.fixture(params=["native", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The kernels in C, or what does their work where there are none."""
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("no kernels in C here")
+    return request.param
+
+
+@pytest.mark.parametrize("frames", [1, FEW_FRAMES, 40])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_without_gradients_it_is_the_same(way: str, frames: int, batch: int):
+    layer, x = SkipLSTM(24), torch.randn(batch, 24, frames)
+    state = torch.rand(2, 2, batch, 24)
+    wanted, after = layer.step(x, state)
+    before = state.clone()
+    with torch.inference_mode():
+        y, new = layer.step(x, state)
+    torch.testing.assert_close(y, wanted, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(new, after, atol=2e-6, rtol=1e-5)
+    assert torch.equal(state, before)
+
+
+def test_long_audio_is_multiplied_in_pieces(way: str, monkeypatch: pytest.MonkeyPatch):
+    layer, x = SkipLSTM(8), torch.randn(2, 8, 50)
+    with torch.inference_mode():
+        whole = layer(x)
+        monkeypatch.setattr(module, "GATE_VALUES", 4 * 8 * 2 * 7)
+        torch.testing.assert_close(layer(x), whole, atol=1e-6, rtol=1e-5)
+
+
+def test_new_weights_are_used_and_copies_hold_no_packs(way: str):
+    layer, x = SkipLSTM(8), torch.randn(1, 8, 20)
+    with torch.no_grad():
+        layer(x)
+        other = copy.deepcopy(layer)
+        assert "_packed" not in vars(other)
+        assert "_packed" not in vars(pickle.loads(pickle.dumps(layer)))
+        layer.weight_hh_l1.mul_(2)
+        changed = layer(x)
+        assert not torch.allclose(changed, other(x), atol=1e-4)
+    with torch.enable_grad():
+        torch.testing.assert_close(changed, layer(x).detach(), atol=1e-6, rtol=1e-5)
