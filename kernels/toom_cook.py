@@ -18,16 +18,17 @@ def runs(*tensors: Tensor | None) -> bool:
     return reading(*tensors) is not None
 
 
-def tiles_of(
-    x: Tensor, near: Tensor, far: Tensor, dilation: int, bias: Tensor | None = None, bend: Bend | None = None
-) -> Tensor:
-    """Return the rows [tiles * 4 * dilation, out] that whole tiles determine, or Snake of them, where it `runs`.
+def convolve(
+    x: Tensor, near: Tensor, far: Tensor, dilation: int, out: Tensor, bias: Tensor | None = None, bend: Bend | None = None
+) -> None:
+    """Write the first of the rows that whole tiles determine, or Snake of them, into `out`, where it `runs`.
 
     Args:
         x: [tiles + 2, 4, dilation * in].
         near: values of the first four taps [7, in, out].
         far: those of the other three [6, in, out].
         dilation: rows from one tap to the next.
+        out: [rows, out], at most tiles * 4 * dilation of them.
         bias: [out].
         bend: Snake's parameters; None for the convolution alone.
 
@@ -37,10 +38,12 @@ def tiles_of(
     _check(x, near, far, dilation, bias)
     if bend is not None:
         bend.check(near.shape[2])
+    if out.dim() != 2 or len(out) > (len(x) - 2) * TILE * dilation or out.shape[1] != near.shape[2]:
+        raise ShapeError(f"{len(x) - 2} tiles do not determine {[*out.shape]}")
     values = enter(x).view(POINTS, -1, near.shape[1])  # a row of each dilation after the other
     products = torch.bmm(values[:, :-dilation], near)
     products[: POINTS - 1].baddbmm_(values[: POINTS - 1, dilation:], far)
-    return leave(products, dilation, bias, bend)
+    leave(products, dilation, out, bias, bend)
 
 
 def enter(x: Tensor) -> Tensor:
@@ -52,17 +55,15 @@ def enter(x: Tensor) -> Tensor:
     return values
 
 
-def leave(products: Tensor, dilation: int, bias: Tensor | None = None, bend: Bend | None = None) -> Tensor:
-    """Return the rows [4 * tiles * dilation, out] of products [7, tiles * dilation, out]; the rest as in `tiles_of`."""
+def leave(products: Tensor, dilation: int, out: Tensor, bias: Tensor | None = None, bend: Bend | None = None) -> None:
+    """Write the first rows of what products [7, tiles * dilation, out] make into `out`; the rest as in `convolve`."""
     alpha, size = bend or (None, None)
-    native, (_, rows, channels) = reading(products, bias, alpha, size), products.shape
+    native, (_, rows, channels) = reading(products, bias, alpha, size, out), products.shape
     assert native is not None
-    out = products.new_empty(TILE * rows, channels)
     native.toneme_toom_cook_leave(
         address(products), *map(c_size_t, (rows // dilation, dilation, channels)), address(bias), address(alpha),
-        address(size), address(out),
+        address(size), c_size_t(len(out)), address(out),
     )  # fmt: skip
-    return out
 
 
 def _check(x: Tensor, near: Tensor, far: Tensor, dilation: int, bias: Tensor | None) -> None:

@@ -19,7 +19,6 @@ from .conv import _Packs
 
 BLOCK = 1 << 18  # elements of a block of activations: 1 MB; smaller ones stay nearer, but their calls cost a fifth more
 MIN_ROWS = 2048  # rows of a block of wide layers, whose weights are read anew for each
-WIDE = 96  # channels from which half the products are worth the sums that they take
 
 
 class Snake(activation.Snake):
@@ -60,43 +59,41 @@ class Conv(_Packs, nn.Conv1d):
         last = (x.shape[-1] + 2 * int(self.padding[0]) - self._span) // self.stride[0] + 1
         return _in_blocks(
             x, last, self.out_channels, self.stride[0], self.weight.numel(),
-            lambda item, a, b, out: out.copy_(self.block(packed, item, a, b, bend)),
+            lambda item, a, b, out: self.write(packed, item, a, b, bend, out),
         )  # fmt: skip
 
     @property
     def _span(self) -> int:
         return (self.kernel_size[0] - 1) * self.dilation[0] + 1
 
-    def block(
+    def write(
         self,
         packed: rows.Packed,
         x: Tensor,
         first: int,
         last: int,
         before: Bend | None,
+        out: Tensor,
         seen: Sequence[Tensor] = (),
         after: Bend | None = None,
-    ) -> Tensor:
-        """Return rows `first` to `last` of the output of rows x [time, in], or Snake `after` of it; `seen` as in `window`."""
+    ) -> None:
+        """Write rows `first` to `last` of the output of rows x [time, in], or Snake `after` of it; `seen` as in `window`."""
         stride, first, count = self.stride[0], first * self.stride[0] - int(self.padding[0]), last - first
         if packed.kind == "toom_cook":
             part = window(x, first, first + toom_cook.rows_for(count, packed.dilation), before, seen)
-            return toom_cook.convolve(packed.matrices, packed.bias, packed.dilation, part, count, after)
+            return toom_cook.write(packed.matrices, packed.bias, packed.dilation, part, after, out)
         part = window(x, first, first + (count - 1) * stride + self._span, before, seen)
         if packed.kind == "depthwise":
-            out = x.new_empty(count, x.shape[1])
-            depthwise(part, packed.matrices[0], packed.bias, packed.dilation, after, out)
-            return out
-        out = rows.convolve(packed, part[None])[0]
+            return depthwise(part, packed.matrices[0], packed.bias, packed.dilation, after, out)
+        rows.convolve(packed, part[None], out=out[None])
         if after is not None:
             snake_rows(out, after, out)
-        return out
 
     def _make_pack(self) -> rows.Packed | None:
         if self.groups > 1:
             filters = self.weight[:, 0].T.contiguous()
             return rows.Packed("depthwise", (filters,), self.bias, 1, self.dilation[0], self.kernel_size[0])
-        if self.kernel_size[0] == toom_cook.TAPS and min(self.in_channels, self.out_channels) >= WIDE:
+        if self.kernel_size[0] == toom_cook.TAPS and toom_cook.worth(min(self.in_channels, self.out_channels)):
             parts = toom_cook.pack(self.weight)
             return rows.Packed("toom_cook", parts, self.bias, 1, self.dilation[0], toom_cook.TAPS)
         return rows.pack_conv(self.weight, self.bias, self.stride[0], self.dilation[0])
@@ -121,7 +118,7 @@ class ConvTranspose(_Packs, nn.ConvTranspose1d):
         stride, pad, frames = self.stride[0], int(self.padding[0]), x.shape[-1]
         whole = _in_blocks(
             x, frames + 1, stride * self.out_channels, 1, self.weight.numel(),
-            lambda item, a, b, out: out.copy_(rows.convolve(packed, window(item, a - 1, b, bend)[None])[0]),
+            lambda item, a, b, out: rows.convolve(packed, window(item, a - 1, b, bend)[None], out=out[None]),
         )  # fmt: skip
         samples = whole.transpose(1, 2).view(x.shape[0], -1, self.out_channels).transpose(1, 2)
         return samples[..., pad : frames * stride + stride - pad + self.output_padding[0]]
@@ -150,7 +147,8 @@ class ResidualUnit(nn.Module):
 
         def unit(item: Tensor, first: int, last: int, out: Tensor, seen: Sequence[Tensor] = ()) -> None:
             seen = seen or (item[max(0, first - reach) : last + reach],)
-            hidden = self.dilated.block(dilated, item, first, last, bends[0], seen, after=bends[1])
+            hidden = torch.empty_like(out)
+            self.dilated.write(dilated, item, first, last, bends[0], hidden, seen, after=bends[1])
             torch.add(item[first:last], bias, out=out).addmm_(hidden, matrix)
 
         weights = self.dilated.weight.numel() + matrix.numel()

@@ -65,27 +65,30 @@ def _taps(matrices: Tensor, bias: Tensor | None, stride: int, dilation: int) -> 
     return Packed("taps", tuple(matrices), bias, stride, dilation, len(matrices), matrices.sum(0) if large else None)
 
 
-def convolve(packed: Packed, x: Tensor, onto: Tensor | None = None) -> Tensor:
-    """Return the valid convolution of x [batch, time, in] as [batch, rows, out], added to `onto` in place where given."""
+def convolve(packed: Packed, x: Tensor, onto: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """Return the valid convolution of x [batch, time, in] as [batch, rows, out], added to `onto` in place where given.
+
+    Else it is written into `out` where given.
+    """
     x = x.contiguous()
     if packed.kind == "windows":
-        return _by_windows(packed, x, onto)
+        return _by_windows(packed, x, onto, out)
     if packed.kind == "project":
-        return _by_projection(packed, x, onto)
+        return _by_projection(packed, x, onto, out)
     rows = x[:, : x.shape[1] // packed.stride * packed.stride].view(x.shape[0], -1, packed.stride * x.shape[2])
     length = max(0, rows.shape[1] - (packed.taps - 1) * packed.dilation)
     fresh = onto is None
-    y = x.new_empty(x.shape[0], length, packed.matrices[0].shape[1]) if onto is None else onto
-    for item, out in zip(rows, y, strict=True):
+    y = onto if onto is not None else x.new_empty(x.shape[0], length, packed.matrices[0].shape[1]) if out is None else out
+    for item, to in zip(rows, y, strict=True):
         if packed.both is not None and fresh and length >= HALVED_ROWS:
-            _by_halves(packed, item, out)
+            _by_halves(packed, item, to)
             continue
         for j, matrix in enumerate(packed.matrices):
             part = item[j * packed.dilation : j * packed.dilation + length]
             if fresh and j == 0:
-                torch.mm(part, matrix, out=out) if packed.bias is None else torch.addmm(packed.bias, part, matrix, out=out)
+                _product(part, matrix, packed.bias, to)
             else:
-                out.addmm_(part, matrix)
+                to.addmm_(part, matrix)
     return y if fresh or packed.bias is None else y.add_(packed.bias)
 
 
@@ -102,21 +105,26 @@ def _by_halves(packed: Packed, x: Tensor, out: Tensor) -> None:
     torch.addmm(shared[: len(out) // 2], steps[1::2], packed.matrices[1], alpha=-1, out=out[1::2])
 
 
-def _by_windows(packed: Packed, x: Tensor, onto: Tensor | None) -> Tensor:
+def _product(x: Tensor, matrix: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    torch.mm(x, matrix, out=out) if bias is None else torch.addmm(bias, x, matrix, out=out)
+
+
+def _by_windows(packed: Packed, x: Tensor, onto: Tensor | None, out: Tensor | None) -> Tensor:
     batch, time, width = x.shape
     length = max(0, time - packed.taps + 1)
     windows = x.as_strided((batch, length, packed.taps * width), (time * width, width, 1)).reshape(-1, packed.taps * width)
-    y = windows @ packed.matrices[0] if packed.bias is None else torch.addmm(packed.bias, windows, packed.matrices[0])
-    y = y.view(batch, length, -1)
+    y = x.new_empty(batch, length, packed.matrices[0].shape[1]) if out is None else out
+    _product(windows, packed.matrices[0], packed.bias, y.view(len(windows), -1))
     return y if onto is None else onto.add_(y)
 
 
-def _by_projection(packed: Packed, x: Tensor, onto: Tensor | None) -> Tensor:
+def _by_projection(packed: Packed, x: Tensor, onto: Tensor | None, out: Tensor | None) -> Tensor:
     """Few outputs: every sample through all taps at once, then the taps shifted onto each other."""
     batch, time, _ = x.shape
     length = max(0, time - (packed.taps - 1) * packed.dilation)
     taps = (x @ packed.matrices[0]).view(batch, time, packed.taps, -1)
-    y = taps[:, :length, 0].clone() if onto is None else onto.add_(taps[:, :length, 0])
+    first = taps[:, :length, 0]
+    y = onto.add_(first) if onto is not None else first.clone() if out is None else out.copy_(first)
     for j in range(1, packed.taps):
         y.add_(taps[:, j * packed.dilation : j * packed.dilation + length, j])
     return y if packed.bias is None else y.add_(packed.bias)

@@ -16,6 +16,7 @@ from ...kernels.unlocked import Unlocked
 
 TILE = 4
 TAPS = 7
+WIDE, WIDE_IN_C = 96, 64  # channels from which half the products are worth the sums that they take
 PACKED_AT_ONCE = 32  # outputs, whose values in 64 bits are in memory together
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5)
 
@@ -53,22 +54,31 @@ def pack(weight: Tensor) -> tuple[Tensor, Tensor]:
     return near, far
 
 
+def worth(channels: int) -> bool:
+    """Say whether convolutions of so many channels, the fewer of the two, gain."""
+    return channels >= (WIDE_IN_C if native.runs() else WIDE)
+
+
 def rows_for(count: int, dilation: int) -> int:
     """Return how many input rows `convolve` takes for `count` outputs; those beyond count + 6 dilations do not matter."""
     return (-(-count // (TILE * dilation)) + 2) * TILE * dilation
 
 
-def convolve(
-    packed: tuple[Tensor, ...], bias: Tensor | None, dilation: int, x: Tensor, count: int, after: Bend | None = None
-) -> Tensor:
-    """Return `count` rows [count, out] of the valid convolution of x [rows_for(count), in], or Snake `after` of them."""
+def convolve(packed: tuple[Tensor, ...], bias: Tensor | None, dilation: int, x: Tensor, count: int) -> Tensor:
+    """Return `count` rows [count, out] of the valid convolution of x [rows_for(count), in]."""
+    out = x.new_empty(count, packed[0].shape[2])
+    write(packed, bias, dilation, x, None, out)
+    return out
+
+
+def write(packed: tuple[Tensor, ...], bias: Tensor | None, dilation: int, x: Tensor, after: Bend | None, out: Tensor) -> None:
+    """Write as many rows as `out` [count, out] has, or Snake `after` of them; the rest as in `convolve`."""
     tiles, (near, far) = x.view(len(x) // (TILE * dilation), TILE, -1), packed
-    if native.runs(tiles, near, far, bias, *(after or ())):
-        return native.tiles_of(tiles, near, far, dilation, bias, after)[:count]
-    out = _convolve(packed, bias, dilation, tiles, ENTER, LEAVE)[:count]
+    if native.runs(tiles, near, far, out, bias, *(after or ())):
+        return native.convolve(tiles, near, far, dilation, out, bias, after)
+    out.copy_(_convolve(packed, bias, dilation, tiles, ENTER, LEAVE)[: len(out)])
     if after is not None:
         snake_rows(out, after, out)
-    return out
 
 
 def _tiles_of(

@@ -41,18 +41,18 @@ INLINE void leave_one(const Layer *l, size_t c, float *out, Some some, __m256 su
     store(out, some, sum);
 }
 
-/* The four outputs, so many numbers apart, of eight channels from c on. */
-INLINE void leave(const Layer *l, const float *products, size_t apart, size_t c, float *out, size_t width, Some some) {
+/* The first so many of four outputs, so many numbers apart, of eight channels from c on. */
+INLINE void leave(const Layer *l, const float *products, size_t apart, size_t c, float *out, size_t width, size_t count, Some some) {
     __m256 zero = load(products, some), half = load(products + 5 * apart, some), top = load(products + 6 * apart, some);
     __m256 one = load(products + apart, some), other = load(products + 2 * apart, some);
     __m256 even = _mm256_add_ps(one, other), odd = _mm256_sub_ps(one, other);
     one = load(products + 3 * apart, some), other = load(products + 4 * apart, some);
     __m256 even2 = _mm256_add_ps(one, other), odd2 = _mm256_sub_ps(one, other);
-    leave_one(l, c, out, some, _mm256_add_ps(_mm256_add_ps(zero, even), _mm256_add_ps(even2, half)));
-    leave_one(l, c, out + width, some, _mm256_fmadd_ps(half, TIMES(0.5f), _mm256_fmadd_ps(odd2, TIMES(2), odd)));
-    leave_one(l, c, out + 2 * width, some, _mm256_fmadd_ps(half, TIMES(0.25f), _mm256_fmadd_ps(even2, TIMES(4), even)));
+    if (count > 0) leave_one(l, c, out, some, _mm256_add_ps(_mm256_add_ps(zero, even), _mm256_add_ps(even2, half)));
+    if (count > 1) leave_one(l, c, out + width, some, _mm256_fmadd_ps(half, TIMES(0.5f), _mm256_fmadd_ps(odd2, TIMES(2), odd)));
+    if (count > 2) leave_one(l, c, out + 2 * width, some, _mm256_fmadd_ps(half, TIMES(0.25f), _mm256_fmadd_ps(even2, TIMES(4), even)));
     odd = _mm256_fmadd_ps(half, TIMES(0.125f), _mm256_fmadd_ps(odd2, TIMES(8), odd));
-    leave_one(l, c, out + 3 * width, some, _mm256_add_ps(odd, top));
+    if (count > 3) leave_one(l, c, out + 3 * width, some, _mm256_add_ps(odd, top));
 }
 
 /* Values [7, tiles, width] of x, of which tile t takes the rows of so many numbers from 4 t to 4 t + 6. */
@@ -65,17 +65,18 @@ KERNEL void toneme_toom_cook_enter(const float *x, size_t tiles, size_t width, f
     }
 }
 
-/* `out` [tiles, 4, dilation, channels] of products [7, tiles, dilation, channels]: each output may get a bias [channels], and then
-   Snake, whose alpha and inverse are those of toneme_snake. */
+/* `out` are the first `rows` of [tiles, 4, dilation, channels] that products [7, tiles, dilation, channels] make: each may get a
+   bias [channels], and then Snake, whose alpha and inverse are those of toneme_snake. */
 KERNEL void toneme_toom_cook_leave(const float *products, size_t tiles, size_t dilation, size_t channels, const float *bias,
-                                   const float *alpha, const float *inverse, float *out) {
+                                   const float *alpha, const float *inverse, size_t rows, float *out) {
     Layer l = {bias, alpha, inverse};
     size_t width = dilation * channels, apart = tiles * width;
-    for (size_t tile = 0; tile < tiles; tile++, out += (TILE - 1) * width)
-        for (size_t d = 0; d < dilation; d++, products += channels, out += channels) {
-            size_t c = 0;
-            for (; c + 8 <= channels; c += 8) leave(&l, products + c, apart, c, out + c, width, ALL);
-            if (c < channels) leave(&l, products + c, apart, c, out + c, width, first(channels - c));
+    for (size_t tile = 0; tile < tiles; tile++)
+        for (size_t d = 0; d < dilation; d++, products += channels) {
+            size_t row = tile * TILE * dilation + d, c = 0, count = row < rows ? (rows - row + dilation - 1) / dilation : 0;
+            float *here = out + (count ? row : 0) * channels;
+            for (; c + 8 <= channels; c += 8) leave(&l, products + c, apart, c, here + c, width, count, ALL);
+            if (c < channels) leave(&l, products + c, apart, c, here + c, width, count, first(channels - c));
         }
 }
 #endif

@@ -8,7 +8,7 @@ from toneme.codecs.layers import toom_cook as tables
 from toneme.kernels import native
 from toneme.kernels.errors import ShapeError
 from toneme.kernels.snake_rows import Bend
-from toneme.kernels.toom_cook import enter, leave, runs, tiles_of
+from toneme.kernels.toom_cook import convolve, enter, leave, runs
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no kernels in C here")
 
@@ -33,8 +33,12 @@ def test_what_leaves_has_the_factors_of_the_table(channels, dilation, biased, be
     exact = torch.einsum("in,ntc->tic", torch.tensor(tables.LEAVE, dtype=torch.float64), products.view(7, 2, -1).double())
     exact = exact.reshape(-1, channels) + (0 if bias is None else bias)
     exact = exact if bend is None else exact + (exact * bend.alpha).sin().square() * bend.size
-    found = leave(products, dilation, bias, bend).double()
-    assert torch.allclose(found, exact, atol=3e-5, rtol=0)  # numbers of up to fifty, whose rounding Snake may double
+    for rows in range(8 * dilation + 1):
+        memory = torch.full((8 * dilation + 1, channels), 7.0)
+        leave(products, dilation, memory[:rows], bias, bend)
+        # numbers of up to fifty, whose rounding Snake may double
+        assert torch.allclose(memory[:rows].double(), exact[:rows], atol=3e-5, rtol=0)
+        assert (memory[rows:] == 7).all()
 
 
 def example(dilation: int, tiles: int, width: int = 5, out: int = 9) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -47,8 +51,7 @@ def example(dilation: int, tiles: int, width: int = 5, out: int = 9) -> tuple[Te
 @pytest.mark.parametrize("tiles", [0, 1, 4])
 def test_tiles_are_the_convolution(dilation, tiles):
     x, near, far, exact = example(dilation, tiles)
-    found = tiles_of(x, near, far, dilation)
-    assert found.shape == exact.shape
+    convolve(x, near, far, dilation, found := torch.empty(exact.shape))
     assert torch.allclose(found.double(), exact, atol=2e-5, rtol=0)  # 5e-7 of numbers of up to thirty
 
 
@@ -56,11 +59,18 @@ def test_both_ways_of_the_layer_agree(monkeypatch):
     """Sums in another order: 5e-7 of numbers of up to sixty."""
     x, weight, bias = torch.randn(tables.rows_for(50, 3), 24), torch.randn(16, 24, 7), torch.randn(16)
     bend = Bend.of(torch.rand(16) + 0.5, torch.rand(16) + 0.5)
-    arguments = tables.pack(weight), bias, 3, x, 50
-    found = [tables.convolve(*arguments), tables.convolve(*arguments, bend)]
+    arguments, written = (tables.pack(weight), bias, 3, x), torch.empty(2, 2, 50, 16)
+
+    def write(to: Tensor) -> None:
+        tables.write(*arguments, None, to[0])
+        tables.write(*arguments, bend, to[1])
+
+    write(written[0])
     monkeypatch.setattr(native, "library", lambda: None)
-    assert torch.allclose(found[0], tables.convolve(*arguments), atol=3e-5, rtol=0)
-    assert torch.allclose(found[1], tables.convolve(*arguments, bend), atol=9e-5, rtol=0)
+    write(written[1])
+    assert torch.allclose(*written[:, 0], atol=3e-5, rtol=0)
+    assert torch.allclose(*written[:, 1], atol=9e-5, rtol=0)
+    assert torch.equal(tables.convolve(*arguments, 50), written[1, 0])
 
 
 def test_says_what_it_takes(monkeypatch):
@@ -73,15 +83,17 @@ def test_says_what_it_takes(monkeypatch):
 
 
 def test_other_shapes_are_refused():
-    x, near, far, _ = example(3, 2)
+    (x, near, far, _), out = example(3, 2), torch.zeros(24, 9)
     for given in (
-        (x[:1], near, far, 3),
-        (x[:, :3], near, far, 3),
-        (x, near, far, 2),
-        (x, near[:6], far, 3),
-        (x, near, far[:5], 3),
-        (x, near, far, 3, torch.zeros(5)),
-        (x, near, far, 3, None, Bend(torch.zeros(9), torch.zeros(1))),
+        (x[:1], near, far, 3, out),
+        (x[:, :3], near, far, 3, out),
+        (x, near, far, 2, out),
+        (x, near[:6], far, 3, out),
+        (x, near, far[:5], 3, out),
+        (x, near, far, 3, torch.zeros(25, 9)),
+        (x, near, far, 3, out[:, :8]),
+        (x, near, far, 3, out, torch.zeros(5)),
+        (x, near, far, 3, out, None, Bend(torch.zeros(9), torch.zeros(1))),
     ):
         with pytest.raises(ShapeError):
-            tiles_of(*given)
+            convolve(*given)
