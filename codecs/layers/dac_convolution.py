@@ -142,16 +142,17 @@ class ResidualUnit(nn.Module):
         dilated, mixed, before, between = self.dilated._pack(x), self.mixed._pack(x), self.before, self.between
         if dilated is None or mixed is None or not isinstance(before, Snake) or not isinstance(between, Snake):
             return x + self.mixed(self.dilated(x, before), between)
-        bias, matrix, reach = self.mixed.get_parameter("bias"), mixed.matrices[0], int(self.dilated.padding[0])
-        bends = before.bend, between.bend
+        bends, reach = (before.bend, between.bend), int(self.dilated.padding[0])
 
         def unit(item: Tensor, first: int, last: int, out: Tensor, seen: Sequence[Tensor] = ()) -> None:
             seen = seen or (item[max(0, first - reach) : last + reach],)
             hidden = torch.empty_like(out)
             self.dilated.write(dilated, item, first, last, bends[0], hidden, seen, after=bends[1])
-            torch.add(item[first:last], bias, out=out).addmm_(hidden, matrix)
+            if not owned:
+                out.copy_(item[first:last])
+            rows.convolve(mixed, hidden[None], onto=out[None])
 
-        weights = self.dilated.weight.numel() + matrix.numel()
+        weights = self.dilated.weight.numel() + self.mixed.weight.numel()
         if owned:
             return _over(x, reach, weights, unit)
         return _in_blocks(x, x.shape[-1], x.shape[1], 1, weights, unit)
