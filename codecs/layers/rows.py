@@ -99,10 +99,11 @@ def _by_halves(packed: Packed, x: Tensor, out: Tensor) -> None:
     Source: Winograd, "Arithmetic Complexity of Computations", 1980.
     """
     assert packed.both is not None
-    steps, middle = x[:-1] - x[1:], x[1::2]
-    shared = middle @ packed.both if packed.bias is None else torch.addmm(packed.bias, middle, packed.both)
-    torch.addmm(shared, steps[::2], packed.matrices[0], out=out[::2])
-    torch.addmm(shared[: len(out) // 2], steps[1::2], packed.matrices[1], alpha=-1, out=out[1::2])
+    steps, even, odd = x[:-1] - x[1:], out[::2], out[1::2]
+    _product(x[1::2], packed.both, packed.bias, even)
+    odd.copy_(even[: len(odd)])
+    even.addmm_(steps[::2], packed.matrices[0])
+    odd.addmm_(steps[1::2], packed.matrices[1], alpha=-1)
 
 
 def _product(x: Tensor, matrix: Tensor, bias: Tensor | None, out: Tensor) -> None:
