@@ -22,6 +22,7 @@ from .base import Codec, Encoded
 from .errors import CheckpointError
 from .layers.convnext import CausalStack
 from .layers.lapped import LappedAnalysis, LappedSynthesis
+from .layers.linear import Linear
 from .layers.stft import CausalISTFT, CausalSTFT, wide
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder, StreamEncoder
@@ -83,12 +84,12 @@ class Encoder(nn.Module):
         dim, (fast, slow) = config.encoder_dim, config.encoder_blocks
         self.stft = CausalSTFT(config.window, config.stft_hop)
         self.straight = LappedAnalysis(config.hop, config.latent_dim)
-        self.enter = nn.Linear(3 * config.bins, dim)
+        self.enter = Linear(3 * config.bins, dim)
         self.fast = CausalStack(fast, dim, config.kernel, config.expansion)
-        self.pair = nn.Linear(dim * config.fold, dim)
+        self.pair = Linear(dim * config.fold, dim)
         self.slow = CausalStack(slow, dim, config.kernel, config.expansion)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.leave = nn.Linear(dim, config.latent_dim)
+        self.leave = Linear(dim, config.latent_dim)
 
     def initial_state(self, batch: int) -> list[Any]:
         """Return the state before the first sample."""
@@ -116,16 +117,16 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         dim, (fast, slow) = config.decoder_dim, config.decoder_blocks
-        self.enter = nn.Linear(config.latent_dim, dim)
+        self.enter = Linear(config.latent_dim, dim)
         self.slow = CausalStack(slow, dim, config.kernel, config.expansion)
-        self.apart = nn.Linear(dim, dim * config.fold)
+        self.apart = Linear(dim, dim * config.fold)
         self.fast = CausalStack(fast, dim, config.kernel, config.expansion)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.leave = nn.Linear(dim, 3 * config.bins)
+        self.leave = Linear(dim, 3 * config.bins)
         self.istft = CausalISTFT(config.window, config.stft_hop)
         # both paths must come out at the same time, and the straight one is early by this much
         self.straight = LappedSynthesis(config.hop, config.latent_dim, self.istft.delay - config.hop + config.lookahead)
-        self.gain = nn.Linear(dim, config.latent_dim)
+        self.gain = Linear(dim, config.latent_dim)
         with torch.no_grad():
             # about the level of speech, so that training does not start from a roar
             self.leave.bias[: config.bins] = -4.0

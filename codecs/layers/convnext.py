@@ -8,6 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from .linear import Linear
+
 
 class CausalConvNeXt(nn.Module):
     """Depthwise convolution over the past, then a two-layer perceptron per frame, both inside one residual.
@@ -19,8 +21,8 @@ class CausalConvNeXt(nn.Module):
         super().__init__()
         self.mix = nn.Conv1d(channels, channels, kernel, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.widen = nn.Linear(channels, channels * expansion)
-        self.narrow = nn.Linear(channels * expansion, channels)
+        self.widen = Linear(channels, channels * expansion)
+        self.narrow = Linear(channels * expansion, channels)
         self.scale = nn.Parameter(torch.full((channels,), scale))
 
     def initial_state(self, batch: int) -> Tensor:

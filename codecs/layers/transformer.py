@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import CheckpointError, ShapeError
+from .linear import Linear
 
 BLOCK_FRAMES = 128  # frames worked on at once, so that attention over a long signal stays a narrow band
 
@@ -86,12 +87,12 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.config = config
         self.norm1 = NORMS[config.norm](config.width)
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.qkv = Linear(config.width, 3 * config.width, bias=False)
+        self.out = Linear(config.width, config.width, bias=False)
         self.scale1 = _scale(config)
         self.norm2 = NORMS[config.norm](config.width)
-        self.widen = nn.Linear(config.width, config.hidden, bias=False)
-        self.narrow = nn.Linear(config.hidden, config.width, bias=False)
+        self.widen = Linear(config.width, config.hidden, bias=False)
+        self.narrow = Linear(config.hidden, config.width, bias=False)
         self.scale2 = _scale(config)
 
     def step(
