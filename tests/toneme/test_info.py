@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import toneme
+from toneme.kernels import native
 
 
 def answer(ran):
@@ -67,6 +68,12 @@ def test_codec_folder(codec, tiny):
     assert (about["kind"], about["name"], about["family"], about["licence"]) == ("codec", "tiny", "toneme", "Apache-2.0")
     assert about["spec"]["kbps"] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]
     assert about["spec"]["frame_rate"] == 50
+
+
+def test_a_codec_tells_what_computes_on_the_cpu(codec, tiny, monkeypatch):
+    assert answer(codec("info", tiny, "--json"))["kernels"] == ("C" if native.library() else "PyTorch")
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert answer(codec("info", tiny, "--json"))["kernels"] == "PyTorch"
 
 
 def test_lines_for_people(codec, tok, tiny):

@@ -56,7 +56,9 @@ def about_codec(name: str) -> dict[str, Any]:
             "kind": "exported codec", "name": about.codec, "family": about.family, "folder": name,
             "weights_hash": about.weights_hash, "licence": about.licence, "spec": about.spec.to_dict(),
         }  # fmt: skip
-    return {"kind": "codec"} | row(describe(find_folder(name)))
+    from toneme.kernels.native import library  # not above: it imports torch
+
+    return {"kind": "codec"} | row(describe(find_folder(name))) | {"kernels": "C" if library() else "PyTorch"}
 
 
 def about_audio(path: Path) -> dict[str, Any]:
