@@ -3,19 +3,18 @@
 Codes are certified as in `chunked`; where rounding may have chosen one, 64 bits choose among all.
 """
 
-import ctypes
-from collections.abc import Iterator
+from ctypes import c_double, c_size_t
 
 import torch
 from torch import Tensor
 
 from .native import address, products
 from .rescan import error_factors
-from .workers import share
 
 LANES = 16  # rows that are searched side by side
 PART_FLOATS = 1 << 16  # of the residual of a part, which stays in a core's second cache
 MOST_ROWS = 2048
+LEAST_SHARED = 1 << 20  # products of a search that one thread makes in less time than another takes to begin
 
 
 def takes(D: int) -> bool:
@@ -25,15 +24,8 @@ def takes(D: int) -> bool:
 
 def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     """As `chunked.encode`, where `takes(D)`."""
-    N, (Q, K, D) = x.shape[0], codebooks.shape
-    bounds = error_factors(codebooks, half_norms)
-    codes = torch.empty((Q, N), dtype=torch.int64)
-
-    def work_on(parts: Iterator[slice]) -> None:
-        for part in parts:
-            search(x[part], (codebooks, half_norms), bounds, codes[:, part])
-
-    share(work_on, N, lambda workers: rows_of_part(N, D, workers), work=2 * N * Q * K * D)
+    codes = torch.empty((codebooks.shape[0], x.shape[0]), dtype=torch.int64)
+    search(x, (codebooks, half_norms), error_factors(codebooks, half_norms), codes)
     return codes.T
 
 
@@ -44,21 +36,22 @@ def search(
     codes: Tensor,
     doubt: Tensor | None = None,
 ) -> None:
-    """Write codes [Q, rows], each stage of which is contiguous.
+    """Write codes [Q, rows], each stage of which is contiguous, in as many threads as PyTorch may use.
 
     Args:
         x: [rows, D], and `books`, codebooks [Q, K, D] and half norms [Q, K]: float32 on the CPU and contiguous.
         bounds: a slope and an offset [Q, 1] of twice the error of a score (`rescan.error_factors`).
         doubt: [Q, rows], bool, tells which codes rounding may have chosen; without it those are settled in 64 bits.
     """
-    native, size, (Q, K, D) = products(), ctypes.c_size_t, books[0].shape
+    native, (Q, K, D), rows = products(), books[0].shape, len(x)
     assert native is not None
-    native.toneme_search_bytes.restype = size
-    work = torch.empty(native.toneme_search_bytes(size(len(x)), D), dtype=torch.uint8)
+    threads = torch.get_num_threads() if rows * Q * K * D >= LEAST_SHARED else 1
+    native.toneme_search_bytes.restype, size = c_size_t, c_size_t(rows_of_part(rows, D, threads))
+    work = torch.empty(native.toneme_search_bytes(size, D, threads), dtype=torch.uint8)
     inputs = (address(t) for t in (*books, *(bound.contiguous() for bound in bounds)))
-    half = ctypes.c_double(0.5 if doubt is None and books[1].any() else 0)
-    outputs = address(codes), size(codes.stride(0)), None if doubt is None else address(doubt), address(work)
-    native.toneme_search(address(x), size(len(x)), Q, K, D, *inputs, half, *outputs)
+    half = c_double(0.5 if doubt is None and books[1].any() else 0)
+    outputs = address(codes), c_size_t(codes.stride(0)), None if doubt is None else address(doubt), address(work)
+    native.toneme_search(address(x), c_size_t(rows), size, Q, K, D, *inputs, half, *outputs, threads)
 
 
 def rows_of_part(N: int, D: int, workers: int) -> int:

@@ -4,7 +4,6 @@ Source: Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with the for
 `torch.nn.LSTM`.
 """
 
-from collections.abc import Iterator
 from ctypes import c_size_t
 
 import torch
@@ -13,11 +12,10 @@ from torch.nn import functional as F
 
 from .errors import ShapeError
 from .native import address, reading
-from .workers import share
 
 GATES = 4
 UNITS = 16  # side by side in a panel
-SHARED = 16  # numbers in which threads say which steps are taken, and which are done
+LEAST_SHARED = 16  # panels of all steps that one thread reads in less time than another takes to begin
 
 
 def pack(weight: Tensor) -> Tensor:
@@ -60,12 +58,6 @@ def steps(inputs: Tensor, packed: Tensor, hidden: Tensor, cell: Tensor) -> tuple
         )
     native, outputs, cell = reading(inputs, packed, hidden, cell), inputs.new_empty(batch, time, width), cell.clone()
     assert native is not None
-    shared = torch.zeros(SHARED, dtype=torch.int64)
     tensors, sizes = [address(t) for t in (packed, inputs, hidden, cell, outputs)], [*map(c_size_t, (batch, time, width))]
-
-    def work_on(parts: Iterator[slice]) -> None:
-        for _ in parts:  # every call goes on until all steps are done
-            native.toneme_lstm(*tensors, *sizes, address(shared))
-
-    share(work_on, torch.get_num_threads(), lambda workers: 1, 2 * batch * time * GATES * width * width)
+    native.toneme_lstm(*tensors, *sizes, torch.get_num_threads() if time * len(packed) >= LEAST_SHARED else 1)
     return outputs, cell

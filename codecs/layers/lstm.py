@@ -1,12 +1,9 @@
 """LSTM over [batch, channels, time] with a skip connection and explicit state."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
-from ...kernels import lstm
-from ...kernels.workers import share
+from ...kernels import few_rows, lstm
 from ..errors import ShapeError
 from . import rows
 from .packs import Packs
@@ -57,7 +54,7 @@ class SkipLSTM(Packs, nn.LSTM):
 
     def _run_piece(self, frames: Tensor, packs: list[Tensor], state: Tensor) -> Tensor:
         for (weight, _, *biases), pack, hidden, cell in zip(self.all_weights, packs, *state, strict=True):
-            gates = _shared_linear(frames, weight, biases[0] + biases[1])
+            gates = few_rows.linear(frames, weight, biases[0] + biases[1])
             frames, after = lstm.steps(gates, pack, hidden.contiguous(), cell.contiguous())
             cell.copy_(after)
             hidden.copy_(frames[:, -1] if frames.shape[1] else hidden)
@@ -73,19 +70,3 @@ class SkipLSTM(Packs, nn.LSTM):
                 outputs.append(hidden)
             frames = torch.stack(outputs, dim=1) if outputs else frames
         return frames, state
-
-
-def _shared_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return x [batch, time, in] times the weight [out, in], plus the bias.
-
-    PyTorch's own threads spin after a product, on the cores that the steps need next, which cost a third of the steps' time.
-    """
-    rows, out = x.flatten(0, 1), x.new_empty(x.shape[0] * x.shape[1], len(weight))
-
-    def work_on(parts: Iterator[slice]) -> None:
-        for part in parts:
-            torch.addmm(bias, rows[part], weight.T, out=out[part])
-
-    if len(rows):
-        share(work_on, len(rows), lambda workers: -(-len(rows) // workers), 2 * len(rows) * weight.numel())
-    return out.view(x.shape[0], x.shape[1], -1)

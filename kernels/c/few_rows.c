@@ -57,8 +57,9 @@ INLINE void some_outputs(const Product *p, size_t out, const int outs) {
     if (p->rows - row == 1) dots(p, row, out, 1, outs);
 }
 
-KERNEL static void by_outputs(const void *job, int part, int parts) {
+KERNEL static void by_outputs(const void *job, int part, int parts, int worker) {
     const Product *p = job;
+    (void)worker;
     size_t out = p->outputs * part / parts, last = p->outputs * (part + 1) / parts;
     for (; out + OUTPUTS <= last; out += OUTPUTS) some_outputs(p, out, OUTPUTS);
     for (; out < last; out++) some_outputs(p, out, 1);
@@ -68,7 +69,7 @@ KERNEL static void by_outputs(const void *job, int part, int parts) {
 void toneme_linear(const float *x, size_t rows, size_t inputs, const float *matrix, size_t outputs, const float *bias, float *y,
                    int threads) {
     Product p = {x, matrix, bias, y, rows, inputs, outputs};
-    toneme_share(by_outputs, &p, threads);
+    toneme_share(by_outputs, &p, threads, threads);
 }
 
 #endif

@@ -5,6 +5,7 @@
    every other step walks through the panels backwards, and finds the last ones still cached. Any number of threads may run the
    same call: each takes the next free group of panels, and waits only for groups that another is already at. */
 #include "exp.h"
+#include "pool.h"
 #include "rows.h"
 
 #ifdef TONEME_AVX2
@@ -22,6 +23,7 @@ typedef struct {
     const float *weights, *inputs, *hidden; /* panels; [rows, steps, 4 H]; [rows, H] before the first step */
     float *cells, *outputs;                 /* [rows, H]; [rows, steps, H] */
     size_t rows, steps, H;
+    size_t *shared;
 } Call;
 
 /* Sixteen numbers of the products of n rows, each at its own place, in enough sums to keep both units of multiplication busy. */
@@ -120,23 +122,30 @@ static void wait_for(const size_t *done, size_t count) {
     }
 }
 
-/* Cells [rows, H] and outputs [rows, steps, H] after every step, of inputs [rows, steps, 4 H] in the order i, f, g, o.
-   `shared`: 16 numbers, zero at first, the same for every thread that runs this call. */
-KERNEL void toneme_lstm(const float *weights, const float *inputs, const float *hidden, float *cells, float *outputs, size_t rows,
-                        size_t steps, size_t H, size_t *shared) {
-    Call c = {weights, inputs, hidden, cells, outputs, rows, steps, H};
-    size_t *next = shared, *done = shared + APART, panels = (H + UNITS - 1) / UNITS;
+/* Take part in all steps that are left, however many others do. */
+KERNEL static void take_part(const void *job, int part, int parts, int worker) {
+    const Call *c = job;
+    size_t *next = c->shared, *done = c->shared + APART, panels = (c->H + UNITS - 1) / UNITS;
     size_t size = (panels + MOST_GROUPS - 1) / MOST_GROUPS, groups = (panels + size - 1) / size;
+    (void)part, (void)parts, (void)worker;
     for (;;) {
         size_t ticket = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED), step = ticket / groups, group = ticket % groups;
-        if (step >= steps) break;
+        if (step >= c->steps) break;
         wait_for(done, step * groups);
         for (size_t i = 0; i < size; i++) {
             size_t place = group * size + i;
-            if (place < panels) panel_of(&c, step, step % 2 ? panels - 1 - place : place);
+            if (place < panels) panel_of(c, step, step % 2 ? panels - 1 - place : place);
         }
         __atomic_fetch_add(done, 1, __ATOMIC_RELEASE);
     }
-    wait_for(done, steps * groups);
+    wait_for(done, c->steps * groups);
+}
+
+/* Cells [rows, H] and outputs [rows, steps, H] after every step, of inputs [rows, steps, 4 H] in the order i, f, g, o. */
+void toneme_lstm(const float *weights, const float *inputs, const float *hidden, float *cells, float *outputs, size_t rows,
+                 size_t steps, size_t H, int threads) {
+    _Alignas(64) size_t shared[2 * APART] = {0}; /* the next ticket, and how many are done, in lines of cache of their own */
+    Call c = {weights, inputs, hidden, cells, outputs, rows, steps, H, shared};
+    toneme_share(take_part, &c, threads, threads);
 }
 #endif

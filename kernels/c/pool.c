@@ -13,12 +13,13 @@ typedef struct {
     Work work;
     const void *job;
     int parts;
-    atomic_int next;
+    atomic_int next, entered;
 } Call;
 
 static void take_parts(void *given) {
     Call *call = given;
-    for (int part; (part = atomic_fetch_add(&call->next, 1)) < call->parts;) call->work(call->job, part, call->parts);
+    int worker = atomic_fetch_add(&call->entered, 1);
+    for (int part; (part = atomic_fetch_add(&call->next, 1)) < call->parts;) call->work(call->job, part, call->parts, worker);
 }
 
 /* The entry of the OpenMP that PyTorch has loaded: its threads wait for work without rest, and others of our own would have to
@@ -33,10 +34,11 @@ static Parallel of_pytorch(void) {
     return parallel;
 }
 
-void toneme_share(Work work, const void *job, int parts) {
-    Call call = {work, job, parts, 0};
-    Parallel parallel = parts > 1 ? of_pytorch() : NULL;
-    if (parallel) parallel(take_parts, &call, (unsigned)parts, 0);
+void toneme_share(Work work, const void *job, int parts, int threads) {
+    Call call = {work, job, parts, 0, 0};
+    int wanted = parts < threads ? parts : threads;
+    Parallel parallel = wanted > 1 ? of_pytorch() : NULL;
+    if (parallel) parallel(take_parts, &call, (unsigned)wanted, 0);
     else take_parts(&call);
 }
 #endif

@@ -5,6 +5,7 @@
    lane keeps its own best code, best and next best score: nothing is left to search when the last tile has been seen. Codes are
    taken in order and only a greater score replaces a code, so the lowest index wins. */
 #include "kernels.h"
+#include "pool.h"
 
 #ifdef TONEME_AVX2
 #include <math.h>
@@ -141,44 +142,66 @@ static Panel panel_at(float *work, size_t p, size_t rows, int D) {
     return (Panel){work + p * LANES * D, left < LANES ? (int)left : LANES, left <= LANES / 2 ? LANES / 2 : LANES};
 }
 
-/* Bytes of working memory that toneme_search needs for so many rows. */
-size_t toneme_search_bytes(size_t rows, int D) {
-    return D * sizeof(double) + (rows + LANES - 1) / LANES * (LANES * D * sizeof(float) + sizeof(Leaders));
+typedef struct {
+    const float *x, *codebooks, *half_norms, *slopes, *offsets;
+    size_t rows, size, step; /* rows in all and in a part; numbers between stages of the codes */
+    int Q, K, D;
+    double half;
+    int64_t *codes;
+    uint8_t *doubt, *work;
+} Search;
+
+/* Bytes of working memory for so many rows, a whole number of lines of the cache. */
+static size_t bytes_for(size_t rows, int D) {
+    size_t bytes = D * sizeof(double) + (rows + LANES - 1) / LANES * (LANES * D * sizeof(float) + sizeof(Leaders));
+    return (bytes + 63) / 64 * 64;
 }
 
-/* Codes of x [rows, D] under codebooks [Q, K, D], stage q of row n at codes[q * step + n]. Slopes and offsets [Q] are those of
-   rescan.error_factors. A code that rounding may have chosen is chosen again in 64 bits, half of the code taken from x (0.5, or
-   0 for a cosine search); with `doubt` [Q, rows] it stays and has a one there. */
-KERNEL void toneme_search(const float *x, size_t rows, int Q, int K, int D, const float *codebooks, const float *half_norms,
-                          const float *slopes, const float *offsets, double half, int64_t *codes, size_t step, uint8_t *doubt,
-                          void *work) {
+KERNEL static void stage_of(const Search *s, int q, size_t at, size_t rows, float *values, Leaders *leaders, double *row) {
     size_t panels = (rows + LANES - 1) / LANES;
-    double *row = work;
-    float *values = (float *)(row + D);
-    Leaders *leaders = (Leaders *)(values + panels * LANES * D);
-    int block = (D > LONG ? LONG_BLOCK_FLOATS : BLOCK_FLOATS) / D / TILE * TILE;
+    int K = s->K, D = s->D, block = (D > LONG ? LONG_BLOCK_FLOATS : BLOCK_FLOATS) / D / TILE * TILE;
+    const float *codebook = s->codebooks + (size_t)q * K * D, *half_norm = s->half_norms + (size_t)q * K;
     if (block < TILE) block = TILE;
-    for (size_t p = 0; p < panels; p++) lay_out(x + p * LANES * D, panel_at(values, p, rows, D), D);
-    for (int q = 0; q < Q; q++) {
-        const float *codebook = codebooks + (size_t)q * K * D, *half_norm = half_norms + (size_t)q * K;
-        for (size_t p = 0; p < panels; p++) start(leaders + p);
-        for (int from = 0; from < K; from += block) {
-            int to = K - from < block ? K : from + block;
-            for (size_t p = 0; p < panels; p++) {
-                Panel panel = panel_at(values, p, rows, D);
-                (panel.lanes == LANES ? compare_16 : compare_8)(panel.values, codebook, half_norm, D, from, to, leaders + p);
-            }
-        }
+    for (size_t p = 0; p < panels; p++) start(leaders + p);
+    for (int from = 0; from < K; from += block) {
+        int to = K - from < block ? K : from + block;
         for (size_t p = 0; p < panels; p++) {
             Panel panel = panel_at(values, p, rows, D);
-            uint8_t unsure[LANES], *here = doubt ? doubt + q * rows + p * LANES : unsure;
-            find_doubt(panel, D, slopes[q], offsets[q], leaders + p, here);
-            for (int lane = 0; lane < panel.rows; lane++) {
-                if (!doubt && here[lane]) leaders[p].code[lane] = exact_code(panel, lane, codebook, K, D, half, row);
-                codes[q * step + p * LANES + lane] = leaders[p].code[lane];
-            }
-            if (q + 1 < Q) reduce(panel, codebook, D, leaders + p);
+            (panel.lanes == LANES ? compare_16 : compare_8)(panel.values, codebook, half_norm, D, from, to, leaders + p);
         }
     }
+    for (size_t p = 0; p < panels; p++) {
+        Panel panel = panel_at(values, p, rows, D);
+        uint8_t unsure[LANES], *here = s->doubt ? s->doubt + q * s->rows + at + p * LANES : unsure;
+        find_doubt(panel, D, s->slopes[q], s->offsets[q], leaders + p, here);
+        for (int lane = 0; lane < panel.rows; lane++) {
+            if (!s->doubt && here[lane]) leaders[p].code[lane] = exact_code(panel, lane, codebook, K, D, s->half, row);
+            s->codes[q * s->step + at + p * LANES + lane] = leaders[p].code[lane];
+        }
+        if (q + 1 < s->Q) reduce(panel, codebook, D, leaders + p);
+    }
+}
+
+KERNEL static void some_rows(const void *job, int part, int parts, int worker) {
+    const Search *s = job;
+    size_t at = s->size * part, rows = s->rows - at < s->size ? s->rows - at : s->size, panels = (rows + LANES - 1) / LANES;
+    double *row = (double *)(s->work + worker * bytes_for(s->size, s->D));
+    float *values = (float *)(row + s->D);
+    (void)parts;
+    for (size_t p = 0; p < panels; p++) lay_out(s->x + (at + p * LANES) * s->D, panel_at(values, p, rows, s->D), s->D);
+    for (int q = 0; q < s->Q; q++) stage_of(s, q, at, rows, values, (Leaders *)(values + panels * LANES * s->D), row);
+}
+
+/* Bytes of working memory that toneme_search needs. */
+size_t toneme_search_bytes(size_t size, int D, int threads) { return threads * bytes_for(size, D); }
+
+/* Codes of x [rows, D] under codebooks [Q, K, D], stage q of row n at codes[q * step + n], `size` rows at a time. Slopes and offsets
+   [Q] are those of rescan.error_factors. A code that rounding may have chosen is chosen again in 64 bits, half of the code taken
+   from x (0.5, or 0 for a cosine search); with `doubt` [Q, rows] it stays and has a one there. */
+void toneme_search(const float *x, size_t rows, size_t size, int Q, int K, int D, const float *codebooks, const float *half_norms,
+                   const float *slopes, const float *offsets, double half, int64_t *codes, size_t step, uint8_t *doubt, void *work,
+                   int threads) {
+    Search s = {x, codebooks, half_norms, slopes, offsets, rows, size, step, Q, K, D, half, codes, doubt, work};
+    toneme_share(some_rows, &s, (int)((rows + size - 1) / size), threads);
 }
 #endif
