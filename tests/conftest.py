@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from toneme.codecs.audio import read_audio
+from toneme.kernels import native
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -92,3 +93,13 @@ def speech() -> Tensor:
 def music() -> Tensor:
     """Four seconds of made stereo music [2, samples] at 48 kHz."""
     return read_audio(SAMPLES / "music.flac")[0]
+
+
+@pytest.fixture(params=["native", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With the kernels in C, and with PyTorch in their place."""
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("no kernels in C here")
+    return request.param

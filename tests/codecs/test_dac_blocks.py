@@ -9,7 +9,6 @@ from toneme.codecs.layers.alias_free import low_pass
 from toneme.codecs.layers.attention import LocalAttention
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig, Decoder, Encoder
 from toneme.codecs.layers.dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake, Units
-from toneme.kernels import native
 
 SHAPES = {
     "dac": DacBlocksConfig(4, (2, 5), 16, 16, keeps_length=False),
@@ -17,15 +16,6 @@ SHAPES = {
     "snac": DacBlocksConfig(16, (2, 3), 64, 64, depthwise=True, noise=True, attention=4),
     "bigcodec": DacBlocksConfig(4, (2, 5), 8, 16, activation="alias_free_snake_beta", lstm=2),
 }
-
-
-@pytest.fixture(params=["native", "torch"])
-def way(request, monkeypatch) -> str:
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("no kernels in C here")
-    return request.param
 
 
 @pytest.mark.parametrize("frames", [1, 37, 1200])

@@ -9,7 +9,6 @@ import torch
 from toneme.codecs.errors import ShapeError
 from toneme.codecs.layers import lstm as module
 from toneme.codecs.layers.lstm import FEW_FRAMES, SkipLSTM
-from toneme.kernels import native
 
 
 @pytest.fixture
@@ -45,16 +44,6 @@ def test_both_ways_has_no_step(x: torch.Tensor):
     layer = SkipLSTM(8, bidirectional=True)
     with pytest.raises(ShapeError, match="whole signal"):
         layer.step(x, layer.initial_state(2))
-
-
-@pytest.fixture(params=["native", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The kernels in C, or what does their work where there are none."""
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("no kernels in C here")
-    return request.param
 
 
 @pytest.mark.parametrize("frames", [1, FEW_FRAMES, 40])

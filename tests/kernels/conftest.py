@@ -9,6 +9,7 @@ from torch import Tensor
 
 import toneme
 from toneme.codecs.audio import read_audio
+from toneme.kernels import fused
 
 RECORDINGS = 12  # of the corpus; ten seconds each
 
@@ -21,6 +22,15 @@ def device() -> str:
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU or Triton's interpreter; test_interpreter.py runs this file under the interpreter")
     return "cuda"
+
+
+@pytest.fixture(params=["C", "PyTorch"])
+def each_search(request, monkeypatch) -> None:
+    """Each of the CPU's two searches."""
+    if request.param == "PyTorch":
+        monkeypatch.setattr(fused, "takes", lambda D: False)
+    elif not fused.takes(1):
+        pytest.skip("needs the C kernels, and a processor whose vectors are theirs")
 
 
 @pytest.fixture(autouse=True)

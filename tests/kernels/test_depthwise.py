@@ -4,19 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from toneme.kernels import native
 from toneme.kernels.depthwise import depthwise
 from toneme.kernels.errors import ShapeError
 from toneme.kernels.snake_rows import Bend
-
-
-@pytest.fixture(params=["native", "torch"])
-def way(request, monkeypatch) -> str:
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("no kernels in C here")
-    return request.param
 
 
 def exact(x: Tensor, filters: Tensor, bias: Tensor | None, dilation: int, bend: Bend | None) -> Tensor:

@@ -13,15 +13,6 @@ from toneme.kernels.errors import ShapeError
 SPECIAL = [0.0, -0.0, 1e-30, -1e-30, -1e-45, -87.4, -88.8, -126.5, -1e4, -3.4e38, 3.4e38, torch.inf, -torch.inf]
 
 
-@pytest.fixture(params=["native", "torch"])
-def way(request, monkeypatch) -> str:
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("no kernels in C here")
-    return request.param
-
-
 def written(x: Tensor) -> Tensor:
     elu(x, out := torch.empty_like(x))
     return out

@@ -3,18 +3,10 @@
 import pytest
 import torch
 
-from toneme.kernels import fused
 from toneme.kernels.errors import ShapeError
 from toneme.kernels.factorised import Projections, cosine_code, factorised_encode, factorised_encode_reference
 
-
-@pytest.fixture(autouse=True, params=["C", "PyTorch"])
-def way(request, monkeypatch):
-    """Each of the CPU's two searches."""
-    if request.param == "PyTorch":
-        monkeypatch.setattr(fused, "takes", lambda D: False)
-    elif not fused.takes(1):
-        pytest.skip("needs the C kernels, and a processor whose vectors are theirs")
+pytestmark = pytest.mark.usefixtures("each_search")
 
 
 def chain(Q: int, d: int, D: int, K: int, seed: int = 0) -> tuple[Projections, torch.Tensor]:

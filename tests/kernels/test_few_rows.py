@@ -5,18 +5,9 @@ import os
 import pytest
 import torch
 
-from toneme.kernels import few_rows, native
+from toneme.kernels import few_rows
 
 TOLERANCE = 5e-6  # of sums of up to 4000 products over the root of their number, in another order than 64 bits
-
-
-@pytest.fixture(params=["C", "PyTorch"])
-def way(request, monkeypatch):
-    """Both ways."""
-    if request.param == "PyTorch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("needs the C kernels")
 
 
 @pytest.fixture(params=[1, 2, 5])

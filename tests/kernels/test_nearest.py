@@ -3,18 +3,11 @@
 import pytest
 import torch
 
-from toneme.kernels import fused, nearest_code, nearest_code_reference, rvq_encode, rvq_encode_reference
+from toneme.kernels import nearest_code, nearest_code_reference, rvq_encode, rvq_encode_reference
 from toneme.kernels.errors import ShapeError
 from toneme.quantizers.kmeans import kmeans
 
-
-@pytest.fixture(autouse=True, params=["C", "PyTorch"])
-def way(request, monkeypatch):
-    """Each of the CPU's two searches."""
-    if request.param == "PyTorch":
-        monkeypatch.setattr(fused, "takes", lambda D: False)
-    elif not fused.takes(1):
-        pytest.skip("needs the C kernels, and a processor whose vectors are theirs")
+pytestmark = pytest.mark.usefixtures("each_search")
 
 
 @pytest.mark.parametrize(

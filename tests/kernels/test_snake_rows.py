@@ -4,21 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from toneme.kernels import native
 from toneme.kernels.errors import ShapeError
 from toneme.kernels.snake_rows import Bend, snake_rows
 
 FAR = 65536.0  # the angle from which C takes the library's sine
 LARGE = 2.0**120
-
-
-@pytest.fixture(params=["native", "torch"])
-def way(request, monkeypatch) -> str:
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("no kernels in C here")
-    return request.param
 
 
 def written(x: Tensor, bend: Bend) -> Tensor:
