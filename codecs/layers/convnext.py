@@ -8,10 +8,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ...kernels.depthwise import depthwise
+from ...kernels.native import reading
+from . import rows
 from .linear import Linear
+from .packs import Packs
 
 
-class CausalConvNeXt(nn.Module):
+class CausalConvNeXt(Packs):
     """Depthwise convolution over the past, then a two-layer perceptron per frame, both inside one residual.
 
     State: the last `kernel - 1` frames, [batch, kernel - 1, channels], zeros before the first.
@@ -32,9 +36,19 @@ class CausalConvNeXt(nn.Module):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the block's output for the next frames."""
         joined = torch.cat([state, x], dim=1)
-        y = self.norm(self.mix(joined.transpose(1, 2)).transpose(1, 2))
+        y = self.norm(self._mixed(joined))
         y = self.narrow(nn.functional.gelu(self.widen(y)))
         return x + self.scale * y, joined[:, x.shape[1] :]
+
+    def _mixed(self, joined: Tensor) -> Tensor:
+        """Return the depthwise convolution of frames [batch, frames, channels]."""
+        if not rows.usable(joined) or reading(joined) is None:
+            return self.mix(joined.transpose(1, 2)).transpose(1, 2)
+        filters = self._kept((self.mix.weight,), lambda: self.mix.weight.detach()[:, 0].T.contiguous())
+        y = joined.new_empty(joined.shape[0], joined.shape[1] - len(filters) + 1, joined.shape[2])
+        for item, out in zip(joined, y, strict=True):
+            depthwise(item, filters, self.mix.bias, 1, None, out)
+        return y
 
 
 class CausalStack(nn.Module):

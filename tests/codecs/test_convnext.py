@@ -39,3 +39,15 @@ def test_a_block_is_its_formula():
     mixed = torch.stack([(padded[:, t : t + 7] * block.mix.weight[:, 0].T).sum(1) + block.mix.bias for t in range(9)], 1)
     hidden = torch.nn.functional.gelu(block.widen(block.norm(mixed)))
     torch.testing.assert_close(ours, x + block.scale * block.narrow(hidden), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 40])
+def test_without_gradients_it_is_the_same(way, frames):
+    blocks, x = stack(), torch.randn(2, frames, 8)
+    expected, state = blocks.step(x, blocks.initial_state(2))
+    with torch.no_grad():
+        y, after = blocks.step(x, blocks.initial_state(2))
+        torch.testing.assert_close(y, expected, atol=2e-6, rtol=0)  # other orders of the same sums of sizes near one
+        assert all(torch.allclose(a, b, atol=2e-6) for a, b in zip(after, state, strict=True))
+        blocks.blocks[0].mix.weight.mul_(2)
+        assert not torch.allclose(blocks.step(x, blocks.initial_state(2))[0], y)
