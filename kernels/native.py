@@ -7,22 +7,29 @@ PyTorch does the same work; codes are the same, and samples equal up to rounding
 import ctypes
 import os
 from functools import cache
-from importlib.util import find_spec
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+VERSION = 1  # of the functions that are called here, as in c/kernels.h
 NONE, AVX2, WIDER = 0, 1, 2  # what `toneme_processor` answers; `WIDER`: PyTorch's products have vectors of 512 bits
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Return the kernels, or None where they were not built, the processor lacks what they need, or they are turned off."""
-    found = find_spec("toneme.kernels._native")
-    if os.environ.get("TONEME_NATIVE") == "0" or found is None or found.origin is None:
+    """Return the kernels, or None where they were not built, the processor lacks what they need, or they are turned off.
+
+    What an older checkout built has another version, and is not called either.
+    """
+    beside = (Path(__file__).with_name(f"_native{suffix}") for suffix in EXTENSION_SUFFIXES)
+    built = next((path for path in beside if path.is_file()), None)
+    if os.environ.get("TONEME_NATIVE") == "0" or built is None:
         return None
-    loaded = ctypes.CDLL(found.origin)
-    return loaded if loaded.toneme_processor() != NONE else None
+    loaded = ctypes.CDLL(str(built))
+    current = hasattr(loaded, "toneme_version") and loaded.toneme_version() == VERSION
+    return loaded if current and loaded.toneme_processor() != NONE else None
 
 
 def products() -> ctypes.CDLL | None:

@@ -3,6 +3,9 @@
 #ifndef TONEME_KERNELS_H
 #define TONEME_KERNELS_H
 
+/* Of the functions that Python calls: a library of another version is not called. A new number wherever one of them changes. */
+#define TONEME_VERSION 1
+
 #include <stddef.h>
 #include <stdint.h>
 

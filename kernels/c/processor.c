@@ -1,5 +1,7 @@
 #include "kernels.h"
 
+int toneme_version(void) { return TONEME_VERSION; }
+
 /* 0: none of the kernels may be called; 1: all may; 2: all may, and PyTorch's own products take wider vectors than these. */
 int toneme_processor(void) {
 #ifdef TONEME_AVX2

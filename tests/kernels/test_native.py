@@ -1,6 +1,8 @@
 """The library of C kernels: that it was built here, and what happens without it."""
 
+import hashlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from toneme.kernels import native
+
+FUNCTIONS = "0e0c98386dfd1f07"  # a hash of the signatures of version 1
 
 
 def has_avx2() -> bool:
@@ -29,6 +33,7 @@ def test_it_can_be_turned_off():
 
 def test_a_processor_without_avx2_has_none(monkeypatch):
     class Old:
+        toneme_version = staticmethod(lambda: native.VERSION)
         toneme_processor = staticmethod(lambda: native.NONE)
 
     monkeypatch.setattr(native.ctypes, "CDLL", lambda path: Old)
@@ -45,3 +50,31 @@ def test_wider_products_are_left_to_torch(monkeypatch):
 
     monkeypatch.setattr(native, "library", lambda: Wide)
     assert native.products() is None
+
+
+@pytest.mark.parametrize("version", [None, native.VERSION - 1])
+def test_what_an_older_checkout_built_is_not_called(monkeypatch, version):
+    class Stale:
+        toneme_processor = staticmethod(lambda: native.AVX2)
+
+    if version is not None:
+        Stale.toneme_version = staticmethod(lambda: version)
+    monkeypatch.setattr(native.ctypes, "CDLL", lambda path: Stale)
+    native.library.cache_clear()
+    try:
+        assert native.library() is None
+    finally:
+        native.library.cache_clear()
+
+
+def test_the_version_is_the_headers_and_that_of_the_functions_as_they_are():
+    folder = Path(native.__file__).parent / "c"
+    header = (folder / "kernels.h").read_text()
+    assert f"#define TONEME_VERSION {native.VERSION}\n" in header
+    sources = "".join(path.read_text() for path in sorted(folder.glob("*.c")))
+    functions = re.findall(r"^(?:KERNEL )?\w+ \**(toneme_\w+\([^)]*\)) \{", sources, re.M)
+    assert len(functions) == len({function.split("(")[0] for function in functions}) >= 12
+    known = hashlib.sha256(" ".join(" ".join(functions).split()).encode()).hexdigest()[:16]
+    assert known == FUNCTIONS, (
+        "a function that Python calls has changed: give native.VERSION, kernels.h and this test a new one"
+    )
