@@ -84,16 +84,16 @@ class Teacher(nn.Module):
         """Build a teacher with random weights.
 
         Raises:
-            MissingDependencyError: if transformers is not installed.
+            MissingDependencyError: if transformers is not installed, or what it imports does not load.
             CheckpointError: if a setting is unknown.
         """
         package, (settings, model) = _transformers(), KINDS[config.kind]
-        known = getattr(package, settings)()
+        known = _part(package, settings)()
         if unknown := [name for name, _ in config.settings if not hasattr(known, name)]:
             raise CheckpointError(f"unknown settings {unknown} of a {config.kind} teacher: see {settings} of transformers")
         unmasked = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # of training; its embedding would be among the weights
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in config.settings}
-        return cls(getattr(package, model)(getattr(package, settings)(**{**unmasked, **values})), config.layer)
+        return cls(_part(package, model)(_part(package, settings)(**{**unmasked, **values})), config.layer)
 
     @property
     def dimension(self) -> int:
@@ -267,4 +267,15 @@ def _transformers() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"this codec or teacher needs the package transformers ({error}): pip install toneme[train]"
+        ) from None
+
+
+def _part(package: Any, name: str) -> Any:
+    """Return what transformers imports when it is asked for, torchaudio among it where that is installed."""
+    try:
+        return getattr(package, name)
+    except (ImportError, OSError) as error:
+        raise MissingDependencyError(
+            f"transformers cannot load its {name} ({error}): repair or uninstall what does not load, "
+            "such as a torchaudio built for CUDA beside a PyTorch without it"
         ) from None

@@ -153,3 +153,17 @@ def test_a_missing_package_is_one_sentence(monkeypatch):
     with pytest.raises(MissingDependencyError, match=r"needs the package transformers .*: pip install toneme\[train\]"):
         load_teacher("hubert")
     assert teachers.NAMES["hubert"]
+
+
+def test_what_transformers_cannot_load_is_one_sentence(monkeypatch):
+    class Broken:
+        HubertConfig = transformers.HubertConfig
+
+        def __getattr__(self, name: str) -> object:
+            raise OSError("libc10_cuda.so: cannot open shared object file")
+
+    monkeypatch.setattr(teachers, "_transformers", Broken)
+    with pytest.raises(
+        MissingDependencyError, match=r"cannot load its HubertModel \(libc10_cuda.so.*uninstall what does not load"
+    ):
+        Teacher.from_config(TeacherConfig("hubert", None, tuple(SETTINGS.items())))
