@@ -46,7 +46,7 @@ def search(
     native, (Q, K, D), rows = products(), books[0].shape, len(x)
     assert native is not None
     threads = torch.get_num_threads() if rows * Q * K * D >= LEAST_SHARED else 1
-    native.toneme_search_bytes.restype, size = c_size_t, c_size_t(rows_of_part(rows, D, threads))
+    size = c_size_t(rows_of_part(rows, D, threads))
     work = torch.empty(native.toneme_search_bytes(size, D, threads), dtype=torch.uint8)
     inputs = (address(t) for t in (*books, *(bound.contiguous() for bound in bounds)))
     half = c_double(0.5 if doubt is None and books[1].any() else 0)

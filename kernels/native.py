@@ -29,7 +29,10 @@ def library() -> ctypes.CDLL | None:
         return None
     loaded = ctypes.CDLL(str(built))
     current = hasattr(loaded, "toneme_version") and loaded.toneme_version() == VERSION
-    return loaded if current and loaded.toneme_processor() != NONE else None
+    if not current or loaded.toneme_processor() == NONE:
+        return None
+    loaded.toneme_search_bytes.restype = ctypes.c_size_t  # the only one that returns more than an int
+    return loaded
 
 
 def products() -> ctypes.CDLL | None:

@@ -9,13 +9,7 @@
 #include "rows.h"
 
 #ifdef TONEME_AVX2
-#if defined(_WIN32)
-#include <windows.h>
-#define GIVE_WAY() SwitchToThread()
-#else
 #include <sched.h>
-#define GIVE_WAY() sched_yield()
-#endif
 
 enum { UNITS = 16, GATES = 4, ROWS = 6, PHASES = 4, MOST_GROUPS = 16, PATIENCE = 4096, APART = 8, AHEAD = 1024 };
 
@@ -118,7 +112,7 @@ KERNEL static void panel_of(const Call *c, size_t step, size_t panel) {
 static void wait_for(const size_t *done, size_t count) {
     for (int spins = 0; __atomic_load_n(done, __ATOMIC_ACQUIRE) < count; spins++) {
         if (spins < PATIENCE) _mm_pause();
-        else GIVE_WAY();
+        else sched_yield();
     }
 }
 

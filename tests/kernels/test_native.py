@@ -31,17 +31,25 @@ def test_it_can_be_turned_off():
     assert ran.stdout.split() == ["None", "None"]
 
 
-def test_a_processor_without_avx2_has_none(monkeypatch):
+@pytest.fixture
+def load(monkeypatch):
+    """`library()` as it answers where the file that was built is such an object."""
+
+    def answer(built: object) -> object:
+        monkeypatch.setattr(native.ctypes, "CDLL", lambda path: built)
+        native.library.cache_clear()
+        return native.library()
+
+    yield answer
+    native.library.cache_clear()
+
+
+def test_a_processor_without_avx2_has_none(load):
     class Old:
         toneme_version = staticmethod(lambda: native.VERSION)
         toneme_processor = staticmethod(lambda: native.NONE)
 
-    monkeypatch.setattr(native.ctypes, "CDLL", lambda path: Old)
-    native.library.cache_clear()
-    try:
-        assert native.library() is None
-    finally:
-        native.library.cache_clear()
+    assert load(Old) is None
 
 
 def test_wider_products_are_left_to_torch(monkeypatch):
@@ -53,18 +61,13 @@ def test_wider_products_are_left_to_torch(monkeypatch):
 
 
 @pytest.mark.parametrize("version", [None, native.VERSION - 1])
-def test_what_an_older_checkout_built_is_not_called(monkeypatch, version):
+def test_what_an_older_checkout_built_is_not_called(load, version):
     class Stale:
         toneme_processor = staticmethod(lambda: native.AVX2)
 
     if version is not None:
         Stale.toneme_version = staticmethod(lambda: version)
-    monkeypatch.setattr(native.ctypes, "CDLL", lambda path: Stale)
-    native.library.cache_clear()
-    try:
-        assert native.library() is None
-    finally:
-        native.library.cache_clear()
+    assert load(Stale) is None
 
 
 def test_the_version_is_the_headers_and_that_of_the_functions_as_they_are():
