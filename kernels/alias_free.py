@@ -18,13 +18,8 @@ LEAST_ROWS, VALUES = 256, 1 << 17  # of a thread's part
 COST = 130  # floating-point operations of a value
 
 
-def runs(*tensors: Tensor) -> bool:
-    """Say whether `alias_free` takes such tensors."""
-    return reading(*tensors) is not None
-
-
 def alias_free(x: Tensor, bend: Bend, taps: Tensor) -> Tensor:
-    """Return the activation of x [batch, time, channels], where it `runs`.
+    """Return the activation of x [batch, time, channels], where `native.runs` says so.
 
     Args:
         x: whose first and last rows are held beyond its ends.

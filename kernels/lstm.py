@@ -31,13 +31,8 @@ def pack(weight: Tensor) -> Tensor:
     return padded.view(GATES, -1, UNITS, width).permute(1, 0, 3, 2).contiguous()
 
 
-def runs(*tensors: Tensor) -> bool:
-    """Say whether `steps` takes tensors such as these."""
-    return reading(*tensors) is not None
-
-
 def steps(inputs: Tensor, packed: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Return outputs [batch, time, H] and the cells after the last step, where `runs` says so.
+    """Return outputs [batch, time, H] and the cells after the last step, where `native.runs` says so.
 
     Threads take parts of each step. Outputs are within 1e-6 of those of `torch.nn.LSTM`, and the same for any number of threads
     and however time is cut.

@@ -51,3 +51,8 @@ def reading(*tensors: Tensor | None) -> ctypes.CDLL | None:
     plain = all(x is None or (x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()) for x in tensors)
     traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     return library() if plain and not traced else None
+
+
+def runs(*tensors: Tensor | None) -> bool:
+    """Say whether the kernels are there and read such tensors."""
+    return reading(*tensors) is not None

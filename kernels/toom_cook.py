@@ -13,15 +13,10 @@ TILE = 4
 POINTS = 7
 
 
-def runs(*tensors: Tensor | None) -> bool:
-    """Say whether the functions here take such tensors."""
-    return reading(*tensors) is not None
-
-
 def convolve(
     x: Tensor, near: Tensor, far: Tensor, dilation: int, out: Tensor, bias: Tensor | None = None, bend: Bend | None = None
 ) -> None:
-    """Write the first of the rows that whole tiles determine, or Snake of them, into `out`, where it `runs`.
+    """Write the first of the rows that whole tiles determine, or Snake of them, into `out`, where `native.runs` says so.
 
     Args:
         x: [tiles + 2, 4, dilation * in].

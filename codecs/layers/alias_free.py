@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...kernels.alias_free import TAPS, alias_free, runs
+from ...kernels.alias_free import TAPS, alias_free
+from ...kernels.native import runs
 from ...kernels.snake_rows import Bend
 from . import rows
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.depthwise import depthwise
-from ...kernels.native import reading
+from ...kernels.native import runs
 from . import rows
 from .linear import Linear
 from .packs import Packs
@@ -42,7 +42,7 @@ class CausalConvNeXt(Packs):
 
     def _mixed(self, joined: Tensor) -> Tensor:
         """Return the depthwise convolution of frames [batch, frames, channels]."""
-        if not rows.usable(joined) or reading(joined) is None:
+        if not rows.usable(joined) or not runs(joined):
             return self.mix(joined.transpose(1, 2)).transpose(1, 2)
         filters = self._kept((self.mix.weight,), lambda: self.mix.weight.detach()[:, 0].T.contiguous())
         y = joined.new_empty(joined.shape[0], joined.shape[1] - len(filters) + 1, joined.shape[2])

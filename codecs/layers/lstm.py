@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ...kernels import few_rows, lstm
+from ...kernels import few_rows, lstm, native
 from ..errors import ShapeError
 from . import rows
 from .packs import Packs
@@ -39,10 +39,10 @@ class SkipLSTM(Packs, nn.LSTM):
         if self.bidirectional:
             raise ShapeError("an LSTM of both directions needs the whole signal: it has no step")
         frames = x.transpose(1, 2).contiguous()
-        if not rows.usable(x) or (frames.shape[1] > FEW_FRAMES and not lstm.runs(frames)):
+        if not rows.usable(x) or (frames.shape[1] > FEW_FRAMES and not native.runs(frames)):
             y, (hidden, cell) = super().forward(frames, (state[0].contiguous(), state[1].contiguous()))
             return (y + frames).transpose(1, 2), torch.stack([hidden, cell])
-        walk = self._run if lstm.runs(frames) else self._walk
+        walk = self._run if native.runs(frames) else self._walk
         y, state = walk(frames, state.clone())
         return (y + frames).transpose(1, 2), state
 

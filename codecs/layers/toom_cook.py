@@ -10,7 +10,8 @@ Networks", 2016, section 4.
 import torch
 from torch import Tensor
 
-from ...kernels import toom_cook as native
+from ...kernels import native
+from ...kernels import toom_cook as in_c
 from ...kernels.snake_rows import Bend, snake_rows
 from ...kernels.unlocked import Unlocked
 
@@ -75,7 +76,7 @@ def write(packed: tuple[Tensor, ...], bias: Tensor | None, dilation: int, x: Ten
     """Write as many rows as `out` [count, out] has, or Snake `after` of them; the rest as in `convolve`."""
     tiles, (near, far) = x.view(len(x) // (TILE * dilation), TILE, -1), packed
     if native.runs(tiles, near, far, out, bias, *(after or ())):
-        return native.convolve(tiles, near, far, dilation, out, bias, after)
+        return in_c.convolve(tiles, near, far, dilation, out, bias, after)
     out.copy_(_convolve(packed, bias, dilation, tiles, ENTER, LEAVE)[: len(out)])
     if after is not None:
         snake_rows(out, after, out)
