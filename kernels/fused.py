@@ -1,6 +1,6 @@
 """The CPU's search in C: scores stay in registers, and the residual in a layout of its own from the first stage to the last.
 
-Codes are certified as in `chunked`; where rounding may have chosen one, 64 bits choose among all.
+Codes are certified as in `chunked`; where rounding may have chosen one, 64 bits choose among blocks of codes that come near.
 """
 
 from ctypes import c_double, c_size_t

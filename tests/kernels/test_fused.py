@@ -1,9 +1,11 @@
 """The search in C: every size of panel, tile and part; doubt settled in 64 bits, or told."""
 
+from ctypes import c_size_t
+
 import pytest
 import torch
 
-from toneme.kernels import fused, rvq_encode_reference
+from toneme.kernels import fused, native, rvq_encode_reference
 from toneme.kernels.chunked import MEMORY_SHARE
 from toneme.kernels.nearest import half_norms
 from toneme.kernels.rescan import error_factors
@@ -28,10 +30,10 @@ def test_every_number_of_rows_equals_the_definition(N):
     assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
 
 
-@pytest.mark.parametrize("D", [1, 2, 3, 4, 5, 7, 8, 100, 1024])
+@pytest.mark.parametrize("D", [1, 2, 3, 4, 5, 7, 8, 31, 32, 33, 47, 48, 100, 257, 500, 513, 768, 1024])
 @pytest.mark.parametrize("K", [1, 2, 6, 11, 12, 13, 257])
 def test_every_size_of_codebook_equals_the_definition(K, D):
-    for N in (7, 21):
+    for N in (1, 7, 21):
         x, codebooks = normal(N, D), normal(2, K, D, seed=1)
         assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
 
@@ -42,11 +44,52 @@ def test_more_rows_than_a_part_and_more_codes_than_a_block_equal_the_definition(
     assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
 
 
-@pytest.mark.parametrize("D", [4, 12, 13])
+@pytest.mark.parametrize("D", [4, 12, 13, 40, 257])
 @pytest.mark.parametrize("n", [1, 5, 40])
 def test_near_ties_are_settled_in_64_bits(n, D):
     x, codebooks = near_ties(n, D=D)
     assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
+
+
+def far_ties(n: int, K: int, D: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return x [n, D] and a codebook [1, K, D], far from zero; each code is too near for 32 bits to another one of anywhere."""
+    generator = torch.Generator().manual_seed(n)
+    half, order = 4 + normal(K // 2, D), torch.randperm(K, generator=generator)
+    codebook = torch.cat([half, half + 1e-6 * normal(K // 2, D, seed=1)])[order]
+    return codebook[torch.randint(0, K, (n,), generator=generator)] + 0.01 * normal(n, D, seed=2), codebook[None]
+
+
+@pytest.mark.parametrize(("K", "D"), [(20_000, 8), (6000, 40), (4100, 512), (300, 1500)])
+@pytest.mark.parametrize("n", [1, 2, 40, 300])
+def test_a_tie_of_far_blocks_is_settled_among_them(n, K, D):
+    x, codebook = far_ties(n, K, D)
+    expected = rvq_encode_reference(x, codebook)
+    codes, doubt = told(x, codebook)
+    assert doubt.all(), "the rows must be hard, or this test proves nothing"
+    if n == 300:
+        assert not torch.equal(codes, expected), "32 bits must choose wrong codes, or this test proves nothing"
+    assert torch.equal(fused.encode(x, codebook, half_norms(codebook)), expected)
+
+
+@pytest.mark.parametrize("N", [1, 2, 8, 9, 16, 17])
+def test_codes_that_threads_share_are_those_of_one(N):
+    x, codebooks = normal(N, 257), normal(2, 2100, 257, seed=1)
+    x[0] = codebooks[0, [3, 2000]].mean(0)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("D", [8, 40, 513])
+def test_equal_codes_of_far_blocks_give_the_lowest_index(D):
+    codebook = normal(1, 4100, D)
+    for N in (1, 30):
+        codes = fused.encode(normal(N, D, seed=1), torch.cat([codebook, codebook], 1), half_norms(codebook).repeat(1, 2))
+        assert (codes < 4100).all()
 
 
 def test_equal_codes_give_the_lowest_index():
@@ -92,10 +135,22 @@ def test_values_that_are_no_numbers_are_in_doubt_and_give_codes_in_range():
     assert (fused.encode(x, normal(2, 30, 6, seed=1), half_norms(normal(2, 30, 6, seed=1))) < 30).all()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_row_by_itself_that_is_no_number_is_in_doubt_and_gives_a_code_in_range(value):
+    x, codebooks = normal(1, 40), normal(2, 900, 40, seed=1)
+    x[0, 7] = value
+    codes, doubt = told(x, codebooks)
+    assert doubt.all()
+    for found in (codes, fused.encode(x, codebooks, half_norms(codebooks))):
+        assert ((found >= 0) & (found < 900)).all()
+
+
 @pytest.mark.parametrize(("N", "K", "D", "workers"), [(4500, 1024, 128, 2), (4500, 4096, 512, 2), (100_000, 1024, 128, 8)])
 def test_what_is_in_memory_stays_under_a_tenth_of_the_scores(N, K, D, workers):
-    rows = fused.rows_of_part(N, D, workers)
-    assert workers * rows * (D + 4) <= MEMORY_SHARE * N * K
+    library = native.products()
+    assert library is not None
+    size = c_size_t(fused.rows_of_part(N, D, workers))
+    assert library.toneme_search_bytes(size, D, workers) <= MEMORY_SHARE * 4 * N * K
 
 
 def test_parts_are_whole_lanes_and_alike():
