@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..codecs.errors import CheckpointError, TokenFileError
-from ..codecs.tokens import Tokens
+from ..codecs.tokens import Tokens, used_side
 
 if TYPE_CHECKING:
     from ..codecs.base import Codec
@@ -104,11 +104,14 @@ class Item:
     @classmethod
     def of(cls, tokens: Tokens, index: int, path: str, sha256: str, dtype: np.dtype) -> Self:
         """Return item `index` of a batch of tokens."""
-        own = tokens[index]
-        streams = tuple(codes[0].cpu().numpy().astype(dtype) for codes in own.streams)
-        side = {name: value[0].float().cpu().numpy() for name, value in own.side.items()}
+        frames = tokens.lengths[index].tolist()
+        streams = tuple(
+            codes[index, :, :n].cpu().numpy().astype(dtype) for codes, n in zip(tokens.streams, frames, strict=True)
+        )
+        used = {name: used_side(value[index, None], frames[0], tokens.side_period) for name, value in tokens.side.items()}
+        side = {name: value[0].float().cpu().numpy() for name, value in used.items()}
         text = path.encode("utf-8", "backslashreplace").decode()  # file names may be no text, which parquet refuses
-        return cls(text, sha256, int(own.n_samples[0]), streams, side)
+        return cls(text, sha256, int(tokens.n_samples[index]), streams, side)
 
     def tokens(self, about: About) -> Tokens:
         """Return the item as tokens; metadata has its `path` and `sha256`."""
