@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..codecs.errors import TonemeError
+from .allocator import keep_freed
 from .shard_plan import Done, ShardFolder
 from .shard_work import Progress, Settings, Worker
 
@@ -127,6 +128,7 @@ def _work(pipe: Connection, folder: Path, codec: str, device: str, threads: int,
         from ..codecs.registry import load
 
         torch.set_num_threads(threads)
+        keep_freed()
         worker = Worker(load(codec, device), ShardFolder.open(folder), settings)
         pipe.send(("ready", None))
         while (number := pipe.recv()) is not None:
