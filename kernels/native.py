@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-VERSION = 1  # of the functions that are called here, as in c/kernels.h
+VERSION = 2  # of the functions that are called here, as in c/kernels.h
 NONE, AVX2, WIDER = 0, 1, 2  # what `toneme_processor` answers; `WIDER`: PyTorch's products have vectors of 512 bits
 
 

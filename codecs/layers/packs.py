@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from ...kernels import native
+
 Pack = TypeVar("Pack")
 
 
@@ -13,7 +15,8 @@ class Packs(nn.Module):
 
     def _kept(self, weights: Iterable[Tensor | None], make: Callable[[], Pack]) -> Pack:
         """Return what `make` returns, made anew when the weights have changed since."""
-        key = [None if t is None else (t.data_ptr(), 0 if t.is_inference() else t._version) for t in weights]
+        key: list[object] = [None if t is None else (t.data_ptr(), 0 if t.is_inference() else t._version) for t in weights]
+        key.append(native.products())
         if self.__dict__.get("_packed_key") != key:
             self.__dict__["_packed_key"], self.__dict__["_packed"] = key, make()
         return self.__dict__["_packed"]

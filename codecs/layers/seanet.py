@@ -13,16 +13,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...kernels.chain import Chain
 from ...kernels.workers import share
 from ..errors import CheckpointError
-from . import rows
+from . import rows, seanet_chain
 from .activation import activation
 from .conv import Conv1d, ConvTranspose1d
 from .lstm import SkipLSTM
+from .packs import Packs
 from .padding import PAD_MODES, join_time
 
 BLOCK_FRAMES = 64  # frames at most that the CPU's path takes at once, so that activations stay in its cache,
 BLOCK_VALUES = 2**20  # and values in the widest of them
+CHAIN_FRAMES = 256  # frames at once where a chain in C sees to that itself
 LONG_FRAMES = 512  # frames that a network that is not causal takes at once, so that memory hardly grows with the audio
 
 
@@ -183,7 +186,7 @@ class DecoderStage(nn.Module):
         return x
 
 
-class _SEANet(nn.Module):
+class _SEANet(Packs):
     """What encoder and decoder share: states, spans, and `forward` as the walk over the whole."""
 
     config: SEANetConfig
@@ -215,7 +218,8 @@ class _SEANet(nn.Module):
         Args:
             step, out: values of x, and of the result, per frame.
         """
-        frames, block = -(-x.shape[-1] // step), max(self.config.block, self.start_frames)
+        chained = walk.before is not None and self._chain(x) is not None
+        frames, block = -(-x.shape[-1] // step), max(CHAIN_FRAMES if chained else self.config.block, self.start_frames)
         threads, count, span = torch.get_num_threads(), frames // block, _span(layers, 0, out - 1)
         count = count // threads * threads or count
         if walk.before is None or span is None or count < 2 or not rows.usable(x):
@@ -239,6 +243,28 @@ class _SEANet(nn.Module):
         share(work_on, count, lambda workers: -(-count // workers), 2 * frames * sum(p.numel() for p in self.parameters()))
         walk.after += [state.clone() for state in after]
         return join_time(pieces)
+
+    def _make_chain(self) -> Chain | None:
+        raise NotImplementedError
+
+    def _chain(self, x: Tensor) -> Chain | None:
+        """Return the chain in C that may take x."""
+        return self._kept(self.parameters(), self._make_chain) if rows.usable(x) else None
+
+    def _by_chain(self, x: Tensor, walk: Walk, by_layers: Callable[[Tensor, Walk], Tensor]) -> Tensor:
+        """Return what the chain makes of all whole frames of x, and the layers one by one of the rest, or of all of x."""
+        chain = self._chain(x)
+        frames = 0 if chain is None else x.shape[-1] // chain.given.rows
+        if chain is None or walk.before is None or frames < self.start_frames:
+            return by_layers(x, walk)
+        states = [next(walk.before) for _ in range(len(chain.kept) + bool(chain.given.kept))]
+        whole, rest = x[..., : frames * chain.given.rows], x[..., frames * chain.given.rows :]
+        y, states = seanet_chain.run(chain, whole, states, self.config.pad_mode)
+        if rest.shape[-1]:
+            last = Walk(states, walk.final)
+            y, states = join_time([y, by_layers(rest, last)]), last.after
+        walk.after += states
+        return y
 
     def _each(self, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Return `run` of every item of a batch by itself, shared between threads."""
@@ -330,6 +356,12 @@ class SEANetEncoder(_SEANet):
 
     def _wide(self, x: Tensor, walk: Walk) -> Tensor:
         """Return what the last strided convolution takes."""
+        return self._by_chain(x, walk, self._wide_by_layers)
+
+    def _make_chain(self) -> Chain | None:
+        return seanet_chain.encoder_chain(self)
+
+    def _wide_by_layers(self, x: Tensor, walk: Walk) -> Tensor:
         x = walk(self.first, x)
         *stages, last = self.stages
         for stage in stages:
@@ -422,6 +454,12 @@ class SEANetDecoder(_SEANet):
 
     def _sound(self, x: Tensor, walk: Walk) -> Tensor:
         """Return the audio of what the first transposed convolution gave."""
+        return self._by_chain(x, walk, self._sound_by_layers)
+
+    def _make_chain(self) -> Chain | None:
+        return seanet_chain.decoder_chain(self)
+
+    def _sound_by_layers(self, x: Tensor, walk: Walk) -> Tensor:
         first, *stages = self.stages
         # a block adds to its input in place where the skip is the input itself, and threads share some of x
         x = first.refine(x.clone() if self.config.true_skip else x, walk)  # type: ignore[operator]

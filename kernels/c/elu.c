@@ -2,10 +2,6 @@
 #include "exp.h"
 
 #ifdef TONEME_AVX2
-INLINE __m256 elu(__m256 x) {
-    return _mm256_blendv_ps(exp_less_one(x), x, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
-}
-
 KERNEL static void elu_row(const float *x, float *out, size_t width) {
     size_t i = 0;
     for (; i + 16 <= width; i += 16) {

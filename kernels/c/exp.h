@@ -1,5 +1,5 @@
-/* e^x - 1 of eight numbers that are not above 88: with t = x log2(e) = n + f, n whole and |f| <= 1/2, it is
-   2^n (2^f - 1) + (2^n - 1), so that near zero nothing is lost. */
+/* ELU of eight numbers, and the e^x - 1 of it, which those above 88 do not have: with t = x log2(e) = n + f, n whole and
+   |f| <= 1/2, it is 2^n (2^f - 1) + (2^n - 1), so that near zero nothing is lost. */
 #ifndef TONEME_EXP_H
 #define TONEME_EXP_H
 
@@ -23,6 +23,10 @@ INLINE __m256 exp_less_one(__m256 x) {
     p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(C2));
     p = _mm256_mul_ps(_mm256_fmadd_ps(p, f, _mm256_set1_ps(C1)), f);
     return _mm256_fmadd_ps(power, p, _mm256_sub_ps(power, one));
+}
+
+INLINE __m256 elu(__m256 x) {
+    return _mm256_blendv_ps(exp_less_one(x), x, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
 }
 #endif
 #endif

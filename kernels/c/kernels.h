@@ -4,7 +4,7 @@
 #define TONEME_KERNELS_H
 
 /* Of the functions that Python calls: a library of another version is not called. A new number wherever one of them changes. */
-#define TONEME_VERSION 1
+#define TONEME_VERSION 2
 
 #include <stddef.h>
 #include <stdint.h>

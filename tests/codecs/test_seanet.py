@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from toneme.codecs.errors import CheckpointError
-from toneme.codecs.layers import seanet
+from toneme.codecs.layers import seanet, seanet_chain
 from toneme.codecs.layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from toneme.codecs.layers.seanet_names import decoder_names, encoder_names
-from toneme.kernels import workers
+from toneme.kernels import native, workers
 
 SMALL = {"filters": 4, "dimension": 8, "ratios": (4, 3, 2)}
 VARIANTS = {
@@ -36,7 +36,7 @@ def noise(channels: int, time: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("samples", [1, 23, 24, 25, 24 * 9 + 5])
-def test_lengths_and_both_paths(config: SEANetConfig, samples: int):
+def test_lengths_and_both_paths(config: SEANetConfig, samples: int, way: str):
     encoder, decoder = build(config)
     latents = encoder(noise(config.channels, samples))
     assert latents.shape == (2, 8, -(-samples // 24))
@@ -50,8 +50,9 @@ def test_lengths_and_both_paths(config: SEANetConfig, samples: int):
 @pytest.mark.parametrize("name", ["encodec", "mimi", "deep"])
 @pytest.mark.parametrize("block", [2, 64])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_steps_equal_the_whole(name: str, block: int, threads: int, monkeypatch: pytest.MonkeyPatch):
+def test_steps_equal_the_whole(name: str, block: int, threads: int, way: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(seanet, "BLOCK_FRAMES", block)
+    monkeypatch.setattr(seanet, "CHAIN_FRAMES", block)
     monkeypatch.setattr(workers, "MIN_WORK", 1 if threads > 1 else 10**12)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     encoder, decoder = build(VARIANTS[name])
@@ -69,6 +70,42 @@ def test_steps_equal_the_whole(name: str, block: int, threads: int, monkeypatch:
             y, state = decoder.step(piece, state)
             pieces.append(y)
         torch.testing.assert_close(torch.cat(pieces, dim=-1), decoder(whole), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["encodec", "mimi", "deep"])
+def test_a_chain_in_c_takes_what_it_is_for(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Without it the same comes out, so that no other test would tell."""
+    if native.products() is None:
+        pytest.skip("needs the C kernels, and a processor whose vectors are theirs")
+    nets, calls = build(VARIANTS[name]), []
+    run = seanet_chain.run
+    monkeypatch.setattr(seanet_chain, "run", lambda chain, *given: calls.append(chain) or run(chain, *given))
+    with torch.inference_mode():
+        nets[1](nets[0](noise(1, 24 * 20)))
+    assert [chain.result.width for chain in calls] == [16, 1]
+
+
+@pytest.mark.parametrize(
+    "change", [{"pad_mode": "replicate"}, {"activation": "snake"}, {"residual_layers": 0}, {"residual_kernel": 9}]
+)
+def test_others_go_layer_by_layer(change: dict):
+    config = SEANetConfig(**{**SMALL, "lstm": 0, **change})
+    encoder, decoder = build(config)
+    assert encoder._make_chain() is decoder._make_chain() is None
+    with torch.inference_mode():
+        assert decoder(encoder(noise(1, 24 * 9))).shape == (2, 1, 24 * 9)
+
+
+def test_new_weights_make_a_new_chain():
+    encoder, _ = build(VARIANTS["encodec"])
+    x = noise(1, 24 * 9)
+    with torch.inference_mode():
+        encoder(x)
+    with torch.no_grad():
+        encoder.first.weight.mul_(2)
+    wanted = encoder(x)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(x), wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_start_frames_are_enough_and_needed():
