@@ -185,17 +185,19 @@ class TonemeCodec(Codec):
         )  # fmt: skip
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
+        config, samples = self.config, waveform.shape[-1]
+        silence = -samples % config.hop + config.lookahead if samples else 0
         stream = self.stream_encoder(waveform.shape[0], codebooks)
-        (first,), _ = stream._push(waveform)
-        stream.n_samples = waveform.shape[-1]
-        (last,), _ = stream._flush()
-        return (torch.cat([first, last], dim=-1),), {}
+        return (stream._code(nn.functional.pad(waveform[:, 0], (0, silence))),), {}
 
     def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
-        stream = self.stream_decoder(streams[0].shape[0])
-        first = stream._push(streams, side)
-        stream.n_samples = first.shape[-1]
-        return torch.cat([first, stream._flush()], dim=-1)
+        stream, frames = self.stream_decoder(streams[0].shape[0]), streams[0].shape[-1]
+        pieces, audio = streams[0].split(PIECE_FRAMES, dim=-1), []
+        for number, codes in enumerate(pieces, start=1):
+            silence = self.decoder.flush_frames if frames and number == len(pieces) else 0
+            latents = self.quantizer.decode(codes).transpose(1, 2)
+            audio.append(stream._sound(nn.functional.pad(latents, (0, 0, 0, silence))))
+        return torch.cat(audio, dim=-1)[..., : frames * self.config.hop]
 
     def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> "TonemeStreamEncoder":
         return TonemeStreamEncoder(self, batch, codebooks)
