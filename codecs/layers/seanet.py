@@ -218,9 +218,10 @@ class _SEANet(Packs):
         Args:
             step, out: values of x, and of the result, per frame.
         """
+        threads, frames = torch.get_num_threads(), -(-x.shape[-1] // step)
         chained = walk.before is not None and self._chain(x) is not None
-        frames, block = -(-x.shape[-1] // step), max(CHAIN_FRAMES if chained else self.config.block, self.start_frames)
-        threads, count, span = torch.get_num_threads(), frames // block, _span(layers, 0, out - 1)
+        block = max(min(CHAIN_FRAMES, frames // threads) if chained else 0, self.config.block, self.start_frames)
+        count, span = frames // block, _span(layers, 0, out - 1)
         count = count // threads * threads or count
         if walk.before is None or span is None or count < 2 or not rows.usable(x):
             return run(x, walk)
