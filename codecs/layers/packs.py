@@ -18,7 +18,7 @@ class Packs(nn.Module):
         key: list[object] = [None if t is None else (t.data_ptr(), 0 if t.is_inference() else t._version) for t in weights]
         key.append(native.products())
         if self.__dict__.get("_packed_key") != key:
-            self.__dict__["_packed_key"], self.__dict__["_packed"] = key, make()
+            self.__dict__["_packed"], self.__dict__["_packed_key"] = make(), key  # in this order: other threads read too
         return self.__dict__["_packed"]
 
     def __getstate__(self) -> dict:
