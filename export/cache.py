@@ -7,8 +7,11 @@ from pathlib import Path
 from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError
 from ..codecs.registry import find_folder, load, pick_device
+from ..kernels import native
 from .codec import ExportedCodec
 from .manifest import FILE, FORMAT, is_exported, read_manifest
+
+IN_C = ("encodec", "mimi")  # families whose whole files take less time where the kernels in C are than in ONNX Runtime
 
 
 def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
@@ -49,8 +52,8 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
 def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     """Return a codec as it runs fastest here: in ONNX Runtime on a CPU where it is installed and graphs are at hand.
 
-    With more than one thread PyTorch takes as long or less, and codecs that work in chunks gain a tenth at most, SNAC nothing:
-    then only an exported folder itself is run by its graphs.
+    With more than one thread PyTorch takes as long or less, with one too where SEANet runs in C, and codecs that work in chunks
+    gain a tenth at most, SNAC nothing: then only an exported folder itself is run by its graphs.
 
     Args:
         name: what `codecs.registry.load` takes, or a folder that `codec export` made.
@@ -68,8 +71,8 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     folder = kept(codec) if threads == 1 and pick_device(device) == "cpu" and find_spec("onnxruntime") else None
     if folder is None:
         return codec
-    about = read_manifest(folder)
-    return ExportedCodec(folder, threads) if about.encoder and about.in_steps else codec
+    about, in_c = read_manifest(folder), codec.family in IN_C and native.products() is not None
+    return ExportedCodec(folder, threads) if about.encoder and about.in_steps and not in_c else codec
 
 
 def kept(codec: Codec) -> Path | None:

@@ -38,6 +38,14 @@ def test_kept_graphs_run_where_they_can(saved, kept, monkeypatch):
     assert isinstance(cache.fastest(saved), TonemeCodec)
 
 
+def test_torch_runs_whole_files_of_families_that_are_faster_in_c(saved, kept, monkeypatch):
+    monkeypatch.setattr(cache, "IN_C", ("toneme",))
+    monkeypatch.setattr(cache.native, "products", lambda: object())
+    assert isinstance(cache.fastest(saved), TonemeCodec)
+    monkeypatch.setattr(cache.native, "products", lambda: None)
+    assert isinstance(cache.fastest(saved), ExportedCodec)
+
+
 def test_kept_graphs_run_on_the_cpu_alone(saved, kept, monkeypatch):
     monkeypatch.setattr(cache, "pick_device", lambda device: "cuda")  # though there is none to load it to
     monkeypatch.setattr(cache, "load", lambda name, device: TonemeCodec.from_folder(name))
