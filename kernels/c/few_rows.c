@@ -1,6 +1,7 @@
 /* Products of a few rows with a large matrix, as in each step of a stream: what counts is to read the matrix once and in order. */
 #include "kernels.h"
 #include "pool.h"
+#include "rows.h"
 
 #ifdef TONEME_AVX2
 
@@ -11,12 +12,6 @@ typedef struct {
     float *y;
     size_t rows, inputs, outputs;
 } Product;
-
-INLINE float sum_of(__m256 v) {
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
-}
 
 /* `outs` outputs of `rows` rows, of a matrix [outputs, inputs]. */
 INLINE void dots(const Product *p, size_t row, size_t out, const int rows, const int outs) {

@@ -24,5 +24,12 @@ INLINE void store(float *to, Some some, __m256 numbers) {
     if (some.whole) _mm256_storeu_ps(to, numbers);
     else _mm256_maskstore_ps(to, some.lanes, numbers);
 }
+
+/* The sum of eight numbers. */
+INLINE float sum_of(__m256 v) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
 #endif
 #endif

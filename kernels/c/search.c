@@ -11,6 +11,7 @@
    all of 4096 codes of 512 dimensions, the one row in seventy that is in doubt took a sixth of the time of the search. */
 #include "kernels.h"
 #include "pool.h"
+#include "rows.h"
 
 #ifdef TONEME_AVX2
 #include <math.h>
@@ -81,12 +82,6 @@ INLINE void tile(const float *panel, const float *codes, const float *half_norms
         _mm256_storeu_ps(l->second + 8 * v, second);
         _mm256_storeu_ps((float *)l->code + 8 * v, code);
     }
-}
-
-INLINE float sum_of(__m256 v) {
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 
 /* Meet the code `index` with the row of a panel of one lane. */
