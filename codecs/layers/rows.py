@@ -50,14 +50,18 @@ def pack_conv(weight: Tensor, bias: Tensor | None, stride: int, dilation: int) -
 
 def pack_transposed(weight: Tensor, bias: Tensor | None, stride: int) -> Packed | None:
     """Return the matrices of a transposed weight [in, out, kernel], one per stride of the kernel, or None as above."""
-    width, out, kernel = weight.shape
-    if kernel % stride:
+    if weight.shape[2] % stride:
         return None
-    taps = kernel // stride
-    matrices = weight.reshape(width, out, taps, stride).permute(2, 0, 3, 1).reshape(taps, width, stride * out)
+    matrices, bias = transposed(weight, bias, stride)
+    return _taps(matrices.contiguous(), bias, 1, 1)
+
+
+def transposed(weight: Tensor, bias: Tensor | None, stride: int) -> tuple[Tensor, Tensor | None]:
+    """Return the matrices [taps, in, stride * out], oldest tap first, of a weight [in, out, taps * stride], and their bias."""
+    width, out, kernel = weight.shape
+    matrices = weight.reshape(width, out, kernel // stride, stride).permute(2, 0, 3, 1).reshape(-1, width, stride * out)
     # the newest input meets the front of the kernel: row r of the output takes input r + j through part taps - 1 - j
-    bias = None if bias is None else bias.repeat(stride)
-    return _taps(matrices.flip(0).contiguous(), bias, 1, 1)
+    return matrices.flip(0), None if bias is None else bias.repeat(stride)
 
 
 def _taps(matrices: Tensor, bias: Tensor | None, stride: int, dilation: int) -> Packed:

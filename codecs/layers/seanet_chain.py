@@ -11,6 +11,7 @@ from ...kernels import native
 from ...kernels.chain import SOURCES, Chain, Rows, Step, View, pack
 from .conv import Conv1d, ConvTranspose1d
 from .padding import surround
+from .rows import transposed
 
 if TYPE_CHECKING:
     from .seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
@@ -43,12 +44,11 @@ class _Builder:
 
     def up(self, conv: ConvTranspose1d, kept: int) -> None:
         """A transposed convolution."""
-        rows, stride, width, taps = self.active.rows, conv.stride[0], conv.out_channels, conv.context + 1
-        matrices = conv.weight.reshape(-1, width, taps, stride).permute(2, 0, 3, 1).reshape(taps, -1, stride * width)
-        bias = None if conv.bias is None else conv.bias.repeat(stride)
-        view = View(self.active, taps * conv.in_channels, -conv.context)
+        rows, stride, width = self.active.rows, conv.stride[0], conv.out_channels
+        matrices, bias = transposed(conv.weight, conv.bias, stride)
+        view = View(self.active, len(matrices) * conv.in_channels, -conv.context)
         targets = self._targets(width, rows * stride, kept, True)
-        self.put(Step(rows, stride * width, [view], pack(matrices.flip(0).flatten(0, 1)), bias, **targets))
+        self.put(Step(rows, stride * width, [view], pack(matrices.flatten(0, 1)), bias, **targets))
 
     def residual(self, block: Any, kept: int | None, out: bool) -> None:
         """A residual block."""
