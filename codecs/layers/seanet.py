@@ -7,8 +7,9 @@ Source: Tagliasacchi et al., "SEANet", 2020; Défossez et al., "High Fidelity Ne
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,14 @@ from .conv import Conv1d, ConvTranspose1d
 from .lstm import SkipLSTM
 from .packs import Packs
 from .padding import PAD_MODES, join_time
+from .walk import Walk, has_state, span_of
 
 BLOCK_FRAMES = 64  # frames at most that the CPU's path takes at once, so that activations stay in its cache,
 BLOCK_VALUES = 2**20  # and values in the widest of them
 CHAIN_FRAMES = 256  # frames at once where a chain in C sees to that itself
 LONG_FRAMES = 512  # frames that a network that is not causal takes at once, so that memory hardly grows with the audio
+
+ByLayers = Callable[[Tensor, Walk], Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,36 +96,6 @@ class SEANetConfig:
     def widest(self) -> int:
         """Channels next to the latents."""
         return self.filters * 2 ** len(self.ratios)
-
-
-class Walk:
-    """One pass through layers in order: of whole signals, or of the next piece with a state per layer that needs one."""
-
-    def __init__(self, state: list[Tensor] | None = None, final: bool = False) -> None:
-        self.before: Iterator[Tensor] | None = None if state is None else iter(state)
-        self.after: list[Tensor] = []
-        self.final = final
-
-    def __call__(self, layer: nn.Module, x: Tensor, **options: Tensor | nn.Module) -> Tensor:
-        """Return the layer's output."""
-        if self.before is None or not _has_state(layer):
-            return layer(x, **options)
-        y, state = layer.step(x, next(self.before), final=self.final, **options)  # type: ignore[operator]
-        self.after.append(state)
-        return y
-
-
-def _span(layers: Iterable[nn.Module], first: int, last: int) -> tuple[int, int] | None:
-    """Return the first and last input that outputs `first` to `last` of a chain see, or None where they see everything."""
-    for layer in reversed(list(layers)):
-        if isinstance(layer, SkipLSTM) or getattr(layer, "norm", None) is not None:
-            return None
-        first, last = layer.span(first, last)  # type: ignore[operator]
-    return first, last
-
-
-def _has_state(layer: nn.Module) -> bool:
-    return isinstance(layer, SkipLSTM) or bool(getattr(layer, "context", 0))
 
 
 class ResidualBlock(nn.Module):
@@ -202,32 +176,34 @@ class _SEANet(Packs):
 
     def initial_state(self, batch: int) -> list[Tensor]:
         """Return one state per layer that needs one, before the first piece."""
-        return [layer.initial_state(batch) for layer in self.layers() if _has_state(layer)]  # type: ignore[operator]
+        return [layer.initial_state(batch) for layer in self.layers() if has_state(layer)]  # type: ignore[operator]
 
     def span(self, first: int, last: int) -> tuple[int, int] | None:
         """Return the first and last input that outputs `first` to `last` see, or None where they see everything."""
-        return _span(self.layers(), first, last)
+        return span_of(self.layers(), first, last)
 
     def _share(
-        self, run: Callable[[Tensor, Walk], Tensor], layers: list[nn.Module], x: Tensor, walk: Walk, step: int, out: int
-    ) -> Tensor:
-        """Return `run` of causal layers over x, on the CPU in blocks that threads share; the walk goes on from the last block.
+        self, by_layers: ByLayers, layers: list[nn.Module], x: Tensor, walk: Walk, step: int, out: int
+    ) -> Tensor:  # fmt: skip
+        """Return causal layers' output of x, on the CPU in blocks that threads share; the walk goes on from the last block.
 
-        A thread that begins inside x walks in from the frames before that its first frame sees.
+        The chain in C takes the layers' place where there is one. A thread that begins inside x walks in from the frames before
+        that its first frame sees.
 
         Args:
             step, out: values of x, and of the result, per frame.
         """
+        chain = self._kept(self.parameters(), self._make_chain) if rows.usable(x) else None
+        run = by_layers if chain is None else partial(self._by_chain, chain, by_layers)
         threads, frames = torch.get_num_threads(), -(-x.shape[-1] // step)
-        chained = walk.before is not None and self._chain(x) is not None
-        block = max(min(CHAIN_FRAMES, frames // threads) if chained else 0, self.config.block, self.start_frames)
-        count, span = frames // block, _span(layers, 0, out - 1)
+        block = max(0 if chain is None else min(CHAIN_FRAMES, frames // threads), self.config.block, self.start_frames)
+        count, span = frames // block, span_of(layers, 0, out - 1)
         count = count // threads * threads or count
         if walk.before is None or span is None or count < 2 or not rows.usable(x):
             return run(x, walk)
         seen, bounds = -(span[0] // step), [frames * n // count for n in range(count + 1)]
-        begin = [next(walk.before) for layer in layers if _has_state(layer)]
-        fresh = [layer.initial_state(x.shape[0]) for layer in layers if _has_state(layer)]  # type: ignore[operator]
+        begin = [next(walk.before) for layer in layers if has_state(layer)]
+        fresh = [layer.initial_state(x.shape[0]) for layer in layers if has_state(layer)]  # type: ignore[operator]
         pieces, after = [x] * count, begin
 
         def work_on(parts: Iterator[slice]) -> None:
@@ -248,15 +224,10 @@ class _SEANet(Packs):
     def _make_chain(self) -> Chain | None:
         raise NotImplementedError
 
-    def _chain(self, x: Tensor) -> Chain | None:
-        """Return the chain in C that may take x."""
-        return self._kept(self.parameters(), self._make_chain) if rows.usable(x) else None
-
-    def _by_chain(self, x: Tensor, walk: Walk, by_layers: Callable[[Tensor, Walk], Tensor]) -> Tensor:
+    def _by_chain(self, chain: Chain, by_layers: ByLayers, x: Tensor, walk: Walk) -> Tensor:
         """Return what the chain makes of all whole frames of x, and the layers one by one of the rest, or of all of x."""
-        chain = self._chain(x)
-        frames = 0 if chain is None else x.shape[-1] // chain.given.rows
-        if chain is None or walk.before is None or frames < self.start_frames:
+        frames = x.shape[-1] // chain.given.rows
+        if walk.before is None or frames < self.start_frames:
             return by_layers(x, walk)
         states = [next(walk.before) for _ in range(len(chain.kept) + bool(chain.given.kept))]
         whole, rest = x[..., : frames * chain.given.rows], x[..., frames * chain.given.rows :]
@@ -331,7 +302,7 @@ class SEANetEncoder(_SEANet):
 
     def _long_front(self, x: Tensor) -> Tensor:
         """Return the front's output, of long audio in blocks that overlap by what their frames see."""
-        hop, seen = self.config.hop, _span(self._front_layers(), 0, 0)
+        hop, seen = self.config.hop, span_of(self._front_layers(), 0, 0)
         if seen is None or x.shape[-1] <= 2 * LONG_FRAMES * hop:
             return self._front(x, Walk())
         before, after = -(seen[0] // hop), seen[1] // hop + 1
@@ -357,17 +328,14 @@ class SEANetEncoder(_SEANet):
 
     def _wide(self, x: Tensor, walk: Walk) -> Tensor:
         """Return what the last strided convolution takes."""
-        return self._by_chain(x, walk, self._wide_by_layers)
-
-    def _make_chain(self) -> Chain | None:
-        return seanet_chain.encoder_chain(self)
-
-    def _wide_by_layers(self, x: Tensor, walk: Walk) -> Tensor:
         x = walk(self.first, x)
         *stages, last = self.stages
         for stage in stages:
             x = stage.reduce(stage.refine(x, walk), walk)  # type: ignore[operator]
         return last.refine(x, walk)  # type: ignore[operator]
+
+    def _make_chain(self) -> Chain | None:
+        return seanet_chain.encoder_chain(self)
 
     def _back(self, x: Tensor, walk: Walk) -> Tensor:
         if self.lstm is not None:
@@ -425,7 +393,7 @@ class SEANetDecoder(_SEANet):
     def _long_back(self, x: Tensor) -> Tensor:
         """Return the back's output, of many frames in blocks that overlap by what their samples see."""
         hop = self.config.hop
-        seen = _span(self._back_layers(), 0, hop - 1)
+        seen = span_of(self._back_layers(), 0, hop - 1)
         if seen is None or x.shape[-1] <= 2 * LONG_FRAMES:
             return self._back(x, Walk())
         pieces = []
@@ -453,14 +421,11 @@ class SEANetDecoder(_SEANet):
     def _back(self, x: Tensor, walk: Walk) -> Tensor:
         return self._sound(self.stages[0].expand(x, walk), walk)  # type: ignore[operator]
 
-    def _sound(self, x: Tensor, walk: Walk) -> Tensor:
-        """Return the audio of what the first transposed convolution gave."""
-        return self._by_chain(x, walk, self._sound_by_layers)
-
     def _make_chain(self) -> Chain | None:
         return seanet_chain.decoder_chain(self)
 
-    def _sound_by_layers(self, x: Tensor, walk: Walk) -> Tensor:
+    def _sound(self, x: Tensor, walk: Walk) -> Tensor:
+        """Return the audio of what the first transposed convolution gave."""
         first, *stages = self.stages
         # a block adds to its input in place where the skip is the input itself, and threads share some of x
         x = first.refine(x.clone() if self.config.true_skip else x, walk)  # type: ignore[operator]
