@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..codecs.errors import TonemeError
-from .allocator import keep_freed
+from ..kernels.allocator import keep_freed
 from .shard_plan import Done, ShardFolder
 from .shard_work import Progress, Settings, Worker
 

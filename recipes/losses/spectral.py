@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .filters import mel_filters
+from .spectrum import spectrum
 
 
 class SpectralLoss(nn.Module):
@@ -38,21 +39,28 @@ class SpectralLoss(nn.Module):
         mel, difference = estimate.new_zeros(()), estimate.new_zeros(())
         for window in self.windows:
             ours, theirs = self._spectrum(estimate, window), self._spectrum(target, window)
-            magnitudes = self._magnitude(ours), self._magnitude(theirs)
+            powers = _power(ours), _power(theirs)
             filters = getattr(self, f"filters_{window}")
-            logs = [(magnitude @ filters).clamp(min=1e-5).log10() for magnitude in magnitudes]
+            logs = [(power.sqrt() @ filters).clamp(min=1e-5).log10() for power in powers]
             mel = mel + (logs[0] - logs[1]).abs().mean()
             if window in self.complex_windows:
-                scaled = [s * (m**-0.7)[..., None] for s, m in zip((ours, theirs), magnitudes, strict=True)]
+                scaled = [s * _compression(power)[..., None] for s, power in zip((ours, theirs), powers, strict=True)]
                 difference = difference + (scaled[0] - scaled[1]).abs().mean()
         error = (estimate - target).norm(dim=-1) / target.norm(dim=-1).clamp(min=0.1)
         return {"mel": mel, "complex": self.complex_weight * difference, "waveform": self.waveform_weight * error.mean()}
 
     def _spectrum(self, waveform: Tensor, window: int) -> Tensor:
         """Return [batch, frames, bins, 2]."""
-        taper = getattr(self, f"taper_{window}")
-        spectrum = torch.stft(waveform, window, window // 4, window=taper, center=True, return_complex=True)
-        return torch.view_as_real(spectrum.transpose(1, 2))
+        bins = spectrum(waveform, window // 4, getattr(self, f"taper_{window}"))
+        return torch.view_as_real(bins.transpose(1, 2))
 
-    def _magnitude(self, spectrum: Tensor) -> Tensor:
-        return (spectrum.square().sum(-1) + 1e-5).sqrt()
+
+def _power(bins: Tensor) -> Tensor:
+    """Return the squared modulus of bins [..., 2], a little above 0 so that its root has a gradient."""
+    real, imaginary = bins.unbind(-1)  # a sum over so short a dimension takes longer than all else here
+    return real.square() + imaginary.square() + 1e-5
+
+
+def _compression(power: Tensor) -> Tensor:
+    """Return modulus ** -0.7, by which a spectrum becomes one of modulus ** 0.3."""
+    return (-0.35 * power.log()).exp()  # in half the time of a power

@@ -48,6 +48,7 @@ def train(
     On several GPUs: torchrun --nproc-per-node N --no-python codec train ...
     """
     from toneme.codecs.registry import pick_device
+    from toneme.kernels.allocator import keep_freed
     from toneme.recipes.errors import RecipeError
     from toneme.recipes.recipe import read_recipe
 
@@ -61,6 +62,7 @@ def train(
     if resume and not begun:
         raise RecipeError(f"{folder} holds no run to go on with: leave out --resume, or name its folder with -o")
     read = read_recipe(recipe, settings or [])
+    keep_freed()
     kind = trainer_of(read)
     run = kind(read, folder, name, pick_device(device))
     step = run.run(resume)

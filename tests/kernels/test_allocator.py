@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from toneme.lm.allocator import keep_freed
+from toneme.kernels.allocator import keep_freed
 
 torch.set_num_threads(1)
 if sys.argv[1] == "kept":
@@ -36,7 +36,7 @@ def test_freed_memory_is_not_cleared_by_the_system_again():
 
 
 def test_where_there_is_no_such_option_nothing_is_done(monkeypatch):
-    from toneme.lm import allocator
+    from toneme.kernels import allocator
 
     monkeypatch.setattr(allocator.sys, "platform", "win32")
     assert not allocator.keep_freed()

@@ -1,4 +1,4 @@
-"""The C library's allocator in a process of its own: what a worker frees with one batch, it wants again with the next."""
+"""The C library's allocator in a process of its own: what is freed with one batch is wanted again with the next."""
 
 import ctypes
 import sys
