@@ -56,7 +56,7 @@ class CommandSystem(System):
             before = _children_seconds()
             run_command(self.fill(source, coded, wav), self.name)
             seconds = _children_seconds() - before
-            audio, rate = _read(wav, self.name)
+            audio, rate = read_written(wav, self.name)
             sizes = [coded_bytes(file.read_bytes()) for file in sorted(Path(folder).glob("coded*"))]
             return Rebuilt(audio, rate, 8.0 * sum(sizes) if sizes else None, seconds)
 
@@ -143,15 +143,20 @@ def run_command(command: str, name: str) -> None:
         )
 
 
-def _read(wav: Path, name: str) -> tuple[Tensor, int]:
+def read_written(wav: Path, name: str) -> tuple[Tensor, int]:
+    """Return the audio [time] that a command wrote to {wav}, and its rate in Hz.
+
+    Raises:
+        CommandError: if there is none.
+    """
     if not wav.is_file():
-        raise CommandError(f"the command {name!r} wrote no {{wav}}: make it write its decoded audio there")
+        raise CommandError(f"the command {name!r} wrote no {{wav}}: make it write its audio there")
     try:
         audio, rate = read_audio(wav)
     except AudioError as error:
         raise CommandError(f"the command {name!r} wrote no audio that can be read to {{wav}} ({error})") from None
     if not audio.shape[-1]:
-        raise CommandError(f"the command {name!r} wrote no samples to {{wav}}: make it write its decoded audio there")
+        raise CommandError(f"the command {name!r} wrote no samples to {{wav}}: make it write its audio there")
     return audio.mean(0), rate
 
 
