@@ -16,6 +16,7 @@ from .batches import Encoded, equal_rows, join_rows, take_rows, zero_beyond
 from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
 from .coder import check_options
 from .errors import AudioError, CheckpointError, ShapeError
+from .half_precision import inference
 from .pieces import check_maker
 from .spec import CodecSpec
 from .streaming import StreamDecoder, StreamEncoder
@@ -105,7 +106,6 @@ class Codec(nn.Module):
 
     # -- encode and decode --------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def encode(
         self,
         waveform: Tensor,
@@ -128,12 +128,12 @@ class Codec(nn.Module):
         depth = self.spec.check_codebooks(codebooks)
         waveform = as_batch(waveform)
         lengths = _check_lengths(lengths, waveform)
-        waveform, lengths = fit_waveform(waveform, lengths, sample_rate or self.spec.sample_rate, self.spec)
-        waveform = self.check_waveform(waveform.to(self.device))
-        streams, side = self._encode_batch(waveform, lengths, depth)
-        return self.make_tokens(streams, lengths, side, self.window)
+        with inference(self):
+            waveform, lengths = fit_waveform(waveform, lengths, sample_rate or self.spec.sample_rate, self.spec)
+            waveform = self.check_waveform(waveform.to(self.device))
+            streams, side = self._encode_batch(waveform, lengths, depth)
+            return self.make_tokens(streams, lengths, side, self.window)
 
-    @torch.inference_mode()
     def decode(self, tokens: Tokens, any_weights: bool = False) -> Tensor:
         """Turn tokens back into audio [batch, channels, samples]; item i fills exactly its `n_samples`, zeros follow.
 
@@ -146,19 +146,8 @@ class Codec(nn.Module):
             ShapeError: if codes are out of range.
         """
         self.check_tokens(tokens, any_weights)
-        tokens = tokens.to(self.device)
-        self.check_streams(tokens.streams)
-        for n_samples, n_frames in zip(tokens.n_samples.tolist(), tokens.lengths.tolist(), strict=True):
-            self.check_length(n_samples, tuple(n_frames))
-        longest = int(tokens.n_samples.max()) if tokens.batch else 0
-        out = torch.zeros(tokens.batch, self.spec.channels, longest, device=self.device)
-        for items in equal_rows(torch.cat([tokens.lengths, tokens.n_samples[:, None]], dim=1)):
-            part = take_rows(tokens, items)
-            n = int(part.n_samples[0])
-            if n and part.streams[0].shape[-1]:
-                audio = self._decode(part.streams, dict(part.side), n)[..., :n]
-                out[items, :, : audio.shape[-1]] = audio.to(out.dtype)
-        return out
+        with inference(self):
+            return self._decode_batch(tokens.to(self.device))
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Encode and decode: [batch, channels, samples] to the same shape, at the codec's rate."""
@@ -176,6 +165,20 @@ class Codec(nn.Module):
             parts.append(self._encode(waveform[items, :, :n], depth) if n else self._empty(len(items), depth))
             rows.append(items)
         return join_rows(parts, torch.cat(rows))
+
+    def _decode_batch(self, tokens: Tokens) -> Tensor:
+        self.check_streams(tokens.streams)
+        for n_samples, n_frames in zip(tokens.n_samples.tolist(), tokens.lengths.tolist(), strict=True):
+            self.check_length(n_samples, tuple(n_frames))
+        longest = int(tokens.n_samples.max()) if tokens.batch else 0
+        out = torch.zeros(tokens.batch, self.spec.channels, longest, device=self.device)
+        for items in equal_rows(torch.cat([tokens.lengths, tokens.n_samples[:, None]], dim=1)):
+            part = take_rows(tokens, items)
+            n = int(part.n_samples[0])
+            if n and part.streams[0].shape[-1]:
+                audio = self._decode(part.streams, dict(part.side), n)[..., :n]
+                out[items, :, : audio.shape[-1]] = audio.to(out.dtype)
+        return out
 
     def _empty(self, batch: int, depth: int) -> Encoded:
         streams = []

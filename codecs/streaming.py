@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .errors import ShapeError
+from .half_precision import inference
 from .tokens import Tokens
 
 
@@ -35,7 +36,7 @@ class StreamEncoder(ABC):
         if waveform.shape[0] != self.batch:
             raise ShapeError(f"this stream takes {self.batch} items at once; got {waveform.shape[0]}")
         self.n_samples += waveform.shape[-1]
-        with torch.inference_mode():
+        with inference(self.codec):
             return self._tokens(self._push(waveform), None)
 
     def flush_tokens(self) -> Tokens:
@@ -43,7 +44,7 @@ class StreamEncoder(ABC):
         if self.finished:
             raise ShapeError("this stream was flushed already: call reset() to start anew")
         self.finished = True
-        with torch.inference_mode():
+        with inference(self.codec):
             return self._tokens(self._flush(), self.n_samples)
 
     def push(self, waveform: Tensor) -> "Tensor | tuple[Tensor, ...]":
@@ -104,7 +105,7 @@ class StreamDecoder(ABC):
             raise ShapeError("this stream was flushed: call reset() before pushing more codes")
         streams, side = self._pieces(codes)
         self.end = self.end if n_samples is None else n_samples
-        with torch.inference_mode():
+        with inference(self.codec):
             audio = self._push(self.codec.check_streams(streams), side)
         return self._count(audio if self.end is None else audio[..., : max(0, self.end - self.n_samples)])
 
@@ -113,7 +114,7 @@ class StreamDecoder(ABC):
         if self.finished:
             raise ShapeError("this stream was flushed already: call reset() to start anew")
         self.finished = True
-        with torch.inference_mode():
+        with inference(self.codec):
             tail = self._flush()
         n_samples = self.end if n_samples is None else n_samples
         if n_samples is None:
