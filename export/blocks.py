@@ -191,7 +191,7 @@ def _write(graph: Any, node: Any, known: dict[Any, Samples]) -> None:
     """Write a layer in front of its node, which is left to be removed."""
     outer, x, given = Writer(graph, node.name), node.inputs[0], node.outputs[0]
     ints = {name: attribute.as_int() for name, attribute in node.attributes.items()}
-    seen = known[x] if x in known else Samples(x, 0, outer.Shape(x, start=1, end=2))
+    seen = known[x] if x in known else Samples(x, 0, outer.Shape(x, start=1, end=2), outer.Shape(x, start=0, end=1))
     goes_on = all(user.domain == DOMAIN for user in given.consumers()) and not given.is_graph_output()
     found = WRITERS[node.op_type](outer, goes_on, seen, *node.inputs[1:], **ints)
     if goes_on:

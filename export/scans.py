@@ -55,11 +55,13 @@ class Samples:
         whole: the value.
         first: of its samples that counts.
         time: how many do, a value [1].
+        batch: how many items there are, a value [1].
     """
 
     whole: Any
     first: int
     time: Any
+    batch: Any
 
 
 @dataclass(frozen=True)
@@ -108,29 +110,32 @@ def over_blocks(outer: Writer, x: Samples, spans: Spans, write: Body, zeros: boo
     import onnx_ir as ir
 
     even = _quotient(outer, spans.rows, _quotient(outer, spans.rows, [spans.size]))
-    length = even if spans.step == 1 else outer.Mul(_quotient(outer, even, [spans.step]), [spans.step])
-    batch, count = outer.Shape(x.whole, start=0, end=1), _quotient(outer, spans.rows, length)
-    numbers = outer.Range(0, outer.Squeeze(outer.Mul(batch, count)), 1)
+    length = even if spans.step == 1 else _times(outer, _quotient(outer, even, [spans.step]), spans.step)
+    count = _quotient(outer, spans.rows, length)
+    numbers = outer.Range(0, outer.Squeeze(outer.Mul(x.batch, count)), 1)
     item = outer.Div(numbers, count)
     start = outer.Mul(outer.Sub(numbers, outer.Mul(item, count)), length)
-    stop = outer.Sub(outer.Mul(spans.rows, [spans.rate]), [spans.last])
+    stop = _times(outer, spans.rows, spans.rate)
+    stop = outer.Sub(stop, [spans.last]) if spans.last else stop
     body = Writer(outer.graph, f"{outer.name}.block")
     ends, begin = (ir.Value(name=f"{body.name}.{n}", type=ir.TensorType(ir.DataType.INT64)) for n in ("ends", "begin"))
     last = write(body, body.Pad(x.whole, ends, None, [0, 1]), length)
-    first = outer.Mul(start, [spans.rate])
-    end = outer.Add(first, outer.Mul(length, [spans.rate]))
+    samples, first = (_times(outer, value, spans.rate) for value in (length, start))
+    end = outer.Add(first, samples)
     given = [(ends, _ends(outer, x, spans, item, start, length))]
     if zeros:
         at_end = ir.Value(name=f"{body.name}.at_end", type=ir.TensorType(ir.DataType.BOOL))
         given += [(begin, first), (at_end, outer.Or(outer.Less(first, [spans.first]), outer.Greater(end, stop)))]
-        kept = _zeros_beyond(body, begin, at_end, outer.Squeeze(outer.Mul(length, [spans.rate])), spans, stop, last)
+        kept = _zeros_beyond(body, begin, at_end, outer.Squeeze(samples), spans, stop, last)
     else:
         kept = last(body)
     kept.type = x.whole.type
     scan = ir.Graph([name for name, _ in given], [kept], nodes=body.nodes, initializers=weights, name=body.name)
     found = outer.Scan(*(values for _, values in given), body=scan, num_scan_inputs=len(given))
-    whole = outer.Reshape(found, outer.Concat(batch, [-1, spans.width], axis=0))
-    return Samples(whole, spans.first, outer.Sub(stop, [spans.first]))
+    whole = outer.Reshape(found, outer.Concat(x.batch, [-1, spans.width], axis=0))
+    # by the same name where there are as many as before: layers of one rate then have most numbers in common
+    same = spans.rows is x.time and (spans.rate, spans.first, spans.last) == (1, 0, 0)
+    return Samples(whole, spans.first, x.time if same else outer.Sub(stop, [spans.first]), x.batch)
 
 
 def _quotient(outer: Writer, whole: Any, part: Any) -> Any:
@@ -138,13 +143,21 @@ def _quotient(outer: Writer, whole: Any, part: Any) -> Any:
     return outer.Div(outer.Sub(outer.Add(whole, part), [1]), part)
 
 
+def _times(outer: Writer, value: Any, factor: int) -> Any:
+    return outer.Mul(value, [factor]) if factor > 1 else value
+
+
 def _ends(outer: Writer, x: Samples, spans: Spans, item: Any, start: Any, length: Any) -> Any:
-    """Write what `Pad` adds to x for each block, less than nothing where it takes away: [blocks, 4]."""
-    batch, time = outer.Shape(x.whole, start=0, end=1), outer.Shape(x.whole, start=1, end=2)
-    first = outer.Add(outer.Mul(start, [spans.stride]), [x.first - spans.lead])
-    stop = outer.Add(first, outer.Add(outer.Mul(length, [spans.stride]), [spans.extra]))
-    parts = outer.Neg(item), outer.Neg(first), outer.Sub(outer.Add(item, [1]), batch), outer.Sub(stop, time)
-    return outer.Concat(*(outer.Unsqueeze(part, [1]) for part in parts), axis=1)
+    """Write what `Pad` adds to x for each block, less than nothing where it takes away: [blocks, 4].
+
+    Items before the block's, samples before its first, items after, and samples after its last.
+    """
+    seen = outer.Add(_times(outer, length, spans.stride), [x.first - spans.lead + spans.extra])
+    after = outer.Sub([1], x.batch), outer.Sub(seen, outer.Shape(x.whole, start=1, end=2))
+    own = outer.Concat([0], [spans.lead - x.first], *after, axis=0)
+    items = outer.Mul(outer.Unsqueeze(item, [1]), [-1, 0, 1, 0])
+    starts = outer.Mul(outer.Unsqueeze(start, [1]), [0, -spans.stride, 0, spans.stride])
+    return outer.Add(outer.Add(items, starts), own)
 
 
 def _zeros_beyond(

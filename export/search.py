@@ -14,21 +14,24 @@ SILENT = -1  # a code that stands for no vector: what pushes the last samples ou
 
 
 class ResidualSearch(nn.Module):
-    """Latents [batch, frames, dim] to codes int64 [batch, codebooks, frames]; codebooks [Q, K, dim]."""
+    """Latents [batch, frames, dim] to codes int64 [batch, codebooks, frames]; codebooks [Q, K, dim].
 
-    codebooks: Tensor
-    bias: Tensor
+    Each codebook is a constant of its own: one stack of them would be cut each time that a session is made.
+    """
 
     def __init__(self, codebooks: Tensor) -> None:
         super().__init__()
-        self.register_buffer("codebooks", codebooks.detach().float().clone())
-        self.register_buffer("bias", -half_norms(self.codebooks))
+        self.stages = len(codebooks)
+        for stage, codebook in enumerate(codebooks.detach().float()):
+            self.register_buffer(f"codebook{stage}", codebook.clone())
+            self.register_buffer(f"bias{stage}", -half_norms(codebook))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return the codes."""
         batch, frames, dim = latents.shape
         residual, codes = latents.reshape(-1, dim), []
-        for codebook, bias in zip(self.codebooks.unbind(0), self.bias.unbind(0), strict=True):
+        for stage in range(self.stages):
+            codebook, bias = self.get_buffer(f"codebook{stage}"), self.get_buffer(f"bias{stage}")
             codes.append(F.linear(residual, codebook, bias).argmax(1))
             residual = residual - F.embedding(codes[-1], codebook)
         return torch.cat(codes).reshape(len(codes), batch, frames).transpose(0, 1)

@@ -43,6 +43,11 @@ def test_names_and_axes_are_as_declared(model):
     assert [entry.version for entry in model.opset_import if entry.domain == ""] == [OPSET]
 
 
+def test_no_notes_of_the_exporter_are_left(model):
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    assert b"graph.py" not in model.SerializeToString()
+
+
 def test_states_go_in_and_come_out_at_other_sizes_than_the_examples(model):
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(model.SerializeToString())

@@ -1,13 +1,15 @@
 """Large pages: memory taken inside of the `with` is moved to them, other memory is left, and a codec works as without."""
 
+import contextlib
 import ctypes
 import mmap
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from toneme.export import huge_pages
+from toneme.export import huge_pages, runtime
 from toneme.export.golden import made_audio
 from toneme.export.huge_pages import LARGE, large_pages
 from toneme.export.runtime import StreamingCodec
@@ -72,3 +74,13 @@ def test_a_codec_codes_the_same(shipped_folder):
     pcm = made_audio(24000, 1, 1)
     large, small = (StreamingCodec(shipped_folder, large_pages=wanted) for wanted in (True, False))
     assert np.array_equal(large.encode(pcm), small.encode(pcm))
+
+
+def test_codecs_in_chunks_go_without(small_folder, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(runtime, "large_pages", lambda most: contextlib.nullcontext(asked.append(most)))
+    for mode in ("steps", "chunks"):
+        codec = StreamingCodec(small_folder)
+        codec.manifest = replace(codec.manifest, decoder=replace(codec.manifest.decoder, mode=mode))
+        codec.session("decoder.onnx")
+    assert asked[0] > 0 == asked[1]

@@ -28,7 +28,7 @@ def session(size: int, layers: int):
     x = ir.Value(name="x", shape=ir.Shape(["batch", "time", 2]), type=ir.TensorType(ir.DataType.FLOAT))
     graph = ir.Graph([x], [], nodes=[], opset_imports={"": 18}, name="sums")
     outer = Writer(graph, "outer")
-    found = Samples(x, 0, outer.Shape(x, start=1, end=2))
+    found = Samples(x, 0, outer.Shape(x, start=1, end=2), outer.Shape(x, start=0, end=1))
     for number in range(layers):
         outer.name = f"layer{number}"
         found = sums(outer, found, size, zeros=True)
@@ -67,3 +67,25 @@ def test_numbers_are_constants_there_once():
     writer.Add(writer.Add([1], [1]), [2])
     assert sorted(graph.initializers) == ["int.[1]", "int.[2]"]
     assert [node.name for node in writer.nodes] == ["w.0", "w.1"]
+
+
+def test_layers_of_one_rate_have_their_numbers_in_common():
+    from onnx_ir.passes import common
+
+    def of(layers: int) -> int:
+        x = ir.Value(name="x", shape=ir.Shape(["batch", "time", 2]), type=ir.TensorType(ir.DataType.FLOAT))
+        graph = ir.Graph([x], [], nodes=[], opset_imports={"": 18}, name="copies")
+        outer = Writer(graph, "outer")
+        found = Samples(x, 0, outer.Shape(x, start=1, end=2), outer.Shape(x, start=0, end=1))
+        for number in range(layers):
+            outer.name = f"layer{number}"
+            spans = Spans(found.time, 4, 2, 0, 0)
+            found = over_blocks(outer, found, spans, lambda body, seen, length: lambda writer: writer.Squeeze(seen, [0]), True)
+        graph.extend(outer.nodes)
+        graph.outputs.append(found.whole)
+        model = ir.Model(graph, ir_version=10)
+        common.CommonSubexpressionEliminationPass()(model)
+        return len(list(model.graph))
+
+    # what a layer after the first one adds: Scan and Reshape, and six that tell where what it sees ends
+    assert of(3) - of(2) == of(2) - of(1) <= 8
