@@ -67,7 +67,7 @@ def describe(setup: Setup, command: str, seconds: float, workers: int) -> dict[s
     """Return how an evaluation was made, in words."""
     domains = [clip.domain or "audio" for clip in setup.tested]
     counts = ", ".join(f"{domains.count(name)} of {name}" for name in dict.fromkeys(domains))
-    others = len(setup.clips) - len(setup.tested)
+    others = len(setup.clips) - len(setup.tested) + sum(map(len, setup.probes))
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),

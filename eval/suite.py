@@ -31,6 +31,7 @@ class Setup:
     Attributes:
         systems: codecs at their depths, and commands.
         clips: audio.
+        probes: clips of other data folders, one sequence each, of which only the suite downstream takes tasks.
         sample_rate: Hz, at which estimates and targets are compared.
         metrics: names, None for all.
         examples: how many clips of each domain the report plays.
@@ -45,6 +46,7 @@ class Setup:
     examples: int = 1
     absent: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
+    probes: tuple[tuple[Clip, ...], ...] = ()
 
     @property
     def tested(self) -> tuple[Clip, ...]:

@@ -1,8 +1,8 @@
 """The suite `downstream`: what small probes learn from frozen tokens, and from continuous features beside them.
 
 - tasks: classification from every probes/NAME.csv of the data, by its own split, folds, or speakers in turn; speech recognition
-  by CTC with characters as units from the transcripts of its manifest.csv. Files named `digits`, `keyword`, `speaker`, `intent`
-  and `esc10` are told of where they are missing.
+  by CTC with characters as units from the transcripts of its manifest.csv; so too of folders named with --probes. Files named
+  `digits`, `keyword`, `speaker`, `intent` and `esc10` are told of where they are missing.
 - inputs: a codec's first codebook, and as many as the largest depth asked for; its semantic and its acoustic ones apart, where
   it has both; log-mel spectra and the mean hidden state of WavLM Base+. Chance is the most frequent class of what is learned
   from.
@@ -45,7 +45,7 @@ class Downstream(Suite):
     @cached_property
     def found(self) -> tuple[list[Task], dict[str, str]]:
         """The tasks, and why others cannot be done."""
-        tasks, missing = find_tasks(self.setup.clips)
+        tasks, missing = find_tasks(self.setup.clips, *self.setup.probes)
         if find_spec("jiwer") is None:
             missing |= {
                 task.name: "the package jiwer is not installed: pip install toneme[eval]" for task in tasks if task.speech

@@ -4,13 +4,13 @@ They are read from the data and nothing of them is drawn here. A file `probes/NA
 task of classification: `split` says train or test; a column `fold` makes every fold the test in turn instead; a column
 `speaker` makes a second task, in which every speaker is the test in turn. Paths count from the folder that holds `probes`. A
 `manifest.csv` beside that folder, with the columns `path,split,source,text`, makes one task of speech recognition from every
-source with transcripts, split train to learn from and eval to test on.
+source with transcripts, split train to learn from and eval to test on. Several folders may hold tasks, each of its own name.
 """
 
 import csv
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,10 @@ from ..clips import Clip
 
 LABELS = {
     "keyword": "wake word", "digits": "digit", "digits_new_speaker": "digit, new speaker", "speaker": "speaker",
-    "intent": "intent", "esc10": "environmental sound",
+    "intent": "intent", "intent_new_wording": "intent, new wording", "esc10": "environmental sound",
 }  # fmt: skip
 EXPECTED = ("keyword", "digits", "speaker", "intent", "esc10")  # files whose absence is told
+REMEDIES = {"intent": "`codec intents FOLDER` makes one of spoken commands, to be named with --data or --probes"}
 SPEECH = "speech recognition"
 
 
@@ -71,27 +72,49 @@ class Task:
         return {"accuracy": ("accuracy", "higher")}
 
 
-def find_tasks(clips: Sequence[Clip]) -> tuple[list[Task], dict[str, str]]:
+def find_tasks(*sources: Sequence[Clip]) -> tuple[list[Task], dict[str, str]]:
     """Return the tasks that can be made of these clips, and why others cannot, by name.
 
+    Args:
+        sources: clips of one data folder each.
+
     Raises:
-        TonemeError: if there is no folder `probes`, or a file in it lacks a column.
+        TonemeError: if no folder holds a folder `probes`, a file in it lacks a column, or two have a task of one name.
     """
-    folder = _probes(clips)
-    known = {clip.path.resolve(): clip for clip in clips}
-    tasks, missing = [], {name: f"no labels: {folder.name}/{name}.csv is not in the data" for name in EXPECTED}
-    for file in sorted(folder.glob("*.csv")):
-        missing.pop(file.stem, None)
-        rows = _at_hand(_read(file, ("path", "label", "split")), folder.parent, known)
-        tasks += _classifications(file.stem, rows)
-    manifest = folder.parent / "manifest.csv"
-    if manifest.is_file():
-        rows = [row for row in _read(manifest, ("path", "split", "source", "text")) if normalise(row["text"])]
-        tasks += _recognitions(_at_hand(rows, folder.parent, known))
-    missing |= {task.name: "too few of its clips are in the data" for task in tasks if not task.splits}
-    if not any(task.speech and task.splits for task in tasks):
+    folders = [_probes(clips) for clips in sources]
+    if not any(folder.is_dir() for folder in folders):
+        raise TonemeError(
+            f"the suite downstream takes labels from {folders[0]}, which does not exist: "
+            "name a corpus with it by --data or --probes"
+        )
+    tasks: dict[str, Task] = {}
+    for folder, clips in zip(folders, sources, strict=True):
+        for task in _tasks(folder, clips):
+            if task.name in tasks:
+                raise TonemeError(f"{folder} is the second folder with a task {task.name}: leave one of them out")
+            tasks[task.name] = task
+    missing = {name: _no_labels(name) for name in EXPECTED if name not in tasks}
+    missing |= {task.name: "too few of its clips are in the data" for task in tasks.values() if not task.splits}
+    if not any(task.speech and task.splits for task in tasks.values()):
         missing["recognition"] = "no transcripts of clips to learn from and to test on: they stand in manifest.csv"
-    return [task for task in tasks if task.splits], missing
+    return [task for task in tasks.values() if task.splits], missing
+
+
+def _no_labels(name: str) -> str:
+    remedy = f" ({REMEDIES[name]})" if name in REMEDIES else ""
+    return f"no labels: probes/{name}.csv is not in the data{remedy}"
+
+
+def _tasks(folder: Path, clips: Sequence[Clip]) -> Iterator[Task]:
+    """Yield the tasks of one folder `probes`, those that cannot be done without splits."""
+    known = {clip.path.resolve(): clip for clip in clips}
+    for file in sorted(folder.glob("*.csv")):
+        rows = _at_hand(read_rows(file, ("path", "label", "split")), folder.parent, known)
+        yield from _classifications(file.stem, rows)
+    manifest = folder.parent / "manifest.csv"
+    if folder.is_dir() and manifest.is_file():
+        rows = [row for row in read_rows(manifest, ("path", "split", "source", "text")) if normalise(row["text"])]
+        yield from _recognitions(_at_hand(rows, folder.parent, known))
 
 
 def normalise(text: str) -> str:
@@ -102,15 +125,15 @@ def normalise(text: str) -> str:
 
 def _probes(clips: Sequence[Clip]) -> Path:
     root = clips[0].path.resolve().parents[clips[0].name.count("/")]
-    folder = root if root.name == "probes" else root / "probes"
-    if not folder.is_dir():
-        raise TonemeError(
-            f"the suite downstream takes labels from {folder}, which does not exist: give --data a corpus with it"
-        )
-    return folder
+    return root if root.name == "probes" else root / "probes"
 
 
-def _read(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def read_rows(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the lines of a CSV file by its heads.
+
+    Raises:
+        TonemeError: if it lacks one of these columns.
+    """
     with file.open(newline="", encoding="utf-8-sig") as text:
         reader = csv.DictReader(text)
         if absent := set(columns) - set(reader.fieldnames or ()):

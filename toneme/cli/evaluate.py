@@ -32,6 +32,10 @@ Command = Annotated[
 Data = Annotated[
     Path, typer.Option("--data", "-d", help="Folder of audio; folders speech, music, environment in it say what it is.")
 ]
+Probes = Annotated[
+    list[Path] | None,
+    typer.Option("--probes", help="Another folder with tasks in probes/*.csv, for the suite downstream.", show_default=False),
+]
 Report = Annotated[Path, typer.Option("--output", "-o", help="Folder for report.html, results.json, results.csv, cache.")]
 Rates = Annotated[str | None, typer.Option("--bitrate", "-b", help="Highest nominal rates in kbps, such as 1.5,3,6.")]
 Depths = Annotated[
@@ -57,6 +61,7 @@ MarkdownFile = Annotated[Path | None, typer.Option("--markdown", help="Write the
 def eval_(
     codecs: Codecs = None,
     data: Data = Path("."),
+    probes: Probes = None,
     output: Report = Path("report"),
     command: Command = None,
     bitrate: Rates = None,
@@ -80,6 +85,8 @@ def eval_(
         raise typer.BadParameter("name a codec, or a command with --command")
     if bitrate and codebooks:
         raise typer.BadParameter("give either --codebooks or --bitrate, not both")
+    if probes and "downstream" not in suite.split(","):
+        raise typer.BadParameter("--probes is for the suite downstream: ask for it with --suite")
     rates, depths = numbers(bitrate, float, "--bitrate"), None if codebooks == "all" else numbers(codebooks, int, "--codebooks")
     from toneme.codecs.errors import TonemeError
 
@@ -96,7 +103,8 @@ def eval_(
     names = tuple(pick_metrics(metrics.split(","))) if metrics else None
     systems, absent = find_systems(codecs or [], command or [], depths, rates, codebooks == "all")
     clips = find_clips(data, AUDIO, limit, seconds)
-    setup = Setup(tuple(systems), tuple(clips), rate, names, examples, absent)
+    others = tuple(tuple(find_clips(folder, AUDIO, limit, seconds)) for folder in probes or [])
+    setup = Setup(tuple(systems), tuple(clips), rate, names, examples, absent, probes=others)
     content = evaluate(
         setup, suite.split(","), output, "codec " + shlex.join(sys.argv[1:]) if sys.argv[1:] else "codec eval", progress,
         workers or cores(), [pick_device(name) for name in device.split(",")], markdown,

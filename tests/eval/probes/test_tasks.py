@@ -1,5 +1,7 @@
 """Tasks: splits as the files have them, speakers and folds in turn, texts by source."""
 
+import shutil
+
 import pytest
 
 from toneme.codecs.errors import TonemeError
@@ -28,6 +30,32 @@ def test_splits_are_those_of_the_files(root):
     for task in tasks:
         assert all(not set(split.train) & set(split.test) for split in task.splits)
     assert "12 of its 12 clips lie under train/" in given.note
+
+
+def test_several_folders_hold_tasks_together(root, tmp_path):
+    other = write_corpus(tmp_path / "other")
+    for name in ("probes/digits.csv", "manifest.csv"):
+        (other / name).unlink()
+    (other / "probes" / "esc10.csv").rename(other / "probes" / "intent.csv")
+    first, second = find_clips(root, {".wav"}), find_clips(other, {".wav"})
+    alone, told = find_tasks(first)
+    assert "`codec intents FOLDER` makes one" in told["intent"]
+    both, missing = find_tasks(first, second)
+    assert [(task.name, task.identity) for task in both[:-1]] == [(task.name, task.identity) for task in alone]
+    assert (both[-1].name, both[-1].clips[0].path.parents[1].name) == ("intent", "other")
+    assert set(missing) == {"keyword", "speaker"}
+    with pytest.raises(TonemeError, match="is the second folder with a task digits"):
+        find_tasks(first, second, first)
+
+
+def test_one_folder_with_labels_is_enough(root, tmp_path):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    shutil.copy(root / "train" / "0.wav", plain)
+    clips = find_clips(plain, {".wav"})
+    assert find_tasks(clips, find_clips(root, {".wav"})) == find_tasks(find_clips(root, {".wav"}))
+    with pytest.raises(TonemeError, match="takes labels from"):
+        find_tasks(clips, clips)
 
 
 def test_identity_follows_labels_and_clips(root):
