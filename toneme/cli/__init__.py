@@ -14,6 +14,7 @@ from toneme.cli import (
     export_,
     generate,
     info,
+    intents,
     listing,
     play,
     probe,
@@ -97,6 +98,7 @@ app.command("train")(train.train)
 app.command("tokenize")(tokenize_.tokenize_)
 app.command("generate")(generate.generate)
 app.command("probe")(probe.probe)
+app.command("intents")(intents.intents)
 
 
 def run(argv: list[str] | None = None) -> int:
