@@ -1,4 +1,7 @@
-"""The folder of an exported codec: `encoder.onnx`, `decoder.onnx`, `codec.json`, `golden.npz`."""
+"""The folder of an exported codec: `encoder.onnx`, `decoder.onnx`, `codec.json`, `golden.npz`.
+
+A codec in chunks also has the graphs' weights, `encoder.data` and `decoder.data` (`storage`).
+"""
 
 import importlib
 import os
@@ -15,9 +18,10 @@ from ..kernels.onnx_runtime import load_onnxruntime
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
 from .integers import compare, store_integers
-from .manifest import DIRECTIONS, FILE, LABEL, Manifest, Side, Stream
+from .manifest import DIRECTIONS, FILE, LABEL, Manifest, Side, Stream, read_manifest
 from .precision import store_half
 from .runtime import StreamingCodec
+from .storage import beside, files_of, write_graph
 
 FAMILIES = {  # family -> module with `directions(codec, codebooks)`
     "dac": ".dac",
@@ -75,6 +79,8 @@ def export_codec(
             )
         found = try_integers(partial, integers) if integers else found
         folder.mkdir(exist_ok=True)
+        for name in DIRECTIONS:  # of another codec, which would be in the way of none but fill the disk
+            beside(folder / f"{name}.onnx").unlink(missing_ok=True)
         for file in sorted(partial.iterdir(), key=lambda path: path.name == FILE):  # what makes it a codec comes last
             os.replace(file, folder / file.name)
         return found
@@ -90,26 +96,26 @@ def try_integers(folder: Path, directions: Sequence[str] = DIRECTIONS) -> Check:
     """
     import onnx
 
-    floats, other = StreamingCodec(folder), folder / "integers"
+    manifest, other = read_manifest(folder), folder / "integers"
     shutil.copytree(folder, other)
-    sides = {name: side for name in directions if (side := getattr(floats.manifest, name)) is not None}
+    sides = {name: side for name in directions if (side := getattr(manifest, name)) is not None}
     counts = {}
     for name, side in sides.items():
         model = onnx.load(str(folder / side.file))
         counts[name] = store_integers(model)
         store_half(model)
-        (other / side.file).write_bytes(model.SerializeToString())
+        write_graph(model, other, side)
     if not any(counts.values()):
         raise CheckpointError(
-            f"{floats.manifest.codec} has no products after a norm or a GELU, which 8 bits make faster: export without --int8"
+            f"{manifest.codec} has no products after a norm or a GELU, which 8 bits make faster: export without --int8"
         )
-    trials = compare(floats, StreamingCodec(other), [name for name, count in counts.items() if count])
+    trials = compare(StreamingCodec(folder), StreamingCodec(other), [name for name, count in counts.items() if count])
     for name, trial in trials.items():
-        if trial.kept:
-            os.replace(other / sides[name].file, folder / sides[name].file)
+        for file in files_of(other, sides[name]) if trial.kept else ():
+            os.replace(file, folder / file.name)
     shutil.rmtree(other)
-    options = {**floats.manifest.options, "int8": {name: asdict(trial) for name, trial in trials.items()}}
-    replace(floats.manifest, options=options).write(folder)
+    options = {**manifest.options, "int8": {name: asdict(trial) for name, trial in trials.items()}}
+    replace(manifest, options=options).write(folder)
     return check(folder)
 
 
@@ -144,7 +150,7 @@ def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
         sides[name] = replace(direction.side, states=state_list(direction.network))
         store_half(model, rounding=half and name == "decoder")
         _label(model, {"toneme.codec": codec.name, LABEL: codec.weights_hash})
-        (folder / direction.side.file).write_bytes(model.SerializeToString())
+        write_graph(model, folder, direction.side)
     manifest_of(codec, codebooks, sides).write(folder)
     write_golden(codec, codebooks, folder)
 

@@ -41,6 +41,8 @@ def export(
 ) -> None:
     """Export a codec to ONNX: encoder.onnx, decoder.onnx, codec.json and golden.npz.
 
+    Weights of a codec that works in chunks lie beside its graphs, in encoder.data and decoder.data.
+
     Without -o it is kept in the cache, where encode, decode and stream find it by themselves and run faster with it.
     """
     from toneme.export.manifest import DIRECTIONS, read_manifest
