@@ -2,6 +2,7 @@
 
 python -P benchmarks/exported.py stream FOLDER [--minutes 10]     the runtime alone: percentiles, load, memory
 python -P benchmarks/exported.py compare FOLDER CODEC [--seconds 10] [--steps 40] [--threads 1]
+python -P benchmarks/exported.py load FOLDER [--runs 5]           loading alone, each time in a process of its own
 
 FOLDER is what `codec export` made; CODEC is the name or folder of the codec that it was made of. `compare` alternates the two
 in one process: with one thread (`stream` has but that) in time of the processor, so that neighbours on the machine count
@@ -9,8 +10,11 @@ less, with more by the wall.
 """
 
 import argparse
+import json
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +25,33 @@ from toneme.export.golden import made_audio
 from toneme.export.runtime import StreamingCodec
 
 STEP = 0.08  # seconds
+LOADING = """
+import json, resource, sys, time
+import onnxruntime
+from toneme.export.runtime import StreamingCodec
+
+codec = StreamingCodec(sys.argv[1])
+times = [(time.perf_counter(), time.process_time())]
+for make in [codec.encoder] * (codec.manifest.encoder is not None) + [codec.decoder]:
+    make()
+    times.append((time.perf_counter(), time.process_time()))
+spent = [[b - a for a, b in zip(*pair)] for pair in zip(times, times[1:])]
+print(json.dumps([*spent[0], *spent[-1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
 
 
 def memory() -> float:
     """Return the resident memory of this process now, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
+
+
+def load(folder: str, runs: int) -> None:
+    """Print the median seconds in which encoder and decoder are ready, and the memory that takes at most."""
+    command = [sys.executable, "-P", "-c", LOADING, folder]
+    rows = [json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(runs)]
+    a, b, c, d, most = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(f"{folder}: encoder {a:.2f} s ({b:.2f} of processor), decoder {c:.2f} ({d:.2f}); {most:.0f} MB at most")
 
 
 def stream(folder: str, minutes: float) -> None:
@@ -122,7 +147,7 @@ def stream_steps(exported: StreamingCodec, codec, depth: int) -> tuple[Callable[
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["stream", "compare"])
+    parser.add_argument("what", choices=["stream", "compare", "load"])
     parser.add_argument("folder")
     parser.add_argument("codec", nargs="?", default="default")
     parser.add_argument("--minutes", type=float, default=10)
@@ -133,6 +158,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "stream":
         stream(given.folder, given.minutes)
+    elif given.what == "load":
+        load(given.folder, given.runs)
     else:
         compare(given.folder, given.codec, given.seconds, given.steps, given.runs, given.threads)
 

@@ -62,7 +62,7 @@ class TonemeEncoder(Network):
         start = self.before - (config.window - config.stft_hop)
         frames = windows(audio[..., start:] if start else audio, config.window, config.stft_hop)
         tiles = self.fourier(frames * self.taper)
-        energy = sum_of([*(tiles * tiles).split(1, dim=3)]) + 1e-8  # a sum over one axis of few takes four times as long
+        energy = sum_of([*(tiles * tiles).split(1, dim=3)]) + 1e-8  # summed over the axis, twice as long
         features = torch.cat([tiles / energy.sqrt().sqrt(), energy.log()], dim=3)
         return features.reshape(-1, 3 * features.shape[2] * features.shape[4])
 
