@@ -1,8 +1,10 @@
 """Golden cases: made weights under official names, and what the official implementations give with them."""
 
 import functools
+import hashlib
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,17 @@ def golden_weights(name: str) -> dict[str, Tensor]:
     """Return the full-size weights of a golden model, official name -> tensor."""
     fill = _fill()
     return {key: torch.from_numpy(value) for key, value in fill.state_dict(fill.load_spec(str(GOLDENS / name))).items()}
+
+
+def fill_in_pieces(tensor: Tensor, name: str, gain: float, salt: str, piece: int = 1 << 24) -> None:
+    """Fill a matrix as the rule `fan_in` does, in little memory."""
+    fill, flat = _fill(), tensor.view(-1)
+    seed = int.from_bytes(hashlib.sha256(f"{salt}/{name}".encode()).digest()[:16], "little")
+    stream, std = np.random.PCG64(seed), gain / math.sqrt(tensor[0].numel())
+    for first in range(0, len(flat), piece):
+        parts = stream.random_raw(min(piece, len(flat) - first)).astype("<u8").view("<u2").reshape(-1, 4)
+        values = (parts.sum(1, dtype=np.int32) - fill._MEAN) * (1.0 / fill._STD) * std
+        flat[first : first + piece] = torch.from_numpy(values.astype(np.float32))
 
 
 def golden_spec(name: str) -> dict:

@@ -1,5 +1,6 @@
 """SemantiCodec: golden outputs of the official implementation, its published files, and the promises of a codec."""
 
+import os
 import re
 
 import numpy as np
@@ -19,10 +20,11 @@ from toneme.codecs.registry import describe, from_official
 from toneme.codecs.semanticodec import SemantiCodec, SemantiCodecConfig
 from toneme.codecs.semanticodec_official import STACKS, UNUSED
 
-from .official import GOLDENS, _fill, check_codes, golden_case, golden_spec
+from .official import GOLDENS, _fill, check_codes, fill_in_pieces, golden_case, golden_spec
 from .promises import check_batch, check_comes_back, check_saved
 
 WINDOW = 10240
+WIDE = r"encoder\.encoder(\.|_output)"  # names of what is as wide as the LSTM
 SMALL = SemantiCodecConfig(
     audiomae=AudioMAEConfig(16, 3, 2, 32, 4, (16, 2), 2), semantic_size=16, acoustic_size=16, lstm_layers=1, positions=8,
     unet=UNetConfig(2, 32, (1, 2), 1, (False, True), 16, 2 * 16 + 8), vae=VAEConfig(2, 32, (1, 2), 1),
@@ -158,7 +160,7 @@ def test_codes_of_the_slower_rates_equal_the_official_implementation(rate: int, 
     """Their LSTMs are of 2.4 and 6 GB, so both sides have one of 96 channels; all else is full size."""
     arrays, weights = golden_case(f"semanticodec_encoder_{rate}", "short"), filled("encoder", rate)
     files = published(rate) | {"centroids": weights.pop("centroids.")}
-    narrow = {name: weights.pop(name) for name in list(weights) if re.match(r"encoder\.encoder(\.|_output)", name)}
+    narrow = {name: weights.pop(name) for name in list(weights) if re.match(WIDE, name)}
     files["encoder"] |= {name.removeprefix("encoder."): tensor for name, tensor in weights.items()}
     codec = from_official(f"semanticodec_{rate}_{vocabulary}", files)
     hidden, width = golden_spec(f"semanticodec_encoder_{rate}")["lstm_hidden"], codec.config.width
@@ -174,6 +176,37 @@ def test_codes_of_the_slower_rates_equal_the_official_implementation(rate: int, 
         check_codes(found[None, None], known[None, None], arrays[margin][:, None])
     described = codec.describe(codes)[:, :8].unflatten(2, (2, width))[..., :256].flatten(2)
     np.testing.assert_allclose(described, arrays["quantized_feature_first8"], atol=1e-3)
+
+
+def test_pieces_are_filled_as_the_whole():
+    found = torch.empty(5, 7)
+    fill_in_pieces(found, "name", 2.0, "salt", piece=4)
+    assert torch.equal(found, torch.from_numpy(_fill().fill("name", (5, 7), {"kind": "fan_in", "gain": 2.0}, "salt")))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("TONEME_LARGE"), reason="takes 8 GB of memory and minutes: set TONEME_LARGE=1")
+def test_codes_equal_the_official_implementation_with_the_widest_lstm():
+    spec, arrays = golden_spec("semanticodec_encoder_25"), golden_case("semanticodec_encoder_25", "full")
+    weights = {name: tensor for name, tensor in filled("encoder", 25).items() if not re.match(WIDE, name)}
+    files = published(25) | {"centroids": weights.pop("centroids.")}
+    files["encoder"] |= {name.removeprefix("encoder."): tensor for name, tensor in weights.items()}
+    codec = from_official("semanticodec_25_16384", files)
+    rules = {pattern.replace("\\", ""): rule for pattern, rule in spec["fill"]}
+    for part in (codec.lstm, codec.project):
+        part.to_empty(device="cpu")
+    inner = {f"encoder.{name}": tensor for name, tensor in codec.lstm.named_parameters()}
+    with torch.inference_mode():
+        for name, tensor in (inner | {"encoder_output_linear.weight": codec.project.weight}).items():
+            if tensor.ndim > 1:
+                fill_in_pieces(tensor, name, rules[name]["gain"], spec["salt"])
+            else:
+                tensor.copy_(torch.from_numpy(_fill().fill(name, tensor.shape, rules[name], spec["salt"])))
+        codes = codec._encode(torch.from_numpy(golden_case("semanticodec_encoder_100", "short")["in_audio"]), 2)[0][0]
+    expected = arrays["codes"].transpose(0, 2, 1)[..., : int(arrays["target_token_len"])]
+    narrow = golden_case("semanticodec_encoder_25", "short")  # the semantic codes do not depend on the LSTM
+    for found, known, margin in zip(codes[0], expected[0], (narrow["margin_semantic"], arrays["margin_acoustic"]), strict=True):
+        check_codes(found[None, None], known[None, None], margin[:, None])
 
 
 @pytest.fixture(scope="module")
