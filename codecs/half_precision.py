@@ -41,7 +41,7 @@ def lacks_products(x: Tensor) -> bool:
 def multiplies(dtype: torch.dtype) -> bool:
     """Return whether this processor multiplies numbers of 16 bits, so far as PyTorch makes use of it."""
     name = "_is_mkldnn_bf16_supported" if dtype is torch.bfloat16 else "_is_mkldnn_fp16_supported"
-    return bool(getattr(torch.ops.mkldnn, name)())
+    return torch.backends.mkldnn.is_available() and bool(getattr(torch.ops.mkldnn, name)())
 
 
 class WideProducts(TorchFunctionMode):
