@@ -2,7 +2,8 @@
 
 Linux gives such pages to those who ask ("madvise" in /sys/kernel/mm/transparent_hugepage/enabled, the usual setting), and ONNX
 Runtime does not ask. Here that is done for it, from outside: `with large_pages(most):` around the loading of a model finds the
-memory that came meanwhile, and asks for it. Needs the standard library alone; elsewhere than on Linux, nothing happens.
+memory that came meanwhile, and asks for it; large models do not wait for all of it. Needs the standard library alone; elsewhere
+than on Linux, nothing happens.
 Source: Linux, Documentation/admin-guide/mm/transhuge.rst; madvise(2).
 """
 
@@ -11,26 +12,35 @@ import ctypes
 import os
 import re
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 MAPS = "/proc/self/maps"
 LARGE, SMALL = 2**21, 2**12  # bytes
 HUGEPAGE, COLLAPSE = 14, 25  # MADV_HUGEPAGE: some day, by itself; MADV_COLLAPSE: now, from Linux 6.1 on
+AT_ONCE = 2**26  # bytes that are moved before the `with` ends, in a quarter of a second; more of them follow beside the streams
 LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw-p 00000000 00:00 0 *(\[heap\])?\n")
 
 
 @contextlib.contextmanager
 def large_pages(most: int) -> Iterator[None]:
-    """Move up to `most` bytes that are taken inside of the `with` to large pages when it ends, about 4 ms for each of them."""
+    """Move up to `most` bytes that are taken inside of the `with` to large pages, about 4 ms for each of them.
+
+    The first 64 MB are moved when it ends, the rest by a thread that takes half of the time for it.
+    """
     libc = _library() if most else None
     before = anonymous() if libc else []
     yield
     if libc:
         _release(libc)
         new = [page for span in anonymous() for page in _pages(*span) if not any(a <= page < b for a, b in before)]
-        for page in [page for page in new if _in_use(libc, page)][: most // LARGE]:
+        pages = [page for page in new if _in_use(libc, page)][: most // LARGE]
+        for page in pages[: AT_ONCE // LARGE]:
             _enlarge(libc, page)
+        if later := pages[AT_ONCE // LARGE :]:
+            threading.Thread(target=_follow, args=(libc, later), name="toneme-large-pages", daemon=True).start()
 
 
 def anonymous() -> list[tuple[int, int]]:
@@ -64,6 +74,15 @@ def _in_use(libc: Any, page: int) -> bool:
     used = (ctypes.c_ubyte * (LARGE // SMALL))()
     found = libc.mincore(ctypes.c_void_p(page), ctypes.c_size_t(LARGE), used) == 0
     return found and 2 * sum(byte & 1 for byte in used) >= len(used)
+
+
+def _follow(libc: Any, pages: list[int]) -> None:
+    """Ask for large pages one by one, those that are still in use, and rest after each for as long as it took."""
+    for page in pages:
+        begun = time.perf_counter()
+        if _in_use(libc, page):
+            _enlarge(libc, page)
+        time.sleep(time.perf_counter() - begun)
 
 
 def _enlarge(libc: Any, page: int) -> None:

@@ -35,7 +35,8 @@ class StreamingCodec:
         threads: that one call may use; streams in several threads gain more from 1.
         providers: of ONNX Runtime, the CPU's by default.
         large_pages: ask Linux for pages of 2 MB for the weights (`huge_pages`) of a codec that goes frame by frame: steps of
-            streams are a tenth to a fifth faster, loading takes 2 ms longer for each MB of them. Chunks take as long without.
+            streams are a tenth to a fifth faster, once a large codec's have come; loading takes up to 0.2 s longer for each
+            direction. Chunks take as long without.
 
     Attributes:
         manifest: what `codec.json` says.

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import mmap
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,27 @@ def test_nothing_is_asked_for_where_nothing_is_allowed_or_in_use(asked):
         unused = mmap.mmap(-1, 8 * LARGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     spans = [(start_of(other), 4 * LARGE), (start_of(unused), 8 * LARGE)]
     assert not [page for page in asked for start, size in spans if start <= page < start + size]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="large pages are Linux's")
+def test_what_is_more_than_can_be_waited_for_follows_by_itself(asked, monkeypatch):
+    monkeypatch.setattr(huge_pages, "AT_ONCE", 2 * LARGE)
+    with large_pages(64 * LARGE):
+        memory = taken(8 * LARGE)
+    for thread in [thread for thread in threading.enumerate() if thread.name == "toneme-large-pages"]:
+        thread.join(timeout=60)
+    start = start_of(memory)
+    assert len({page for page in asked if start <= page < start + 8 * LARGE}) >= 6
+    assert memory[:] == b"\1" * (8 * LARGE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="large pages are Linux's")
+def test_memory_that_was_given_back_meanwhile_is_left(asked):
+    memory = taken(8 * LARGE)
+    pages = list(huge_pages._pages(start_of(memory), start_of(memory) + 8 * LARGE))
+    memory.close()
+    huge_pages._follow(huge_pages._library(), pages)
+    assert not asked
 
 
 def test_nothing_happens_elsewhere_or_where_the_list_of_memory_is_hidden(monkeypatch):
