@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -18,6 +19,7 @@ from .errors import AudioError
 AudioFile = str | os.PathLike | BinaryIO  # a path, "-" for standard input or output, or a binary file object
 _FULL_SCALE = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _STEP = 1 << 16  # frames that libsndfile is asked for at once
+_UNKNOWN = (1 << 63) - 1  # frames of a file that was piped while it was made, as libsndfile says it (SF_COUNT_MAX)
 
 
 class Source(Protocol):
@@ -104,10 +106,11 @@ class LibsndfileSource:
         self._file = _OneWay(cast(str, os.fsencode(path)))
         self._name, self._place, self._path = name, 0, path if remove else None
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
-        self.n_samples: int | None = self._file.frames
+        self.n_samples: int | None = None if self._file.frames == _UNKNOWN else self._file.frames
         bits = _FULL_SCALE.get(self._file.subtype)
         self.full_scale = 1 - 2.0 ** (1 - bits) if bits else 1.0
-        self.truncated = self._file.format in ("WAV", "WAVEX", "RF64") and _wav_is_cut(path)
+        self.is_wav = self._file.format in ("WAV", "WAVEX", "RF64")
+        self.truncated = self.is_wav and _wav_is_cut(path)
 
     def read(self, frames: int) -> np.ndarray:
         try:
@@ -216,7 +219,8 @@ def _open_file(path: Path, name: str, remove: bool = False) -> Source:
     if path.suffix.lower() in (".raw", ".pcm"):
         raise AudioError(f"{name} has no header: say its sample rate, channels and encoding (raw=PcmFormat(...)) to read it")
     try:
-        return LibsndfileSource(path, name, remove)
+        source = LibsndfileSource(path, name, remove)
+        return _unclosed(path, source) if source.is_wav and not (source.n_samples or remove) else source
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().removeprefix("Error : ").rstrip(".")
     if shutil.which("ffmpeg") is None:
@@ -225,6 +229,18 @@ def _open_file(path: Path, name: str, remove: bool = False) -> Source:
             "another such format, install ffmpeg"
         )
     return FfmpegSource(path, name, remove)
+
+
+def _unclosed(path: Path, source: LibsndfileSource) -> Source:
+    """Return the samples of a WAV whose sizes were never written, of which libsndfile sees none; else the source itself."""
+    file = path.open("rb")
+    with suppress(AudioError):
+        header = read_header(file)
+        if header.pcm is not None and header.data_bytes is None and path.stat().st_size > header.data_start:
+            source.close()
+            return PcmSource(file, header.pcm, owned=True)
+    file.close()
+    return source
 
 
 def _wav_is_cut(path: Path) -> bool:

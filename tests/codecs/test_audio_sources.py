@@ -118,6 +118,35 @@ def test_a_cut_wav_gives_what_is_there(tmp_path: Path) -> None:
         assert source.truncated
 
 
+def test_a_wav_whose_sizes_were_never_written_gives_what_is_there(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.wav")
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = bytes(4)  # what a recorder leaves that is killed, and a pipe into a file
+    path.write_bytes(data)
+    source = open_source(path)
+    assert source.n_samples is None
+    assert len(read_all(source)) == 30_000
+    assert not source.truncated
+
+
+def test_a_wav_of_nothing_has_nothing(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", NOISE[:0], 48_000)
+    source = open_source(tmp_path / "a.wav")
+    assert source.n_samples == len(read_all(source)) == 0
+
+
+def test_a_flac_of_unknown_length_is_not_cut(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.flac")
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # 36 bits of samples in STREAMINFO: 0 is what an encoder writes into a pipe
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    source = open_source(path)
+    assert source.n_samples is None
+    assert len(read_all(source)) == 30_000
+    assert not source.truncated
+
+
 def test_a_cut_mp3_is_noticed(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mp3")
     path.write_bytes(path.read_bytes()[:5_000])
