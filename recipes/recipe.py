@@ -6,10 +6,13 @@ an entry of a free table (a loss, a discriminator, an augmentation).
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..codecs.errors import MissingDependencyError
 from .errors import RecipeError
@@ -109,7 +112,7 @@ class DataSettings:
         train: a folder, a manifest (.csv, .jsonl), tar shards, a list of these, or a table of domain -> any of these; for a
             language model, the folder of shards that `codec tokenize` wrote.
         split: rows of a manifest with a column `split` that are used.
-        weights: domain -> share of items; by duration where a domain is not named.
+        weights: domain -> share of items, of other domains none; none goes by duration alone.
         bank: decode all of it once to one int16 array, which makes small data fast.
         cache: folder for that array and for teachers' features, "" for none.
         workers: processes that decode; 0 decodes between steps.
@@ -301,7 +304,7 @@ def read_table(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     yaml = _yaml()
     try:
-        table = yaml.safe_load(path.read_text()) or {}
+        table = load_yaml(path.read_text(encoding="utf-8-sig")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not YAML ({' '.join(str(error).split())[:200]}): repair that line") from None
     if not isinstance(table, dict):
@@ -334,11 +337,13 @@ def setting_table(setting: str) -> dict[str, Any]:
     if not found or not all(key.split(".")):
         raise RecipeError(f"{setting!r} is no setting: write key=value, as in data.train=FOLDER")
     try:
-        value: Any = _yaml().safe_load(text)
+        value: Any = load_yaml(text)
     except _yaml().YAMLError:
         value = text
+    if isinstance(value, str) and value and text.strip().startswith(value):
+        value = text.strip()  # what follows " #" in a folder's name is no comment
     if isinstance(value, str) and _is_number(value):
-        value = float(value)  # YAML 1.1 wants a dot in 1e-4
+        value = float(value)
     *parents, last = key.split(".")
     tree = {last: value}
     for part in reversed(parents):
@@ -363,6 +368,9 @@ def from_table(kind: type, table: Mapping[str, Any], at: str = "") -> Any:
 
 
 def _value(hint: Any, value: Any, place: str) -> Any:
+    if isinstance(hint, UnionType):
+        (inner,) = (part for part in get_args(hint) if part is not NoneType)
+        return None if value is None else _value(inner, value, place)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_table(hint, _expect(value or {}, Mapping, place, "a table"), f"{place}.")
     if hint == Entries:
@@ -380,9 +388,26 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         return float(_number(value, place))
     if hint is str:
         return "" if value is None else str(_expect(value, str | int | float, place, "text"))
-    if isinstance(value, list) and hint != Any:
-        return tuple(_number(part, place) for part in value)
+    if get_origin(hint) is tuple:
+        return _pair(value, place)
+    if get_origin(hint) is dict:
+        return _table(hint, value, place)
     return value
+
+
+def _pair(value: Any, place: str) -> tuple[float, ...]:
+    found = _expect(value, list | tuple, place, "two numbers, as [0.8, 0.99]")
+    if len(found) != 2:
+        raise RecipeError(f"{place} must be two numbers, as [0.8, 0.99]; got {value!r}")
+    return tuple(float(_number(part, place)) for part in found)
+
+
+def _table(hint: Any, value: Any, place: str) -> dict[str, Any]:
+    """A free table; `null` removes an entry of one of numbers."""
+    found = dict(_expect({} if value is None else value, Mapping, place, "a table"))
+    if get_args(hint)[1] is not float:
+        return found
+    return {name: float(_number(part, f"{place}.{name}")) for name, part in found.items() if part is not None}
 
 
 def _number(value: Any, place: str) -> float:
@@ -427,6 +452,18 @@ def to_yaml(recipe: Recipe) -> str:
     return _yaml().safe_dump(to_table(recipe), sort_keys=False, allow_unicode=True)
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[str]:
+    """Return where two recipes' tables differ, as "steps 10 (was 5)"."""
+    found = []
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += changes(old, new, f"{at}{key}.")
+        elif old != new:
+            found.append(f"{at}{key} {new} (was {old})")
+    return found
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
@@ -439,6 +476,19 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def load_yaml(text: str) -> Any:
+    """Return what YAML says; 1e-4 is a number, for which YAML 1.1 wants a dot in it."""
+    return _yaml().load(text, Loader=_loader())
+
+
+@lru_cache
+def _loader() -> Any:
+    loader: Any = type("RecipeLoader", (_yaml().SafeLoader,), {})
+    number = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+    loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
+    return loader
 
 
 def _yaml() -> Any:

@@ -34,6 +34,11 @@ def test_a_shipped_recipe_survives_being_written(name, tmp_path):
         (["precision=fp8"], "precision must be fp32 or bf16; got 'fp8'"),
         (["losses.l1=3"], "losses.l1 must be a table; got 3"),
         (["compile=perhaps"], "compile must be true or false; got 'perhaps'"),
+        (["data.loudness=-20"], "data.loudness must be two numbers, as .0.8, 0.99.; got -20"),
+        (["optimizer.betas=[0.9]"], "optimizer.betas must be two numbers, as .0.8, 0.99.; got .0.9."),
+        (["data.weights={speech: much}"], "data.weights.speech must be a number; got 'much'"),
+        (["balancer=false"], "balancer must be a table; got False"),
+        (["adversarial.clip=tight"], "adversarial.clip must be a number; got 'tight'"),
     ],
 )
 def test_what_is_not_understood_is_named(settings, message):
@@ -62,3 +67,20 @@ def test_a_file_that_is_not_a_recipe_is_refused(tmp_path):
 def test_settings_reach_into_tables():
     assert setting_table("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
     assert setting_table("data.train=/some folder") == {"data": {"train": "/some folder"}}
+
+
+def test_a_number_of_a_file_needs_no_dot_and_what_is_quoted_is_text(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "adversarial: {learning_rate: 1e-4, clip: 2}\nlosses: {l1: {weight: 1E+1}}\ncodec: {name: '1e3'}\n"
+        "data: {loudness: [-3e1, -20]}\n"
+    )
+    recipe = read_recipe(tmp_path / "a.yaml")
+    assert (recipe.adversarial.learning_rate, recipe.adversarial.clip, recipe.data.loudness) == (1e-4, 2.0, (-30.0, -20.0))
+    assert recipe.losses == {"l1": {"weight": 10.0}}
+    assert recipe.codec.name == "1e3"
+
+
+def test_what_follows_a_hash_in_a_folders_name_is_no_comment():
+    assert setting_table("data.train=/music/Album #1") == {"data": {"train": "/music/Album #1"}}
+    assert setting_table("data.train='/music/Album #1'") == {"data": {"train": "/music/Album #1"}}
+    assert setting_table("codec.name=''") == {"codec": {"name": ""}}
