@@ -1,7 +1,5 @@
 """Examples for language models by number: crops of the tokens in shards, and what a model is told about each."""
 
-import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +11,7 @@ from torch import Tensor
 from ...lm.shards import TokenShards
 from ..errors import DataError
 from ..recipe import LanguageSettings
+from .listing import read_manifest
 
 FOLDER = "folder"
 
@@ -111,7 +110,8 @@ class Told:
         for path, told in [] if self.folders else _rows(Path(settings.labels), settings.told, split):
             self.whole[path] = told
             for end in _ends(path):
-                self.ends[end] = None if end in self.ends else told  # None: two recordings end alike
+                # None: two recordings end alike of which not the same is told
+                self.ends[end] = told if self.ends.get(end, told) == told else None
 
     def of(self, path: str) -> str | None:
         """Return what is told of a recording, None where nothing is known."""
@@ -130,12 +130,10 @@ def _ends(path: str) -> list[str]:
 def _rows(manifest: Path, column: str, split: str) -> Iterable[tuple[str, str]]:
     """Yield path and what is told of the rows of a split that say both."""
     try:
-        with manifest.open(newline="") as lines:
-            found = list(csv.DictReader(lines)) if manifest.suffix == ".csv" else [json.loads(x) for x in lines if x.strip()]
-        for row in found:
+        for row in read_manifest(manifest):
             if row.get("split", split) == split and row.get("path") and row.get(column):
                 yield str(PurePosixPath(row["path"])), str(row[column])
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{manifest} is no manifest ({error}): language.labels is a .csv or .jsonl with columns path and {column}"
         ) from None

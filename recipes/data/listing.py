@@ -15,7 +15,10 @@ from ...codecs.errors import AudioError
 from ..errors import DataError
 from .recording import Recording
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff"}
+SUFFIXES = {
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64",
+    ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".amr",  # through ffmpeg
+}  # fmt: skip
 HOW = "give data.train=FOLDER, a manifest (.csv, .jsonl) or tar shards"
 Failures = dict[str, str]  # name of a recording -> why it cannot be used
 
@@ -74,13 +77,26 @@ def _folder(path: Path) -> list[Recording]:
     return [Recording(str(file)) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES]
 
 
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a manifest, `.csv` or a JSON object per line, in UTF-8 with or without a byte order mark.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is something else.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets begin with the mark
+        if path.suffix.lower() == ".csv":
+            return list(csv.DictReader(lines))
+        rows = [json.loads(line) for line in lines if line.strip()]
+    if strange := [row for row in rows if not isinstance(row, dict)]:
+        raise ValueError(f"{str(strange[0])[:40]!r} is no object")
+    return rows
+
+
 def _manifest(path: Path, split: str) -> list[Recording]:
     try:
-        with path.open(newline="") as lines:
-            rows = (
-                list(csv.DictReader(lines)) if path.suffix == ".csv" else [json.loads(line) for line in lines if line.strip()]
-            )
-    except (ValueError, UnicodeDecodeError) as error:
+        rows = read_manifest(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} is not a manifest ({error}): a row has a path, and may have domain, split and seconds"
         ) from None
@@ -93,10 +109,20 @@ def _rows(manifest: Path, rows: list[dict], split: str) -> Iterable[Recording]:
         if not path:
             raise DataError(f"{manifest} has a row without a path: name the column path")
         if row.get("split", split) == split:
-            seconds = float(row.get("seconds") or row.get("duration") or 0)
+            seconds = _seconds(manifest, row.get("seconds") or row.get("duration") or 0)
             text = row.get("text") or ""
             times = _times(manifest, row.get("times") or (), text)
             yield Recording(str(manifest.parent / path), row.get("domain") or "", seconds, text, times)
+
+
+def _seconds(manifest: Path, given: Any) -> float:
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise DataError(f"{manifest} must give seconds (or duration) as a number from 0 up; got {str(given)[:60]!r}")
+    return seconds
 
 
 def _times(manifest: Path, given: Any, text: str) -> tuple[float, ...]:

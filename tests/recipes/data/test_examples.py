@@ -54,6 +54,15 @@ def test_recordings_are_found_in_a_manifest_by_the_ends_of_paths(tmp_path):
     assert {path: told.of(path) for path in found} == found
 
 
+def test_recordings_that_end_alike_are_told_apart_only_where_what_is_told_differs(tmp_path):
+    (tmp_path / "m.csv").write_text(
+        "path,label\na/x.wav,one\na/x.wav,one\nb/x.wav,one\na/y.wav,one\nb/y.wav,two\nc/y.wav,two\n"
+    )
+    told = Told(LanguageSettings(told="label", labels=str(tmp_path / "m.csv")), "train")
+    found = {"a/x.wav": "one", "x.wav": "one", "y.wav": None, "c/y.wav": "two"}
+    assert {path: told.of(path) for path in found} == found
+
+
 def test_nothing_to_train_on_is_said(shards, tmp_path):
     (tmp_path / "m.csv").write_text("path,label\nno.wav,1\n")
     for settings, message in (

@@ -7,8 +7,9 @@ import tarfile
 import numpy as np
 import pytest
 
+from toneme.cli.files import AUDIO
 from toneme.codecs.audio import write_audio
-from toneme.recipes.data.listing import expand, list_recordings, measure
+from toneme.recipes.data.listing import SUFFIXES, expand, list_recordings, measure
 from toneme.recipes.errors import DataError
 
 
@@ -44,6 +45,37 @@ def test_a_manifest_gives_its_rows_of_the_split(folder):
     rows = [{"audio_filepath": "b.wav", "duration": 1.0}, {"path": "a.flac"}]
     (folder / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert [part.seconds for part in list_recordings(str(folder / "m.jsonl"))] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", "path,seconds\r\na.flac,0.5\r\n"),
+        ("m.CSV", "path,seconds\na.flac,0.5\n"),
+        ("m.jsonl", '{"path": "a.flac", "seconds": 0.5}\r\n'),
+    ],
+)
+def test_a_manifest_may_begin_with_a_mark_of_its_byte_order_and_end_lines_as_windows_does(folder, name, text):
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (found,) = list_recordings(str(folder / name))
+    assert (found.path, found.seconds) == (str(folder / "a.flac"), 0.5)
+
+
+@pytest.mark.parametrize("given", ["3:20", "-1", "nan"])
+def test_seconds_that_are_no_length_are_refused_in_a_sentence(folder, given):
+    (folder / "m.csv").write_text(f"path,seconds\na.flac,{given}\n")
+    with pytest.raises(DataError, match=f"must give seconds .or duration. as a number from 0 up; got '{given}'"):
+        list_recordings(str(folder / "m.csv"))
+
+
+def test_rows_that_are_no_objects_are_refused_in_a_sentence(folder):
+    (folder / "m.jsonl").write_text('"a.flac"\n')
+    with pytest.raises(DataError, match=r"m\.jsonl is not a manifest .*'a.flac' is no object"):
+        list_recordings(str(folder / "m.jsonl"))
+
+
+def test_folders_are_searched_for_the_audio_that_commands_search_them_for():
+    assert SUFFIXES == AUDIO
 
 
 def test_times_of_words_are_numbers_and_two_a_word(folder):
