@@ -9,6 +9,7 @@ source with transcripts, split train to learn from and eval to test on. Several 
 
 import csv
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ def normalise(text: str) -> str:
 
 
 def _probes(clips: Sequence[Clip]) -> Path:
-    root = clips[0].path.resolve().parents[clips[0].name.count("/")]
+    path = Path(os.path.abspath(clips[0].path))  # not resolved: the clips may be links to files elsewhere
+    root = path.parents[clips[0].name.count("/")].resolve()
     return root if root.name == "probes" else root / "probes"
 
 

@@ -58,6 +58,15 @@ def test_one_folder_with_labels_is_enough(root, tmp_path):
         find_tasks(clips, clips)
 
 
+def test_clips_may_be_links_to_files_elsewhere(root, tmp_path):
+    for file in (path for path in root.rglob("*") if path.is_file()):
+        link = tmp_path / "links" / file.relative_to(root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(shutil.copy(file, tmp_path / f"{len(list(tmp_path.iterdir()))}{file.suffix}"))
+    linked, plain = (find_tasks(find_clips(folder, {".wav"})) for folder in (tmp_path / "links", root))
+    assert [(task.name, task.identity) for task in linked[0]] == [(task.name, task.identity) for task in plain[0]]
+
+
 def test_identity_follows_labels_and_clips(root):
     first, again = (find_tasks(find_clips(root, {".wav"}))[0][0] for _ in range(2))
     fewer = find_tasks(find_clips(root, {".wav"}, limit=9))[0][0]
