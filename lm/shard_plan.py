@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..codecs.errors import CheckpointError, TokenFileError, TonemeError
 from ..codecs.files import atomic_path
@@ -148,10 +148,14 @@ class ShardFolder:
         with atomic_path(self.path(done.number).with_suffix(".json")) as partial:
             partial.write_text(json.dumps(done.__dict__) + "\n")
 
+    def failures(self, done: Done) -> list[list[str]]:
+        """Return [path, why] of what failed in a shard, save what was taken back since."""
+        return [failure for failure in done.failures if failure[0] in self.shards[done.number]]
+
     def summary(self) -> dict[str, Any]:
         """Return figures of all shards that are done: plain JSON types."""
         done = [told for number in range(len(self.shards)) if (told := self.done(number)) is not None]
-        failed = [(name, why) for told in done for name, why in told.failures if name in self.shards[told.number]]
+        failed = [failure for told in done for failure in self.failures(told)]
         return {
             "shards": len(done), "items": sum(told.items for told in done), "seconds": math.fsum(told.seconds for told in done),
             "bytes": sum(told.n_bytes for told in done),
@@ -177,19 +181,30 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # no such locks on this system: two runs at once would only do the same work twice
-            pass
-        except OSError:
-            raise TonemeError(f"another run writes to {folder}: wait for its end, or name another folder") from None
-        _sweep(folder)
+        alone = _lock(lock, folder)
+        if alone:
+            _sweep(folder)
         try:
             yield
         finally:
-            _sweep(folder)
+            if alone:
+                _sweep(folder)
+
+
+def _lock(file: IO[str], folder: Path) -> bool:
+    """Lock a file; False where the system, or the file system, has no such locks, as Lustre by default.
+
+    Two runs at once then do the same work twice, and must leave alone what the other has half-written.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        raise TonemeError(f"another run writes to {folder}: wait for its end, or name another folder") from None
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _sweep(folder: Path) -> None:

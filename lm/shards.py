@@ -67,7 +67,7 @@ class TokenShards:
     def __init__(self, folder: ShardFolder, numbers: list[int]) -> None:
         self.folder, self.about, self.numbers = folder, folder.about, numbers
         told = [done for number in numbers if (done := folder.done(number)) is not None]
-        self.failures = [failure for done in told for failure in done.failures]
+        self.failures = [failure for done in told for failure in folder.failures(done)]
         self.seconds = sum(done.seconds for done in told)
         self._counts = [done.items for done in told]
         self._kept: tuple[int, list[Item]] = (-1, [])

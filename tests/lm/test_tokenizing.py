@@ -1,5 +1,6 @@
 """Recordings to shards: codes as one by one, nothing lost or doubled whatever happens, on processes and a cluster."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -60,6 +61,15 @@ def test_long_recordings_are_coded_as_they_are_read(tmp_path, codec, recordings,
         assert torch.equal(ours.n_samples, theirs.n_samples)
 
 
+def test_names_that_are_no_text_go_into_shards_however_long_the_recordings_are(tmp_path, codec, recordings, monkeypatch):
+    monkeypatch.setattr(shard_work, "LONG_SECONDS", 0.3)
+    for number, path in enumerate(recordings[:4]):
+        path.rename(os.fsdecode(os.fsencode(tmp_path) + b"/data/%d\xff.wav" % number))
+    done = tokenize(sorted((tmp_path / "data").glob("*.wav")), tmp_path / "out", str(codec), workers=0, batch_seconds=0.3)
+    assert (done["items"], done["failures"]) == (4, [])
+    assert [tokens.metadata["path"] for tokens in read_shards(tmp_path / "out")] == [rf"{n}\udcff.wav" for n in range(4)]
+
+
 def test_short_recordings_are_opened_once_as_long_as_there_is_room(tmp_path, codec, recordings, monkeypatch):
     opened, plain = [], shard_work.AudioReader
     monkeypatch.setattr(shard_work, "AudioReader", lambda path, *form: opened.append(path) or plain(path, *form))
@@ -115,6 +125,7 @@ def test_a_file_that_could_not_be_read_is_taken_once_it_was_repaired(tmp_path, c
     again = tokenize(recordings, out, str(codec), workers=0, variants=2, files_per_shard=files_per_shard)
     assert (again["files"], again["items"]) == (2, 2 * 13)
     assert [Path(failure["path"]).name for failure in again["failures"]] == [recordings[5].name]
+    assert [Path(path).name for path, _ in read_shards(out).failures] == [recordings[5].name]
     assert tokenize(recordings, out, str(codec), workers=0, variants=2, files_per_shard=files_per_shard)["files"] == 0
     tokenize(recordings, tmp_path / "fresh", str(codec), workers=0, variants=2, files_per_shard=files_per_shard)
     both = [
@@ -140,6 +151,16 @@ def test_what_does_not_fit_the_folder_is_refused(tmp_path, codec, recordings):
             call()
     with locked(out), pytest.raises(TonemeError, match="another run writes to"):
         tokenize(recordings, out, str(codec), workers=0)
+
+
+def test_without_locks_a_run_works_and_leaves_what_another_has_half_written(tmp_path, monkeypatch):
+    def refuse(file, how):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))  # as Lustre does unless it is mounted with flock
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with locked(tmp_path / "out"):
+        (tmp_path / "out" / ".shard-000000.npz.x.part.npz").touch()
+    assert [path.name for path in (tmp_path / "out").glob(".*.part*")] == [".shard-000000.npz.x.part.npz"]
 
 
 def test_paths_stay_below_the_folder_of_the_first_run(tmp_path, codec, recordings):
