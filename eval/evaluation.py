@@ -59,7 +59,7 @@ def evaluate(
             about = describe(setup, command, time.perf_counter() - start, workers)
             content = write_results(folder, about, findings)
             if table:
-                table.write_text(markdown(findings, about))
+                table.write_text(markdown(findings, about), encoding="utf-8", errors="backslashreplace")
     return content
 
 

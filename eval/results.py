@@ -70,7 +70,7 @@ def _write(path: Path, text: str) -> None:
     """Replace a file as a whole, so that an interrupted run leaves the old one."""
     part = path.with_name(path.name + ".part")
     try:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of clips may be no text
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -101,6 +101,10 @@ class Item:
     streams: tuple[np.ndarray, ...]
     side: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        text = self.path.encode("utf-8", "backslashreplace").decode()  # file names may be no text, which parquet refuses
+        object.__setattr__(self, "path", text)
+
     @classmethod
     def of(cls, tokens: Tokens, index: int, path: str, sha256: str, dtype: np.dtype) -> Self:
         """Return item `index` of a batch of tokens."""
@@ -110,8 +114,7 @@ class Item:
         )
         used = {name: used_side(value[index, None], frames[0], tokens.side_period) for name, value in tokens.side.items()}
         side = {name: value[0].float().cpu().numpy() for name, value in used.items()}
-        text = path.encode("utf-8", "backslashreplace").decode()  # file names may be no text, which parquet refuses
-        return cls(text, sha256, int(tokens.n_samples[index]), streams, side)
+        return cls(path, sha256, int(tokens.n_samples[index]), streams, side)
 
     def tokens(self, about: About) -> Tokens:
         """Return the item as tokens; metadata has its `path` and `sha256`."""

@@ -8,9 +8,11 @@ knows nothing about what a codec leaves there.
 """
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import soundfile
 from torch import Tensor
@@ -97,7 +99,7 @@ def read_made(folder: Path) -> list[tuple[Clip, str]]:
     """
     file = folder / LABELS
     try:
-        with file.open(newline="", encoding="utf-8") as text:
+        with file.open(newline="", encoding="utf-8-sig") as text:
             rows = [(row["path"], row["label"]) for row in csv.DictReader(text)]
     except (OSError, KeyError, ValueError) as error:
         raise TonemeError(f"{file} cannot be read ({error}): `codec generate --count N -o {folder}` writes it") from None
@@ -124,7 +126,7 @@ def recognise(
     if strange := sorted({label for _, label in made} - set(task.labels)):
         known = ", ".join(sorted(set(task.labels)))
         raise TonemeError(f"{strange[0]!r} is no label of the task {task.name}, which has {known}: name the task with --task")
-    rate = min(soundfile.info(str(clip.path)).samplerate for clip in task.clips)
+    rate = min(soundfile.info(cast(str, os.fsencode(clip.path))).samplerate for clip in task.clips)
     pairs = list(zip(task.clips, task.labels, strict=True))
     real = [_hear(REAL, pairs, rate, None, device)]
     real += [_hear(f"{REAL} as {system.label} carries them", pairs, rate, system, device)] if system else []

@@ -1,7 +1,9 @@
 """One recording: a file, or a member of a tar shard, of which any stretch can be read."""
 
 import io
+import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -46,6 +48,11 @@ class Recording:
             shard.seek(self.offset)
             return io.BytesIO(shard.read(self.size))
 
+    def _native(self) -> Any:
+        """Return what libsndfile opens: a file's name in bytes, since it may be no text."""
+        opened = self.open()
+        return os.fsencode(opened) if isinstance(opened, str) else opened
+
     def measure(self) -> float:
         """Return the length in seconds that the header claims.
 
@@ -53,7 +60,7 @@ class Recording:
             AudioError: if it cannot be read.
         """
         try:
-            found = soundfile.info(self.open())
+            found = soundfile.info(self._native())
             return found.frames / found.samplerate
         except (soundfile.LibsndfileError, OSError, ZeroDivisionError):  # a format of other libraries, or none
             waveform, rate = read_audio(self.open())
@@ -66,7 +73,7 @@ class Recording:
             AudioError: if it cannot be read.
         """
         try:
-            with soundfile.SoundFile(self.open()) as file:
+            with soundfile.SoundFile(self._native()) as file:
                 file.seek(min(round(start * file.samplerate), file.frames))
                 waveform = torch.from_numpy(file.read(round(seconds * file.samplerate), dtype="float32", always_2d=True).T)
                 rate = file.samplerate
