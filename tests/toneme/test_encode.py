@@ -69,6 +69,14 @@ def test_depths_that_the_codec_lacks(codec, wav, tiny, options, words):
     assert words in ran.sentence
 
 
+@pytest.mark.parametrize("name", ["b.npz", "b.NPY", "b.ecdc", "b.wav"])
+def test_a_tok_file_is_not_named_as_another_format(codec, wav, tiny, tmp_path, name):
+    ran = codec("encode", wav(), "-c", tiny, "-o", tmp_path / name)
+    assert ran.code == 2
+    assert "encode writes .tok files" in ran.sentence
+    assert not (tmp_path / name).exists()
+
+
 def test_stdin_to_stdout(codec, wav, tiny, tmp_path):
     path = wav(seconds=1.5)
     ran = codec("encode", "-", "-c", tiny, stdin=path.read_bytes())

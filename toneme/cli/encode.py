@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import typer
+
 from toneme.cli import options
 from toneme.cli.batch import run_jobs
-from toneme.cli.files import AUDIO, STANDARD, Job, check_target, is_batch, make_parent, plan
+from toneme.cli.files import AUDIO, STANDARD, TOKENS, Job, check_target, is_batch, make_parent, plan
+
+OTHERS = (AUDIO | TOKENS | {".npy"}) - {".tok"}  # suffixes of what is no `.tok` file
 
 
 def encode(
@@ -34,12 +38,23 @@ def encode(
     run_jobs(jobs, lambda job: encode_file(model, job, depth, salvage, force, packed), is_batch(inputs), json, describe)
 
 
+def _check_suffix(target: Path) -> None:
+    """Raise a usage error where a file would be named as what it is not."""
+    if (suffix := target.suffix.lower()) in OTHERS:
+        raise typer.BadParameter(
+            f"encode writes .tok files, and {target.name} would not be what {suffix} says: name it .tok; "
+            "toneme.read_tokens(NAME).save(OTHER) makes .npz, .npy, .safetensors and .ecdc of one"
+        )
+
+
 def encode_file(model: Any, job: Job, codebooks: int, salvage: bool, force: bool, packed: bool = False) -> dict[str, Any]:
     """Encode one file and return its figures."""
     from toneme.cli.coding import Audio, Clock, CountingSink, encode_blocks, note_clipping, open_sink, summary
     from toneme.codecs.tokenfile import TokenWriter
 
     check_target(job, force)
+    if job.named:
+        _check_suffix(job.target)
     make_parent(job.target)
     clock, audio = Clock(), Audio(job.source, model, salvage)
     with open_sink(job.target) as sink:
