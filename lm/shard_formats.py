@@ -21,6 +21,7 @@ from ..codecs.errors import MissingDependencyError, TokenFileError
 from .shard_item import About, Item
 
 Read = tuple[About, list[Item]]
+MOST_CODES = 1 << 30  # of a group of rows: parquet's lists count in 31 bits what is in them
 ABOUT = "__toneme__"  # webdataset passes over names of this form, datasets over names without a suffix
 
 
@@ -71,6 +72,25 @@ def _parquet() -> tuple[Any, Any]:
 
 def _write_parquet(path: Path, about: About, items: Sequence[Item], number: int) -> None:
     pa, parquet = _parquet()
+    with parquet.ParquetWriter(path, _table(pa, about, ()).schema, compression="zstd") as writer:
+        for group in _groups(items):  # none where there are no items: datasets refuses groups of no rows
+            writer.write_table(_table(pa, about, group))
+
+
+def _groups(items: Sequence[Item]) -> list[list[Item]]:
+    """Return the items in groups of no more than `MOST_CODES`, one at least in each."""
+    groups, room = list[list[Item]](), 0
+    for item in items:
+        codes = max(stream.size for stream in item.streams)
+        if not groups or codes > room:
+            groups.append([])
+            room = MOST_CODES
+        groups[-1].append(item)
+        room -= codes
+    return groups
+
+
+def _table(pa: Any, about: About, items: Sequence[Item]) -> Any:
     text, whole = pa.string(), pa.int64()
     columns = {
         "path": text, "sha256": text, "codec": text, "weights_hash": text, "sample_rate": whole, "frame_rate": pa.float64(),
@@ -82,10 +102,7 @@ def _write_parquet(path: Path, about: About, items: Sequence[Item], number: int)
         arrays[name] = _nested(pa, [item.streams[i] for item in items], about.dtype)
     for name in about.side:
         arrays[f"side_{name}"] = pa.array([item.side[name] for item in items], pa.list_(pa.float32()))
-    table = pa.table(arrays).replace_schema_metadata({"toneme": about.to_json()})
-    with parquet.ParquetWriter(path, table.schema, compression="zstd") as writer:
-        if items:  # datasets refuses groups of no rows
-            writer.write_table(table)
+    return pa.table(arrays).replace_schema_metadata({"toneme": about.to_json()})
 
 
 def _read_parquet(path: Path) -> Read:

@@ -1,13 +1,16 @@
 """Shards: every format gives back what went in, other programs read them, and what does not belong is refused."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from toneme.codecs.errors import CheckpointError, TokenFileError
 from toneme.codecs.registry import load
+from toneme.lm import shard_formats
 from toneme.lm.shard_formats import FORMATS, SUFFIXES, read_shard, write_shard
 from toneme.lm.shard_item import About, Item
 from toneme.lm.shard_plan import Done, ShardFolder
@@ -66,6 +69,20 @@ def test_what_is_written_is_read(tmp_path, suffix, name, count):
         assert tokens.metadata == {"path": item.path, "sha256": item.sha256}
 
 
+@pytest.mark.parametrize("name", ABOUT)
+def test_lists_of_many_codes_are_written_in_several_groups(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(shard_formats, "MOST_CODES", 12)
+    items = make_items(ABOUT[name])
+    write_shard(tmp_path / "a.parquet", ABOUT[name], items)
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    groups = [file.read_row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert len(groups) > 1
+    sizes = [max(stream.size for stream in item.streams) for item in items]
+    ends = np.cumsum([0, *groups])
+    assert all(stop - start == 1 or sum(sizes[start:stop]) <= 12 for start, stop in pairwise(ends))
+    assert_same(read_shard(tmp_path / "a.parquet")[1], items)
+
+
 def make_folder(folder, suffix=".npz", shards=3, about=ABOUT["one"]):
     names = [item.path for item in make_items(about, shards)]
     planned = ShardFolder.plan(folder, about, suffix, [f"{i}{name}" for name in names for i in range(3)], 3)
@@ -73,7 +90,7 @@ def make_folder(folder, suffix=".npz", shards=3, about=ABOUT["one"]):
         items = make_items(about, 3, seed=number)
         write_shard(planned.path(number), about, items, number)
         size = planned.path(number).stat().st_size
-        planned.finish(Done(number, len(items), 1.5, size, [["bad.wav", "bad.wav is cut"]] if number == 1 else []))
+        planned.finish(Done(number, len(items), 1.5, size, [[planned.shards[1][0], "it is cut"]] if number == 1 else []))
     return planned
 
 
@@ -87,7 +104,7 @@ def test_a_folder_is_a_list_and_an_iterable(tmp_path, suffix):
         assert torch.equal(ours.codes, theirs.codes)
         assert torch.equal(shards[i].codes, theirs.codes)
         assert torch.equal(shards[i - 9].codes, theirs.codes)
-    assert shards.failures == [["bad.wav", "bad.wav is cut"]]
+    assert shards.failures == [[shards.folder.shards[1][0], "it is cut"]]
     assert shards.seconds == 4.5
     with pytest.raises(IndexError, match="item 9 of 9"):
         shards[9]
