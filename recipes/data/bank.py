@@ -61,6 +61,9 @@ def _write(recordings: list[Recording], sample_rate: int, channels: int, samples
         except AudioError as error:
             failures[recording.name] = str(error)
             continue
+        if not waveform.shape[1]:
+            failures[recording.name] = f"{recording.name} is empty"
+            continue
         pieces.append((waveform.clip(-1, 32767 / 32768) * 32768).astype(np.int16))
         kept.append(number)
     if not kept:

@@ -31,7 +31,13 @@ class FeatureCache:
         self.computed = 0
 
     def crop(self, recording: int, start: float, seconds: float) -> Tensor:
-        """Return the features [frames, dim] of a stretch; fewer where the recording ends before it does."""
+        """Return the features [frames, dim] of a stretch; fewer where the recording ends before it does.
+
+        Where it begins before the recording, at less than 0, its first features are zeros.
+        """
+        if start < 0:
+            ahead, found = round(-start * self.frame_rate), self.crop(recording, 0.0, max(1 / self.frame_rate, seconds + start))
+            return torch.cat([found.new_zeros(ahead, found.shape[1]), found])[: round(seconds * self.frame_rate)]
         first, last = int(start // WINDOW), int((start + seconds - 1e-6) // WINDOW)
         windows = [self._window(recording, number) for number in range(first, last + 1)]
         begin = round((start - first * WINDOW) * self.frame_rate)
@@ -39,7 +45,7 @@ class FeatureCache:
 
     def _window(self, recording: int, number: int) -> Tensor:
         name = self.items.recordings[recording].name
-        digest = hashlib.sha256(f"{self.key}|{name}|{number}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.key}|{name}|{number}".encode("utf-8", "surrogateescape")).hexdigest()
         path = self.folder / digest[:2] / f"{digest[2:32]}.npy"
         if path.is_file():
             return torch.from_numpy(np.load(path)).float()

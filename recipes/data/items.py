@@ -28,7 +28,7 @@ class Item:
     Attributes:
         waveform: after levels and augmentation.
         recording: number of the recording it is cut from.
-        start: seconds at which the crop begins there.
+        start: seconds at which the crop begins there; less than 0 where silence stands before what is shorter than an item.
         failures: what could not be read on the way.
     """
 
@@ -97,15 +97,16 @@ class Items(Dataset):
             best = max(best, (power, piece, start), key=lambda found: found[0])
             if power > self.settings.floor_db or not room:
                 break
-        return self._fill(best[1], rng), best[2]
+        piece, front = self._fill(best[1], rng)
+        return piece, best[2] - front / self.sample_rate
 
-    def _fill(self, piece: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The piece with silence around it, or cut, to the length of an item."""
+    def _fill(self, piece: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """The piece with silence around it, or cut, to the length of an item, and the samples of silence before it."""
         missing = self.samples - piece.shape[1]
         if missing <= 0:
-            return piece[:, : self.samples]
+            return piece[:, : self.samples], 0
         front = int(rng.integers(missing + 1))
-        return np.pad(piece, ((0, 0), (front, missing - front)))
+        return np.pad(piece, ((0, 0), (front, missing - front))), front
 
     def _another(self, rng: np.random.Generator) -> np.ndarray:
         number = min(int(np.searchsorted(self.cumulated, rng.random() * self.cumulated[-1])), len(self.recordings) - 1)

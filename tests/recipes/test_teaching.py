@@ -46,6 +46,18 @@ def test_cached_features_are_those_of_the_recording_across_windows_and_at_its_en
     assert other.computed == 1
 
 
+def test_cached_features_lie_where_a_short_recording_lies_in_its_item(tmp_path):
+    noise = 0.1 * torch.randn(1, 9600, generator=torch.Generator().manual_seed(0))
+    write_audio(tmp_path / "short.wav", noise, 24000)
+    short = make_items(DataSettings(train=str(tmp_path)), 24000, 1, 1.0, 0)
+    cache = FeatureCache(tmp_path / "cache", "levels", short, Levels(), 50.0)
+    for item in (short[n] for n in range(6)):
+        fresh = Levels()(item.waveform)[0, :, 0].nonzero()[:, 0]
+        cached = cache.crop(item.recording, item.start, 1.0)[:, 0].nonzero()[:, 0]
+        assert abs(int(fresh[0]) - int(cached[0])) <= 1
+        assert abs(int(fresh[-1]) - int(cached[-1])) <= 1
+
+
 def test_features_fit_the_frames_of_the_codec():
     rising = torch.arange(100.0)[None, :, None]
     assert torch.equal(fit_frames(rising, 25)[0, :, 0], torch.arange(25.0) * 4 + 1.5)

@@ -1,5 +1,7 @@
 """Items: each a function of seed and number, cropped where there is sound, levelled, from files and banks alike."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,12 @@ def test_an_item_depends_on_seed_and_number_alone(folder):
     first = {n: theirs[n] for n in order}
     assert all(torch.equal(ours[n].waveform, first[n].waveform) for n in sorted(order))
     assert not all(torch.equal(ours[n].waveform, other[n].waveform) for n in order)
+
+
+def test_names_that_are_no_text_are_read(folder):
+    (folder / "short.wav").unlink()
+    (folder / "quiet.wav").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav"))
+    assert items(folder)[0].failures == {}
 
 
 def test_crops_seek_sound(folder):
@@ -82,6 +90,13 @@ def test_nothing_to_train_on_is_an_error(folder):
         items(folder, weights={"music": 1.0})
     with pytest.raises(RecipeError, match=r"data\.augment\.ecko is unknown"):
         items(folder, augment={"ecko": {}})
+
+
+def test_an_empty_recording_is_in_no_bank_and_leaves_the_others_their_durations(folder, tmp_path):
+    write_audio(folder / "empty.wav", torch.zeros(1, 0), 24000)
+    plain, bank = items(folder), items(folder, bank=True, cache=str(tmp_path / "cache"))
+    assert [part.name for part in bank.recordings] == [part.name for part in plain.recordings]
+    np.testing.assert_allclose(bank.chances, plain.chances)
 
 
 def test_domains_have_their_weights_and_recordings_their_durations():
