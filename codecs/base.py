@@ -16,6 +16,7 @@ from .batches import Encoded, equal_rows, join_rows, take_rows, zero_beyond
 from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
 from .coder import check_options
 from .errors import AudioError, CheckpointError, ShapeError
+from .files import atomic_path
 from .half_precision import inference
 from .pieces import check_maker
 from .spec import CodecSpec
@@ -322,7 +323,8 @@ class Codec(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(self.state_dict(), folder / "model.safetensors")
-        (folder / "config.json").write_text(json.dumps(self.config_dict(), indent=2) + "\n")
+        with atomic_path(folder / "config.json") as partial:
+            partial.write_text(json.dumps(self.config_dict(), indent=2) + "\n")
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Self:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MOST_NAME, MOST_SUFFIX = 40, 12  # characters in a temporary name, of up to 4 bytes each: file systems take 255 bytes
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -16,7 +18,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OSError: if the folder cannot be written to.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part" + path.suffix)
+    suffix = path.suffix if len(path.suffix) <= MOST_SUFFIX else ""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:MOST_NAME]}.", suffix=".part" + suffix)
     os.close(handle)
     partial = Path(name)
     try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,6 +97,21 @@ def test_the_hash_follows_the_weights():
     before = codec.weights_hash
     codec.load_state_dict(other.state_dict())
     assert codec.weights_hash == other.weights_hash != before
+
+
+def test_saving_that_fails_leaves_the_configuration_that_was_there(tmp_path, monkeypatch):
+    build().save(tmp_path)
+    before = (tmp_path / "config.json").read_bytes()
+
+    def full(path, text, *options):
+        path.write_bytes(text[:10].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        build(name="other").save(tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
 def test_a_field_that_is_added_leaves_the_hash_as_it_was():
