@@ -61,7 +61,8 @@ class Clustering:
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
             self._load()
-        (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+        with atomic_path(self.folder / "recipe.yaml") as partial:
+            partial.write_text(to_yaml(self.recipe), encoding="utf-8")
         journal = Journal(self.folder, self.recipe.steps, self.step)
         try:
             with on_end_signals(self._stop):

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,11 @@ class Journal:
         """Print a line on stderr, above the progress bar where there is one."""
         if self.quiet:
             return
-        if self.bar is not None:
-            self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
+        with suppress(OSError):  # where the terminal is gone, the run is still to be saved
+            if self.bar is not None:
+                self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            else:
+                print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End bar and board."""

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..codecs.files import atomic_path
 from . import machines
 from .journal import Journal
-from .recipe import OptimizerSettings, Recipe, to_yaml
+from .recipe import OptimizerSettings, Recipe, changes, read_table, to_table, to_yaml
 from .schedule import learning_rate
 from .signals import on_end_signals
 
@@ -80,8 +81,10 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
             self._load()
+            self._say_changes()
         elif self.rank == 0:
-            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+            with atomic_path(self.folder / "recipe.yaml") as partial:
+                partial.write_text(to_yaml(self.recipe), encoding="utf-8")
         self.journal = Journal(self.folder, self.recipe.steps, self.step, quiet=self.rank > 0)
         try:
             with on_end_signals(self._stop):
@@ -120,6 +123,12 @@ class Run:
 
     def _stop(self) -> None:
         self.stopping = True
+
+    def _say_changes(self) -> None:
+        """Say which settings are others than those that the run began with: they may have been forgotten."""
+        path = self.folder / "recipe.yaml"
+        if path.is_file() and (found := changes(read_table(path), to_table(self.recipe))):
+            self.say(f"settings other than in {path}, with which the run began: {', '.join(found)}")
 
     def say(self, line: str) -> None:
         """Print a line on stderr, on the first machine."""

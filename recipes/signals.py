@@ -5,16 +5,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+ENDS = [signal.SIGTERM, signal.SIGINT]
+
 
 @contextmanager
 def on_end_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at SIGTERM or Ctrl-C inside the block; a second one does what it did before."""
+    """Call `stop` at SIGTERM, Ctrl-C or the terminal's end inside the block; a second one does what it did before.
+
+    A terminal's end that is ignored, as under nohup, goes on being ignored.
+    """
 
     def heard(number: int, frame: FrameType | None) -> None:
         stop()
         signal.signal(number, before[signal.Signals(number)])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    hangups = [signal.SIGHUP] if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+    before = {number: signal.getsignal(number) for number in (*ENDS, *hangups)}
     for number in before:
         signal.signal(number, heard)
     try:

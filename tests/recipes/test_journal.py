@@ -1,5 +1,7 @@
 """What a run writes: lines of figures, and TensorBoard's scalars, pictures and sounds."""
 
+import errno
+import io
 import json
 
 import torch
@@ -46,3 +48,15 @@ def test_a_tone_is_a_bright_line_at_its_height():
     picture = spectrogram(tone)[0]
     assert int(picture.mean(1).argmax()) == 512 - 128
     assert float(picture.max()) == 1
+
+
+def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    journal = Journal(tmp_path, 10)
+    journal.write(5, {"mel": 1.5}, torch.tensor([0.5]))
+    journal.close()
+    assert json.loads((tmp_path / "log.jsonl").read_text())["mel"] == 1.5

@@ -70,15 +70,37 @@ def test_states_are_rotated_and_the_recipe_lies_beside_them(audio, tmp_path):
     assert not list((tmp_path / "run" / "states").glob("*.part*"))
 
 
-def test_a_signal_ends_the_run_after_its_step_and_saves(audio, tmp_path, capsys):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_after_its_step_and_saves(audio, tmp_path, capsys, number):
     trainer = small(audio, tmp_path / "run", "steps=50")
     take = trainer.take_step
-    trainer.take_step = lambda: (take(), os.kill(os.getpid(), signal.SIGTERM) if trainer.step == 3 else None)[0]
-    before = signal.getsignal(signal.SIGTERM)
+    trainer.take_step = lambda: (take(), os.kill(os.getpid(), number) if trainer.step == 3 else None)[0]
+    before = signal.getsignal(number)
     assert trainer.run() == 3
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
     assert "stopped at step 3" in capsys.readouterr().err
     assert small(audio, tmp_path / "run", "steps=5").run(resume=True) == 5
+
+
+def test_a_terminals_end_that_is_ignored_does_not_end_the_run(audio, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        trainer = small(audio, tmp_path / "run", "steps=3")
+        take = trainer.take_step
+        trainer.take_step = lambda: (take(), os.kill(os.getpid(), signal.SIGHUP))[0]
+        assert trainer.run() == 3
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_resumed_run_says_which_settings_are_others_than_before(audio, tmp_path, capsys):
+    small(audio, tmp_path / "run", "steps=2", "optimizer.learning_rate=2e-4").run()
+    small(audio, tmp_path / "run", "steps=2", "optimizer.learning_rate=2e-4").run(resume=True)
+    assert "settings other than" not in capsys.readouterr().err
+    small(audio, tmp_path / "run", "steps=3").run(resume=True)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "settings other than" in line]
+    rate = read_recipe("tiny").optimizer.learning_rate
+    assert line.endswith(f"with which the run began: steps 3 (was 2), optimizer.learning_rate {rate} (was 0.0002)")
 
 
 def test_accumulated_batches_give_the_gradient_of_one_large_batch(audio, tmp_path):
