@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -246,7 +247,8 @@ def initial_codec(init: str, name: str) -> Codec:
         TonemeError: if there is no such codec.
     """
     official, _, checkpoint = init.partition(":")
-    if init.startswith("hf://") or not (checkpoint or _is_official(official)):
+    ours = init.startswith("hf://") or (Path(init) / "config.json").is_file()  # a folder may be called as a codec is
+    if ours or not (checkpoint or _is_official(official)):
         codec = load(init)
     elif checkpoint:
         codec = from_official(official, checkpoint)

@@ -29,7 +29,7 @@ class CodecSettings:
         family: as in a saved codec's `config.json`.
         preset: name of an official configuration of the family, "" for the family's default.
         config: settings that differ from that.
-        name: of the codec that is saved, the recipe's by default.
+        name: of the codec that is saved, the recipe's by default, and with `init` that of the codec it starts from.
         teacher: pretrained weights for the frozen model inside a codec that has one, as `load_teacher` takes it; "" for random.
         weight_norm: train convolutions as direction and gain (Salimans and Kingma, 2016); folded in the saved codec.
     """

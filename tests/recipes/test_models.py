@@ -5,7 +5,7 @@ import torch
 
 from toneme.recipes.codebooks import moving_codebooks
 from toneme.recipes.errors import RecipeError
-from toneme.recipes.models import Trainee, build_codec, first_codebook, norm_weights, save_codec
+from toneme.recipes.models import Trainee, build_codec, first_codebook, initial_codec, norm_weights, save_codec
 from toneme.recipes.recipe import CodecSettings, read_recipe
 
 from .toys import TOY
@@ -44,6 +44,13 @@ def test_items_may_pass_plain_and_with_fewer_codebooks():
     shallow = model(waveform, depths=torch.tensor([1, 2]))
     torch.testing.assert_close(shallow.waveform[1], model(waveform).waveform[1])
     assert not torch.allclose(shallow.waveform[0], model(waveform).waveform[0])
+
+
+@pytest.mark.parametrize("folder", ["mimi", "run 12:30"])
+def test_a_codecs_folder_goes_before_an_official_name_and_may_hold_a_colon(tmp_path, monkeypatch, folder):
+    trainee("toneme_24k").codec.save(tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    assert (initial_codec(folder, "").family, initial_codec(folder, "finer").name) == ("toneme", "finer")
 
 
 def test_weight_norm_changes_nothing_and_folds_when_saved():
