@@ -101,6 +101,13 @@ class StreamingCodec:
         decoder = self._decoder(1 if first.ndim == 2 else len(first), whole=True)
         return np.concatenate([decoder.push(codes, n_samples), decoder.flush(n_samples)], axis=-1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy, or another process, makes the same codec of: graphs are loaded there anew."""
+        return {**self.__dict__, "_sessions": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def session(self, file: str) -> Any:
         """Return the loaded graph of a file, each loaded once."""
         with self._lock:

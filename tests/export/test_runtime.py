@@ -1,5 +1,7 @@
 """The runtime: no torch, states that can be kept, threads, and refusals."""
 
+import copy
+import pickle
 import shutil
 import subprocess
 import sys
@@ -52,6 +54,13 @@ def test_runs_where_torch_is_absent(small_folder):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
+
+
+def test_copies_and_other_processes_load_their_own(codec, audio):
+    codes = codec.encode(audio)
+    for other in (copy.deepcopy(codec), pickle.loads(pickle.dumps(codec))):
+        assert other.session("encoder.onnx") is not codec.session("encoder.onnx")
+        assert np.array_equal(other.encode(audio), codes)
 
 
 def test_any_number_of_samples_at_once(codec, audio):
