@@ -10,7 +10,7 @@ from ..lm.models.base import build
 from ..lm.models.config import LanguageConfig
 from ..lm.shards import read_shards
 from .average import Average
-from .data.examples import ExampleSet
+from .data.examples import Examples, ExampleSet
 from .errors import RecipeError, TrainingError
 from .recipe import Recipe
 from .run import Run
@@ -38,6 +38,9 @@ class LanguageTraining(Run):
         rate = shards.about.frame_rates[0]
         frames = max(1, round(recipe.seconds * rate))
         self.examples = ExampleSet(shards, recipe.language, recipe.data.split, frames, recipe.seed)
+        if left := len(shards) - len(self.examples):
+            why = f"{recipe.language.labels} tells nothing of them" if recipe.language.told else "they hold no frame"
+            self.say(f"{left} of {len(shards)} recordings are left out: {why}")
         self.model = build(self._config(shards.about.codec, shards.about.weights_hash, rate)).to(self.device)
         self.optimizer = self._optimizer()
         self.average = Average(self.model, recipe.ema)
@@ -67,8 +70,8 @@ class LanguageTraining(Run):
         """
         self._seed()
         total = 0.0
-        for part in range(self.recipe.accumulate):
-            total += self._accumulate(part)
+        for batch, share in self._parts():
+            total += self._accumulate(batch, share)
         norm = self._move(list(self.model.parameters()), self.step)
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise TrainingError(
@@ -79,14 +82,20 @@ class LanguageTraining(Run):
         self.step += 1
         return {"loss": total, "gradient": norm}
 
-    def _accumulate(self, part: int) -> float:
-        """Add the gradients of one batch, and return its share of the step's loss."""
+    def _parts(self) -> list[tuple[Examples, float]]:
+        """Return the batches of a step, and what share of the step's codes each has: every code counts alike."""
         recipe = self.recipe
-        number = ((self.step * recipe.accumulate + part) * self.world + self.rank) * recipe.batch
-        batch = self.examples.batch(number, recipe.batch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        first = self.step * recipe.accumulate
+        numbers = [((first + part) * self.world + self.rank) * recipe.batch for part in range(recipe.accumulate)]
+        batches = [self.examples.batch(number, recipe.batch) for number in numbers]
+        counts = [self.model.predicted(batch.lengths, batch.ended) for batch in batches]
+        return [(batch, count / sum(counts)) for batch, count in zip(batches, counts, strict=True)]
+
+    def _accumulate(self, batch: Examples, share: float) -> float:
+        """Add the gradients of one batch, and return its share of the step's loss."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             codes, lengths, ended = (x.to(self.device) for x in (batch.codes, batch.lengths, batch.ended))
-            loss = self.model.loss(codes, lengths, ended, batch.told) / recipe.accumulate
+            loss = self.model.loss(codes, lengths, ended, batch.told) * share
         loss.backward()
         return loss.item()
 

@@ -43,6 +43,10 @@ class ColumnModel(LanguageModel):
         ]
         return torch.stack(losses).sum() / mask.sum()
 
+    def predicted(self, lengths: Tensor, ended: Tensor) -> int:
+        """See `LanguageModel.predicted`."""
+        return len(self.config.sizes) * int(lengths.sum()) + int(ended.sum())
+
     def targets(self, codes: Tensor, lengths: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence [batch, rows, columns] of codes and one frame more, and where the loss is taken."""
         frames = codes.shape[-1] + 1

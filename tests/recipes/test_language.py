@@ -50,6 +50,22 @@ def test_a_recipe_trains_a_model_that_loads(name, shards, tmp_path):
     assert (tmp_path / "run" / "log.jsonl").read_text().count('"loss"') == 2
 
 
+def test_recordings_of_which_nothing_is_told_are_counted(shards, tmp_path, capsys):
+    (tmp_path / "m.csv").write_text("path,label\nleft/000.wav,one\nright/001.wav,two\n")
+    training("lm_delay", shards, tmp_path / "run", f"language.labels={tmp_path / 'm.csv'}")
+    assert "2 of 4 recordings are left out: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["lm_delay", "lm_depth"])
+def test_accumulated_batches_of_unequal_lengths_give_the_gradient_of_one_large_batch(name, shards, tmp_path):
+    settings = ["language.dropout=0", "optimizer.clip=0", "seconds=0.4"]
+    large = training(name, shards, tmp_path / "a", "batch=4", *settings)
+    parts = training(name, shards, tmp_path / "b", "batch=2", "accumulate=2", *settings)
+    assert len({share for _, share in parts._parts()}) == 2
+    ours, theirs = large.take_step(), parts.take_step()
+    assert theirs == pytest.approx(ours, rel=1e-5)  # sums in another order
+
+
 @pytest.mark.parametrize("name", ["lm_depth", "lm_masked"])
 def test_a_resumed_run_takes_the_steps_of_the_whole(name, shards, tmp_path):
     whole = training(name, shards, tmp_path / "whole")
