@@ -126,13 +126,18 @@ def recognise(
     if strange := sorted({label for _, label in made} - set(task.labels)):
         known = ", ".join(sorted(set(task.labels)))
         raise TonemeError(f"{strange[0]!r} is no label of the task {task.name}, which has {known}: name the task with --task")
-    rate = min(soundfile.info(cast(str, os.fsencode(clip.path))).samplerate for clip in task.clips)
+    rate = lowest_rate(task.clips)
     pairs = list(zip(task.clips, task.labels, strict=True))
     real = [_hear(REAL, pairs, rate, None, device)]
     real += [_hear(f"{REAL} as {system.label} carries them", pairs, rate, system, device)] if system else []
     (split,) = task.splits
     tested = [*(heard.part(split.test, f"{heard.name}, held out") for heard in real), _hear("made", made, rate, None, device)]
     return [row for heard in real for row in _test(heard.part(split.train, heard.name), tested, budget or CLASSES, device)]
+
+
+def lowest_rate(clips: Sequence[Clip]) -> int:
+    """Return the lowest sample rate in Hz of some clips' files, whose names may be no text."""
+    return min(soundfile.info(cast(str, os.fsencode(clip.path))).samplerate for clip in clips)
 
 
 def _hear(name: str, pairs: Sequence[tuple[Clip, str]], rate: int, system: CodecSystem | None, device: str) -> Heard:

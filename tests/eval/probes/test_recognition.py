@@ -1,6 +1,7 @@
 """Recognition of made recordings: of what sounds like real ones, of what does not, and with the codec's ceiling beside it."""
 
 import csv
+import os
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from toneme.codecs.errors import TonemeError
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 from toneme.eval.clips import Clip
 from toneme.eval.probes.fitting import Budget
-from toneme.eval.probes.recognition import Narrowed, find_task, read_made, recognise
+from toneme.eval.probes.recognition import Narrowed, find_task, lowest_rate, read_made, recognise
 from toneme.eval.systems import codec_systems
 
 from ..test_measurement import SMALL
@@ -69,6 +70,15 @@ def test_clips_are_heard_at_the_tasks_rate(task):
     clip = task.clips[0]
     waveform, rate = Narrowed(clip.path, clip.name, "", "", rate=8000).read()
     assert (rate, len(waveform)) == (8000, len(clip.read()[0]) // 2)
+
+
+def test_lists_of_spreadsheets_and_names_that_are_no_text_are_read(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbfpath,label\r\n000000.wav,one\r\n")
+    assert read_made(tmp_path) == [(Clip(tmp_path / "000000.wav", "000000.wav", "", ""), "one")]
+    write_audio(tmp_path / "a.wav", torch.zeros(1, 800), 8000)
+    name = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    (tmp_path / "a.wav").rename(name)
+    assert lowest_rate([Clip(name, name.name, "", "")]) == 8000
 
 
 def test_what_cannot_be_tested_is_said(task, tmp_path):
