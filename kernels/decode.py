@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .errors import ShapeError
+from .launching import on_gpu
 from .statistics import code_statistics
 
 
@@ -35,10 +36,10 @@ def rvq_decode(codes: Tensor, codebooks: Tensor) -> Tensor:
 
 @torch.library.custom_op("toneme::rvq_decode", mutates_args=())
 def _rvq_decode(codes: Tensor, codebooks: Tensor) -> Tensor:
-    if codebooks.is_cuda:
-        from .decode_triton import rvq_decode as on_gpu
+    if on_gpu(codebooks) and codebooks.dtype != torch.float64:  # the program adds in 32 bits
+        from .decode_triton import rvq_decode as gathered
 
-        return on_gpu(codes, codebooks)
+        return gathered(codes, codebooks)
     return rvq_decode_reference(codes, codebooks)
 
 

@@ -5,7 +5,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .launching import on_device_of_first
 
+
+@on_device_of_first
 def rvq_decode(codes: Tensor, codebooks: Tensor) -> Tensor:
     """Vectors [N, D] of codes int64 [N, depth] under codebooks [Q, K, D]."""
     N, depth = codes.shape

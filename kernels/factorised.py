@@ -17,11 +17,14 @@ from torch import Tensor
 from . import fused
 from .chunked import PER_STAGE, chunk_rows
 from .errors import ShapeError
+from .launching import on_gpu
 from .nearest import nearest_code
 from .rescan import TIE, error_factors, exact_products
 from .workers import share
 from .workspace import FoldedBooks, buffers, encode_factorised
 
+MOST_DIMENSIONS = 64  # of a code on a GPU: above, three parts of two blocks of codes do not fit its shared memory
+CERTAIN_ROWS = 4096  # at a time, whose scores in 64 bits are all in memory
 PROJECT_BYTES = 1 << 19  # of rows in 64 bits at a time
 
 
@@ -100,12 +103,14 @@ def _factorised_encode(
     folded = fold(Projections(enter_weight, enter_bias, leave_weight, leave_bias), codebooks)
     if not len(x):
         return x.new_empty((0, len(codebooks)), dtype=torch.int64)
-    if x.is_cuda:
+    if on_gpu(x) and codebooks.shape[2] <= MOST_DIMENSIONS:
         from .factorised_triton import encode
 
         codes, doubtful = encode(x, folded, codebooks)
-    else:
+    elif x.device.type == "cpu":
         codes, doubtful = _encode_chunks(x.contiguous(), folded, codebooks)
+    else:
+        return torch.cat([_encode_certain(part, folded, codebooks) for part in x.split(CERTAIN_ROWS)])
     rows = doubtful.nonzero()[:, 0]
     if len(rows):
         codes[rows] = _encode_certain(x[rows], folded, codebooks)

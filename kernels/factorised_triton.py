@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .factorised import Folded
+from .launching import on_device_of_first
 from .nearest_triton import INTERPRETED, _allow_descriptors, top3
 from .rescan import error_factors
 
@@ -24,6 +25,7 @@ def product_error(width: int) -> float:
     return 4 * 2.0**-26 + 2.0**-24 + (2 * (6 * width / 16) + 4) * 2.0**-22
 
 
+@on_device_of_first
 def encode(x: Tensor, folded: Folded, codebooks: Tensor) -> tuple[Tensor, Tensor]:
     """Codes [N, Q], int64, and which rows [N] (bool) are not certain."""
     _allow_descriptors(x)

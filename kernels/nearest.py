@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import chunked, fused
 from .errors import ShapeError
+from .launching import on_gpu
 from .rescan import exact_code, rescan
 
 
@@ -83,7 +84,7 @@ def _search(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     if x.shape[0] == 0 or codebooks.shape[0] == 0:
         return _uncoded(x, codebooks)
     x, codebooks, half_norms = x.contiguous(), codebooks.contiguous(), half_norms.contiguous()
-    if x.is_cuda:
+    if on_gpu(x):
         from . import nearest_triton
 
         return nearest_triton.encode(x, codebooks, half_norms)

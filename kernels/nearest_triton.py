@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import split_triton
+from .launching import on_device_of_first
 from .rescan import error_factors, rescan
 
 FUSED_DIM = 256  # a row's split residual must fit on chip
@@ -43,6 +44,7 @@ def search_stages(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Ten
     return search_many(x, codebooks, half_norms)
 
 
+@on_device_of_first
 def search_many(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
     """As `search_stages`, by one program per block of rows."""
     _allow_descriptors(x)

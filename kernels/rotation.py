@@ -7,6 +7,8 @@ e = x / |x| and q = c / |c| and w = (e + q) / |e + q|, all held constant, the ou
 import torch
 from torch import Tensor
 
+from .launching import on_gpu
+
 EPSILON = 1e-6
 
 
@@ -32,7 +34,7 @@ def rotation_backward_reference(x: Tensor, code: Tensor, gradient: Tensor) -> Te
 
 @torch.library.custom_op("toneme::rotation_backward", mutates_args=())
 def _rotation_backward(x: Tensor, code: Tensor, gradient: Tensor) -> Tensor:
-    if x.is_cuda and x.dtype != torch.float64:
+    if on_gpu(x) and x.dtype != torch.float64:
         from .rotation_triton import rotation_backward
 
         return rotation_backward(x, code, gradient)

@@ -5,9 +5,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .launching import on_device_of_first
 from .rotation import EPSILON
 
 
+@on_device_of_first
 def rotation_backward(x: Tensor, code: Tensor, gradient: Tensor) -> Tensor:
     """Gradient [N, D] to x, of the gradient to the rotated output; contiguous inputs of one shape."""
     x, code = x.contiguous(), code.contiguous()

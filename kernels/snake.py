@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import ShapeError
+from .launching import on_gpu
 
 EPSILON = 1e-9  # as in the field's published code; keeps a frequency of zero finite
 
@@ -40,7 +41,8 @@ def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     if x.dim() != 3 or alpha.shape != (x.shape[1],) or beta.shape != alpha.shape:
         shapes = ", ".join(str([*t.shape]) for t in (x, alpha, beta))
         raise ShapeError(f"snake takes x [batch, channels, time] and alpha, beta [channels]; got {shapes}")
-    return _forward(x.contiguous(), alpha, beta) if x.is_cuda else snake_reference(x, alpha, beta)
+    on_chip = on_gpu(x) and x.dtype != torch.float64  # the programs reckon in 32 bits
+    return _forward(x.contiguous(), alpha, beta) if on_chip else snake_reference(x, alpha, beta)
 
 
 def snake_backward_reference(x: Tensor, alpha: Tensor, beta: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:

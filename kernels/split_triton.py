@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .launching import on_device_of_first
 from .rescan import error_factors
 
 MOST_ROWS = 256  # above, one program per block of rows fills the card as well
@@ -22,6 +23,7 @@ def takes(N: int, K: int) -> bool:
     return N <= MOST_ROWS and triton.cdiv(K, OPTIONS["BK"]) <= MOST_SHARES
 
 
+@on_device_of_first
 def search_stages(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
     """Codes [Q, N], int64, and which rows [N] (int8) are not certain, of x [N, D] under codebooks [Q, K, D]."""
     (N, D), (Q, K, _) = x.shape, codebooks.shape

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .launching import on_gpu
+
 BITS = 30
 
 
@@ -64,10 +66,10 @@ def code_statistics(codes: Tensor, rows: Tensor, K: int, peak: Tensor | None = N
 
 @torch.library.custom_op("toneme::code_statistics", mutates_args=())
 def _code_statistics(codes: Tensor, rows: Tensor, K: int, scale: Tensor) -> tuple[Tensor, Tensor]:
-    if rows.is_cuda:
-        from .statistics_triton import code_statistics as on_gpu
+    if on_gpu(rows):
+        from .statistics_triton import code_statistics as added
 
-        return on_gpu(codes, rows, K, scale)
+        return added(codes, rows, K, scale)
     result = code_statistics_reference(codes, rows, K, scale)
     return result.counts, result.sums
 

@@ -5,9 +5,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .launching import on_device_of_first
+
 ROUND = 1.5 * 2.0**52  # adding it to a 64-bit float, and subtracting it again, rounds to the nearest whole number, ties to even
 
 
+@on_device_of_first
 def code_statistics(codes: Tensor, rows: Tensor, K: int, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Counts int64 [K] and scaled sums int64 [K, D] of rows [N, D] under codes int64 [N]; `scale` is a float64 scalar."""
     N, D = rows.shape

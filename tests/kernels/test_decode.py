@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from toneme.kernels import decode
 from toneme.kernels.decode import rvq_decode
 from toneme.kernels.errors import ShapeError
 
@@ -41,3 +42,9 @@ def test_compile_and_export_see_through():
     expected = 2 * rvq_decode(codes, codebooks)
     assert torch.equal(torch.compile(Decode(), backend="aot_eager", fullgraph=True)(codes), expected)
     assert torch.equal(torch.export.export(Decode(), (codes,)).module()(codes), expected)
+
+
+def test_64_bits_stay_64_bits_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(decode, "on_gpu", lambda x: True)  # the kernel adds in 32 bits, and does not run on a processor
+    codes, codebooks = torch.randint(9, (7, 3)), torch.randn(3, 9, 5, dtype=torch.float64)
+    assert torch.equal(rvq_decode(codes, codebooks), decode.rvq_decode_reference(codes, codebooks))

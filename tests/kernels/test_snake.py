@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from toneme.kernels import snake as snake_module
 from toneme.kernels.errors import ShapeError
 from toneme.kernels.snake import snake, snake_backward_reference, snake_beta, snake_reference
 
@@ -52,3 +53,10 @@ def test_compile_and_export_see_through():
     expected = snake_beta(x, alpha, beta)
     assert torch.allclose(torch.compile(Activation(), backend="aot_eager", fullgraph=True)(x), expected)
     assert torch.allclose(torch.export.export(Activation(), (x,)).module()(x), expected)
+
+
+def test_64_bits_stay_64_bits_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(snake_module, "on_gpu", lambda x: True)
+    monkeypatch.setattr(snake_module, "_forward", lambda *tensors: pytest.fail("the kernel reckons in 32 bits"))
+    x, alpha = torch.randn(2, 3, 50, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    assert torch.equal(snake(x, alpha), snake_reference(x, alpha, alpha))

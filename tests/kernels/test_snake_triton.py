@@ -1,10 +1,13 @@
 """Snake and SnakeBeta on a GPU or under the interpreter, forward and backward."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton exists on Linux only")
 
+from toneme.kernels import snake_triton
 from toneme.kernels.snake import snake_backward_reference, snake_reference
 from toneme.kernels.snake_triton import backward, forward
 
@@ -25,3 +28,20 @@ def test_large_arguments_keep_their_phase(device):
     one = torch.ones(1, device=device)
     expected = x.double() + x.double().sin().square()
     assert torch.allclose(forward(x, one, one).double(), expected, atol=3e-4)  # half a unit in the last place of x
+
+
+class Launches(list):
+    """Stands where a kernel does, and keeps the grids it is given."""
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:  # type: ignore[override]
+        return lambda *args, **options: self.append(grid)
+
+
+def test_an_hour_of_audio_fits_the_grid(monkeypatch):
+    launches = Launches()
+    monkeypatch.setattr(snake_triton, "forward_kernel", launches)
+    x, one = torch.empty(1, 96, 3600 * 44100, device="meta"), torch.empty(96, device="meta")
+    forward(x, one, one)
+    (grid,) = iter(launches)
+    assert grid[0] < 2**31
+    assert all(blocks <= 65535 for blocks in grid[1:])  # CUDA's limits
