@@ -7,17 +7,15 @@ import soundfile
 
 from ..codecs.audio_reading import AudioReader
 from ..codecs.audio_writing import AudioWriter
+from ..codecs.coder import Coder
 from ..codecs.errors import AudioError, TokenFileError
 from ..codecs.tokenfile import TokenReader, TokenWriter
-from .coder import ExportedCoder
 from .server_limits import Limits, RefusedError
 
 BLOCK_SECONDS = 1.0
 
 
-def encode_file(
-    codec: ExportedCoder, data: bytes, codebooks: int, encoding: str, limits: Limits, target: io.BytesIO
-) -> Iterator[None]:
+def encode_file(codec: Coder, data: bytes, codebooks: int, encoding: str, limits: Limits, target: io.BytesIO) -> Iterator[None]:
     """Write the tokens of an audio file, as `codec encode` does; yields between pieces of work.
 
     Raises:
@@ -39,7 +37,7 @@ def encode_file(
         writer.write(stream.flush())
 
 
-def decode_file(codec: ExportedCoder, data: bytes, limits: Limits, target: io.BytesIO) -> Iterator[None]:
+def decode_file(codec: Coder, data: bytes, limits: Limits, target: io.BytesIO) -> Iterator[None]:
     """Write the audio of a token file as WAV of 16 bits; yields between pieces of work.
 
     Raises:
@@ -52,10 +50,12 @@ def decode_file(codec: ExportedCoder, data: bytes, limits: Limits, target: io.By
             raise TokenFileError("the token file has no end record: it was cut short, so send it again, whole")
         samples, spec = reader.index.n_samples, codec.spec
         limits.check_seconds(max(samples, codec.max_samples(reader.index.totals)) / spec.sample_rate)
-        decoding = codec.decoding()
+        decoding, frames = codec.decoding(), [0] * len(spec.streams)
         with AudioWriter(target, spec.sample_rate, spec.channels, n_samples=samples) as writer:
             for piece in reader.pieces():
                 codec.check(piece.header)
+                frames = [total + codes.shape[-1] for total, codes in zip(frames, piece.streams, strict=True)]
+                limits.check_seconds(codec.max_samples(tuple(frames)) / spec.sample_rate)  # the end record may count too few
                 writer.write(decoding.push(piece, samples))
                 yield
             codec.check_length(samples, reader.index.totals)
@@ -70,5 +70,5 @@ def _check_audio(data: bytes) -> None:
         raise RefusedError("this is not audio that the server reads: send WAV, FLAC, Ogg or MP3", 415) from None
 
 
-def _reader(codec: ExportedCoder, data: bytes) -> AudioReader:
+def _reader(codec: Coder, data: bytes) -> AudioReader:
     return AudioReader(io.BytesIO(data), codec.spec.sample_rate, codec.spec.channels, BLOCK_SECONDS)
