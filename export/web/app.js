@@ -17,7 +17,7 @@ function say(text) { at("status").textContent = text; }
 function fail(error) {
   at("error").textContent = error.message || String(error);
   at("error").hidden = false;
-  say("Ready.");
+  say(codec ? "Ready." : "The codec could not be loaded.");
 }
 
 /** Run one thing after another; what goes wrong becomes a sentence in the page. Nothing is disabled: it would lose the focus. */

@@ -44,7 +44,7 @@ function samplesOf(view, { tag, count, rate, bits }, start, size) {
   return channels.every((channel) => channel.every(Number.isFinite)) ? { rate, channels } : null;
 }
 
-/** Begin to record; `stop()` of what is returned gives a Blob. After `seconds`, `full` is called. */
+/** Begin to record; `stop()` of what is returned gives a Blob. `full` is called in time to stop before `seconds` are over. */
 export async function record(seconds, full) {
   let stream;
   try {
@@ -56,7 +56,7 @@ export async function record(seconds, full) {
   const ended = new Promise((resolve) => { recorder.onstop = resolve; });
   recorder.ondataavailable = (event) => parts.push(event.data);
   recorder.start(1000);
-  const timer = setTimeout(full, 1000 * seconds);
+  const timer = setTimeout(full, 1000 * (seconds - 1)); // until it stops, more comes
   return {
     async stop() {
       clearTimeout(timer);

@@ -113,6 +113,27 @@ def test_rings_are_kept_as_the_runtime_keeps_them(tmp_path, most):
             np.testing.assert_array_equal(ring[:, slot], [[last, last], [-last, -last]])
 
 
+RECORD = """
+import { record } from "./audio.mjs";
+const timers = [];
+globalThis.setTimeout = (action, time) => timers.push(time);
+globalThis.MediaRecorder = class { start() {} };
+Object.defineProperty(globalThis, "navigator", { value: { mediaDevices: { getUserMedia: async () => ({}) } } });
+await record(600, () => {});
+console.log(JSON.stringify(timers));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed: the page's recorder is tested in it")
+def test_a_recording_that_is_stopped_as_full_is_not_too_long_to_be_taken(tmp_path):
+    (tmp_path / "script.mjs").write_text(RECORD)
+    shutil.copy(PAGE / "audio.js", tmp_path / "audio.mjs")
+    done = subprocess.run(["node", str(tmp_path / "script.mjs")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (milliseconds,) = json.loads(done.stdout)
+    assert 590_000 < milliseconds <= 599_000
+
+
 def with_length_unknown(tokens: toneme.Tokens, path: Path) -> None:
     """Write tokens as `codec encode --packed` does, which does not know the length when it begins."""
     from toneme.codecs.tokenfile import TokenWriter
@@ -305,4 +326,5 @@ def test_a_page_without_its_runtime_says_so(shipped_folder, browser, tmp_path):
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.server_port}/")
         page.locator("#error", has_text="npm install onnxruntime-web").wait_for(timeout=30_000)
+        assert page.locator("#status").inner_text() == "The codec could not be loaded."
         server.shutdown()
