@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def files_below(
+    folder: str | Path, suffixes: Collection[str], onerror: Callable[[OSError], object] | None = None
+) -> Iterator[Path]:
+    """Yield the files in a folder and below it, in folders that are links too, save such as lead back to where they are.
+
+    What begins with a dot is passed over.
+
+    Args:
+        folder: to look in.
+        suffixes: of the files, in lower case.
+        onerror: takes why a folder cannot be read; without, it is passed over.
+    """
+    above = {os.fspath(folder): frozenset({os.path.realpath(folder)})}  # of each folder to come: where it and those above are
+    for here, below, names in os.walk(folder, onerror=onerror, followlinks=True):
+        known = above.pop(here)
+        real = {name: os.path.realpath(os.path.join(here, name)) for name in sorted(below) if not name.startswith(".")}
+        below[:] = [name for name, place in real.items() if place not in known]
+        above |= {os.path.join(here, name): known | {real[name]} for name in below}
+        yield from (Path(here, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes)
 
 
 def sha256_of(path: str | Path) -> str:

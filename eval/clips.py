@@ -1,6 +1,5 @@
 """The clips of an evaluation: which files, of which domain, and what they sound like."""
 
-import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from ..codecs.audio import read_audio
 from ..codecs.errors import AudioError
-from ..codecs.files import sha256_of
+from ..codecs.files import files_below, sha256_of
 
 DOMAINS = ("speech", "music", "environment", "sound", "noise")  # folders of these names say what their files are
 SPLITS = ("train", "eval", "probes")  # folders of these names, above those of domains, say what their files are for
@@ -77,11 +76,7 @@ def find_clips(data: Path, suffixes: Collection[str], limit: int | None = None, 
 def _walk(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if not folder.is_dir():
         raise AudioError(f"{folder} does not exist: name a folder of audio")
-    found = []
-    for here, below, names in os.walk(folder):
-        below[:] = [name for name in below if not name.startswith(".")]
-        found += [Path(here, name) for name in names if Path(name).suffix.lower() in suffixes and not name.startswith(".")]
-    return found
+    return list(files_below(folder, suffixes))
 
 
 def _domain(data: Path, name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...codecs.errors import AudioError
+from ...codecs.files import files_below
 from ..errors import DataError
 from .recording import Recording
 
@@ -74,7 +75,7 @@ def _folder(path: Path) -> list[Recording]:
     shards = sorted(path.glob("*.tar"))
     if shards:
         return [part for shard in shards for part in _shard(shard)]
-    return [Recording(str(file)) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    return [Recording(str(file)) for file in sorted(files_below(path, SUFFIXES))]
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toneme.codecs.files import atomic_path
+from toneme.codecs.files import atomic_path, files_below
 
 
 @pytest.mark.parametrize("name", ["a.tok", "名" * 83 + ".flac", "x" * 251 + ".tok", "1. " + "y" * 250])
@@ -16,6 +16,18 @@ def test_a_file_appears_under_every_name_that_there_can_be(tmp_path: Path, name:
         assert not path.exists()
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_that_are_links_are_looked_into_and_those_that_lead_back_are_not(tmp_path: Path) -> None:
+    for name in ("data/a.wav", "data/notes.txt", "data/.hidden/b.wav", "data/.c.wav", "disk/music/d.WAV", "disk/more/e.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "data" / "music").symlink_to(tmp_path / "disk" / "music")
+    (tmp_path / "data" / "self").symlink_to(tmp_path / "data")
+    (tmp_path / "disk" / "music" / "more").symlink_to(tmp_path / "disk" / "more")
+    (tmp_path / "disk" / "more" / "back").symlink_to(tmp_path / "disk" / "music")
+    found = sorted(path.relative_to(tmp_path / "data").as_posix() for path in files_below(tmp_path / "data", {".wav"}))
+    assert found == ["a.wav", "music/d.WAV", "music/more/e.wav"]
 
 
 def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:

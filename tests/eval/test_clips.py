@@ -30,6 +30,12 @@ def test_folders_say_domains(data):
     assert [clip.name for clip in find_clips(data / "speech" / "a.wav", {".wav"})] == ["a.wav"]
 
 
+def test_a_domain_may_be_a_link(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("links")
+    (folder / "music").symlink_to(data / "speech")
+    assert [(clip.name, clip.domain) for clip in find_clips(folder, {".wav"})][:1] == [("music/a.wav", "music")]
+
+
 def test_a_limit_spreads_over_domains_and_the_content_names_the_clip(data):
     assert sorted(clip.domain for clip in find_clips(data, {".wav"}, limit=2)) == ["", "music", "speech"]
     a, b, c = find_clips(data / "speech", {".wav"})

@@ -4,7 +4,6 @@ A name given with -o is written to, whatever stands there; a name that the comma
 --force says so, and an input is never overwritten.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,16 +90,12 @@ def _files(root: Path, known: frozenset[str]) -> list[Path]:
         if not root.exists():
             raise TonemeError(f"{root} does not exist: check the name")
         return [root]
-    found = sorted(_walk(root, known))
+    from toneme.codecs.files import files_below
+
+    found = sorted(files_below(root, known, _raise))
     if not found:
         raise TonemeError(f"{root} holds no file to work on: looked for {', '.join(sorted(known))} in it and below")
     return found
-
-
-def _walk(root: Path, known: frozenset[str]) -> Iterable[Path]:
-    for folder, subfolders, names in os.walk(root, onerror=_raise):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in known)
 
 
 def _raise(error: OSError) -> None:

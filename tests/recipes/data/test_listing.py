@@ -38,6 +38,13 @@ def test_a_folder_gives_its_audio_in_order(folder):
     assert [part.seconds for part in measure(found)[0]] == [0.5, 1.0]
 
 
+def test_folders_may_be_links_and_hidden_files_are_none(folder, tmp_path_factory):
+    links = tmp_path_factory.mktemp("links")
+    (links / "speech").symlink_to(folder)
+    (links / "._a.flac").touch()  # what macOS leaves beside files
+    assert [part.path for part in list_recordings(str(links))] == [str(links / "speech" / name) for name in ("a.flac", "b.wav")]
+
+
 def test_a_manifest_gives_its_rows_of_the_split(folder):
     (folder / "m.csv").write_text("path,domain,split,seconds,text\na.flac,speech,train,0.5,hello\nb.wav,music,eval,1,\n")
     (found,) = list_recordings(str(folder / "m.csv"))
