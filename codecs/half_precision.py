@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from .full_precision import WHOLE
+
 HALVES = (torch.bfloat16, torch.float16)
 PRODUCTS = frozenset(
     [
@@ -25,10 +27,10 @@ PRODUCTS = frozenset(
 
 @contextmanager
 def inference(module: torch.nn.Module) -> Iterator[None]:
-    """Work without gradients, and with products in 32 bits where the module's weights need that."""
+    """Work without gradients, with products in 32 bits where the module's weights need that, and convolutions likewise."""
     first = next(module.parameters(), None)
-    widens = first is not None and lacks_products(first)
-    with torch.inference_mode(), WideProducts() if widens else nullcontext():
+    widens, on_gpu = first is not None and lacks_products(first), first is not None and first.is_cuda
+    with torch.inference_mode(), WideProducts() if widens else nullcontext(), WHOLE if on_gpu else nullcontext():
         yield
 
 

@@ -19,6 +19,7 @@ from .checkpoint import load_official
 from .chunking import ChunkedDecoder, ChunkedEncoder
 from .dac import flat_projections, projection_name
 from .errors import ShapeError
+from .half_precision import inference
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .long_audio import decode_long, encode_long
 from .spec import CodecSpec, StreamSpec
@@ -114,7 +115,6 @@ class SnacCodec(Codec):
             )
         return self.decoder(self.quantizer.decode([codes for codes in streams if codes.shape[1]]), noise)
 
-    @torch.inference_mode()
     def decode_noisy(self, tokens: Tokens, noise: int | Sequence[Tensor] = 0) -> Tensor:
         """Decode as published, with noise; takes memory in proportion to the length.
 
@@ -127,7 +127,10 @@ class SnacCodec(Codec):
             ShapeError: if codes are out of range, or the noise is of another shape.
         """
         self.check_tokens(tokens)
-        tokens = tokens.to(self.device)
+        with inference(self):
+            return self._decode_noisy(tokens.to(self.device), noise)
+
+    def _decode_noisy(self, tokens: Tokens, noise: int | Sequence[Tensor]) -> Tensor:
         streams, frames = self.check_streams(tokens.streams), tokens.streams[-1].shape[-1]
         shapes = self.noise_shapes(tokens.batch, frames)
         if isinstance(noise, int):
