@@ -16,6 +16,8 @@ def join(device: str) -> tuple[int, int]:
     """Join the job that torchrun started, if any, and return this process' rank and how many there are."""
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
+    if (own := local_device(device)).startswith("cuda:"):
+        torch.cuda.set_device(own)  # or else every process keeps memory on the first GPU as well, and NCCL guesses its own
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return dist.get_rank(), dist.get_world_size()

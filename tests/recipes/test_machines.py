@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from toneme.recipes import machines
 from toneme.recipes.machines import local_device
 
 from .runs import CRITICS, small
@@ -63,3 +64,16 @@ def test_a_process_of_a_job_takes_the_gpu_of_its_number(monkeypatch):
     assert local_device("cuda") == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert [local_device(device) for device in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]
+
+
+def test_a_process_of_a_job_makes_its_gpu_the_current_one_before_it_joins(monkeypatch):
+    for name, value in {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    done: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(machines.dist, "init_process_group", done.append)
+    monkeypatch.setattr(machines.dist, "get_rank", lambda: 3)
+    monkeypatch.setattr(machines.dist, "get_world_size", lambda: 4)
+    assert machines.join("cuda") == (3, 4)
+    assert machines.join("cpu") == (3, 4)
+    assert done == ["cuda:3", "nccl", "gloo"]
