@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from toneme.kernels import factorised
 from toneme.kernels.errors import ShapeError
 from toneme.kernels.factorised import Projections, cosine_code, factorised_encode, factorised_encode_reference
 
@@ -61,3 +62,10 @@ def test_export_sees_through():
     expected = factorised_encode(x, projections, codebooks)
     assert torch.equal(torch.compile(Encode(), backend="aot_eager", fullgraph=True)(x), expected)
     assert torch.equal(torch.export.export(Encode(), (x,)).module()(x), expected)
+
+
+def test_wide_codes_are_not_for_the_kernel_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(factorised, "on_gpu", lambda x: True)  # whose shared memory they would overflow
+    projections, codebooks = chain(2, 72, 80, 6)
+    x = torch.randn(9, 80)
+    assert torch.equal(factorised_encode(x, projections, codebooks), factorised_encode_reference(x, projections, codebooks))
