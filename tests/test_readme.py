@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from toneme.cli import main
+
+from .codecs.small_codecs import small_codec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -58,11 +61,18 @@ def test_the_python_examples(place):
     names: dict = {}
     exec(compile("\n".join(kept), "README.md", "exec"), names)
     assert names["waveform"].shape[-1] == names["tokens"].n_samples[0]
-    stream = next(block for block in blocks() if block.startswith("encoder, decoder"))
-    pieces: list = []
+
+
+@pytest.mark.parametrize("name", ["encodec", "encodec, segments", "mimi", "snac", "toneme"])
+def test_the_streams(name):
+    code = next(block for block in blocks() if block.startswith("encoder, decoder"))
+    codec, pieces = small_codec(name), []
+    audio = 0.1 * torch.randn(1, codec.spec.channels, 5003, generator=torch.Generator().manual_seed(0))
     speaker = type("Speaker", (), {"write": staticmethod(pieces.append)})
-    exec(compile(stream, "README.md", "exec"), {**names, "microphone": names["waveform"].split(4000, -1), "speaker": speaker})
-    assert sum(piece.shape[-1] for piece in pieces) == names["waveform"].shape[-1]
+    exec(compile(code, "README.md", "exec"), {"codec": codec, "microphone": audio.split(1000, -1), "speaker": speaker})
+    whole = codec(audio)
+    assert torch.cat(pieces, -1).shape == whole.shape == audio.shape
+    torch.testing.assert_close(torch.cat(pieces, -1), whole, atol=1e-4, rtol=0)  # products of other shapes round otherwise
 
 
 def test_every_link_leads_somewhere():
