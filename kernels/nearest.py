@@ -15,8 +15,12 @@ from .rescan import exact_code, rescan
 
 
 def half_norms(codebook: Tensor) -> Tensor:
-    """Return |c|^2 / 2 of each code, [..., K, D] to [..., K]; keep it where a codebook is searched often."""
-    return torch.linalg.vector_norm(codebook, dim=-1).square_().mul_(0.5)
+    """Return |c|^2 / 2 of each code, [..., K, D] to [..., K]; keep it where a codebook is searched often.
+
+    Those of half precision are in 32 bits: rounded to 8 or 11 bits they would choose other codes.
+    """
+    wide = codebook.float() if codebook.dtype in (torch.float16, torch.bfloat16) else codebook
+    return torch.linalg.vector_norm(wide, dim=-1).square_().mul_(0.5)
 
 
 def nearest_code_reference(x: Tensor, codebook: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toneme.kernels import nearest_code, nearest_code_reference, rvq_encode, rvq_encode_reference
+from toneme.kernels import half_norms, nearest_code, nearest_code_reference, rvq_encode, rvq_encode_reference
 from toneme.kernels.errors import ShapeError
 from toneme.quantizers.kmeans import kmeans
 
@@ -17,6 +17,14 @@ def test_equals_the_definition(n, k, d):
     generator = torch.Generator().manual_seed(n + k + d)
     x, codebook = torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
     assert torch.equal(nearest_code(x, codebook), nearest_code_reference(x, codebook))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_norms_of_half_precision_choose_the_codes_of_the_definition(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, codebook = torch.randn(500, 64, generator=generator).to(dtype), torch.randn(1024, 64, generator=generator).to(dtype)
+    expected = nearest_code_reference(x.float(), codebook.float())
+    assert torch.equal(nearest_code(x, codebook, half_norms(codebook)), expected)
 
 
 def test_lowest_index_wins_ties():
