@@ -80,7 +80,7 @@ def _checked(model: ColumnModel, prompt: Tensor | None, most: int) -> Tensor:
             f"a prompt is [1, {books}, at most {most} frames]; got {list(prompt.shape)}: cut it, or ask for more frames"
         )
     model.pattern.check_range(prompt)
-    return prompt
+    return prompt.cpu()  # where the other codes are drawn
 
 
 def _twice(columns: Tensor, sampling: Sampling) -> Tensor:

@@ -36,6 +36,14 @@ def test_a_prompt_stays_though_the_model_would_write_otherwise(taught):
     assert torch.equal(write_codes(taught, 20, "one", TWO, SURE)[..., :9], TWO)
 
 
+def test_a_prompt_comes_to_where_codes_are_drawn(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: calls.append(x) or x)  # as from a GPU
+    model = make_model("delay").eval()
+    write_codes(model, 4, "two", TWO[..., :4], SURE)
+    assert any(x.shape == (1, len(SIZES), 4) for x in calls)
+
+
 @pytest.mark.parametrize("frames", [1, 4, 15])
 def test_a_length_that_is_asked_for_is_kept(taught, frames):
     assert write_codes(taught, 50, "two", sampling=Sampling(), frames=frames).shape[-1] == frames
