@@ -4,7 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,7 +66,8 @@ class Server:
                     if await request.is_disconnected():
                         return Response(status_code=499)  # nobody reads it
             finally:
-                steps.close()  # type: ignore[attr-defined] - these are generators
+                with suppress(ValueError):  # cancelled while a step runs, as when the server ends, they are closed after it
+                    steps.close()  # type: ignore[attr-defined] - these are generators
         return Response(target.getvalue(), media_type=media_type)
 
     async def _body(self, request: Request) -> bytes:

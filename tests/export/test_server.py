@@ -1,5 +1,6 @@
 """The server: files, streams, limits, refusals, and clients that vanish."""
 
+import asyncio
 import gc
 import http.client
 import io
@@ -9,6 +10,7 @@ import sys
 import threading
 import urllib.request
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,14 @@ from toneme.codecs.tokenfile import read_tok
 from toneme.export import server as server_module
 from toneme.export import server_streams
 from toneme.export.runtime import StreamingCodec
-from toneme.export.server import make_app
-from toneme.export.server_limits import MESSAGE_BYTES, Limits
+from toneme.export.server import Server, make_app
+from toneme.export.server_limits import MESSAGE_BYTES, Limits, Slots
 
 from .agreement import check_share
 from .live import serving
 
 pytest.importorskip("httpx", reason="starlette's test client needs httpx")
+from starlette.requests import Request
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -336,6 +339,37 @@ def test_a_client_that_vanishes_ends_the_work_on_its_file(small_folder, monkeypa
         assert client.post("/v1/encode", content=wav(pcm)).status_code == 499
         assert client.app.state.server.slots.used == 0
     assert len(done) == 1
+
+
+def test_work_that_is_cancelled_ends_with_its_step():
+    server = Server.__new__(Server)  # without a codec, which this work does not ask for
+    server.limits, server.slots, server.pool = Limits(), Slots(1), ThreadPoolExecutor(1)
+    begun, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work(data, target):
+        try:
+            begun.set()
+            goes_on.wait(30)
+            yield
+        finally:
+            ended.set()
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def cancelled():
+        task = asyncio.create_task(server.run(Request({"type": "http", "headers": []}, receive), work, "audio/wav"))
+        await asyncio.to_thread(begun.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        goes_on.set()
+
+    asyncio.run(cancelled())
+    server.pool.shutdown()
+    gc.collect()
+    assert ended.wait(30)
+    assert server.slots.used == 0
 
 
 def test_files_need_no_torch(client, small_folder, pcm):
