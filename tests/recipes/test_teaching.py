@@ -1,5 +1,6 @@
 """Distillation: features at the codec's rate, cached ones equal to fresh ones, text where it is said."""
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -49,6 +50,7 @@ def test_cached_features_are_those_of_the_recording_across_windows_and_at_its_en
 def test_cached_features_lie_where_a_short_recording_lies_in_its_item(tmp_path):
     noise = 0.1 * torch.randn(1, 9600, generator=torch.Generator().manual_seed(0))
     write_audio(tmp_path / "short.wav", noise, 24000)
+    (tmp_path / "short.wav").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))  # a name that is no text
     short = make_items(DataSettings(train=str(tmp_path)), 24000, 1, 1.0, 0)
     cache = FeatureCache(tmp_path / "cache", "levels", short, Levels(), 50.0)
     for item in (short[n] for n in range(6)):
