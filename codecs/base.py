@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -307,7 +307,8 @@ class Codec(nn.Module):
     def weights_hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the family, what is set in the configuration, and the weights.
 
-        Fields at their defaults and the licence do not count: a field that a later version adds leaves old tokens valid.
+        Fields at their defaults and the licence do not count: a field that a later version adds leaves old tokens valid. Nor
+        does the number format that the weights are used in: of a codec in bfloat16 it is that of the weights it was made of.
         """
         return self._hash_weights()
 
@@ -352,6 +353,12 @@ class Codec(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.__dict__.pop("weights_hash", None)
         super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        first = next(self.parameters(), None)
+        if first is not None and not first.is_meta and fn(first.detach().new_ones(1)).dtype != first.dtype:
+            self.weights_hash  # noqa: B018 - reading keeps it: rounded weights would have another
+        return super()._apply(fn, recurse)
 
 
 def read_config(folder: str | Path) -> dict:

@@ -99,6 +99,18 @@ def test_the_hash_follows_the_weights():
     assert codec.weights_hash == other.weights_hash != before
 
 
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_a_codec_in_another_number_format_is_still_the_same_codec(asked_before: bool):
+    codec, narrow = build(), build()
+    if asked_before:
+        assert narrow.weights_hash
+    narrow = narrow.to(torch.bfloat16)
+    assert narrow.weights_hash == codec.weights_hash
+    assert codec.decode(narrow.encode(noise(1, 1, 64))).shape == (1, 1, 64)
+    narrow.load_state_dict(build(seed=1).state_dict())
+    assert narrow.weights_hash != codec.weights_hash
+
+
 def test_saving_that_fails_leaves_the_configuration_that_was_there(tmp_path, monkeypatch):
     build().save(tmp_path)
     before = (tmp_path / "config.json").read_bytes()
