@@ -2,7 +2,8 @@
 
 A 32-bit number is the sum of two 16-bit ones (bfloat16) and a rest of 2^-18 of it. Three of the four products of such pairs
 give a score to within `product_error`. A row whose best code leads the third by more than that is settled on chip: its two
-candidates are compared in 64 bits where they are close. Any other row is flagged, and `rescan` codes it again.
+candidates are compared in 64 bits where they are close. Any other stage of a row is flagged, and `rescan_triton` looks at it
+again.
 
 Up to D = 256 one program takes its rows through all stages; above, each stage is a search and a settling pass. The few rows
 of a stream have a search of their own, `split_triton`.
@@ -13,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import split_triton
+from . import rescan_triton, split_triton
 from .launching import on_device_of_first
 from .rescan import error_factors, rescan
 
@@ -32,26 +33,21 @@ def product_error(D: int) -> float:
 
 def encode(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     """Residual codes [N, Q], int64, of x [N, D] under codebooks [Q, K, D], all float32 and contiguous."""
-    codes, doubtful = search_stages(x, codebooks, half_norms)
-    return rescan(x, codebooks, half_norms, codes, doubtful)
-
-
-def search_stages(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes [N, Q], and which rows [N] (bool) are not certain."""
-    if split_triton.takes(len(x), codebooks.shape[1]):
-        codes, doubtful = split_triton.search_stages(x, codebooks, half_norms)
-        return codes.T, doubtful.bool()
-    return search_many(x, codebooks, half_norms)
+    search = split_triton.search_stages if split_triton.takes(len(x), codebooks.shape[1]) else search_many
+    codes, doubts = search(x, codebooks, half_norms)
+    if rescan_triton.takes(x.shape[1]):
+        return rescan_triton.settle_doubts(x, codebooks, half_norms, codes, doubts)
+    return rescan(x, codebooks, half_norms, codes, doubts != 0)
 
 
 @on_device_of_first
 def search_many(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
-    """As `search_stages`, by one program per block of rows."""
+    """Codes [N, Q], and the stages [N] of each row that are not certain, as bits, by one program per block of rows."""
     _allow_descriptors(x)
     bounds = torch.cat(error_factors(codebooks, half_norms, product_error(x.shape[1])), dim=1).contiguous()
     run = _fused if x.shape[1] <= FUSED_DIM else _staged
-    codes, doubtful = run(x, codebooks, half_norms, bounds)
-    return codes.T, doubtful.bool()
+    codes, doubts = run(x, codebooks, half_norms, bounds)
+    return codes.T, doubts
 
 
 def split(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +69,7 @@ def _fused(x: Tensor, codebooks: Tensor, half_norms: Tensor, bounds: Tensor) -> 
     residual = x.clone() if width == D else x
     high, middle = split(codebooks)
     codes = torch.empty((Q, N), dtype=torch.int64, device=x.device)
-    doubtful = torch.empty(N, dtype=torch.int8, device=x.device)
+    doubts = torch.empty(N, dtype=torch.int64, device=x.device)
     options = fused_options(width)
     grid = (triton.cdiv(N, options["BN"]),)
     fused_kernel[grid](
@@ -84,7 +80,7 @@ def _fused(x: Tensor, codebooks: Tensor, half_norms: Tensor, bounds: Tensor) -> 
         half_norms,
         bounds,
         codes,
-        doubtful,
+        doubts,
         N,
         Q,
         K,
@@ -93,7 +89,7 @@ def _fused(x: Tensor, codebooks: Tensor, half_norms: Tensor, bounds: Tensor) -> 
         INTERP=INTERPRETED,
         **options,
     )
-    return codes, doubtful
+    return codes, doubts
 
 
 def _staged(x: Tensor, codebooks: Tensor, half_norms: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +99,7 @@ def _staged(x: Tensor, codebooks: Tensor, half_norms: Tensor, bounds: Tensor) ->
     residual = residual.clone() if residual is x and Q > 1 else residual
     codebooks = torch.nn.functional.pad(codebooks, (0, width - D)).contiguous() if width != D else codebooks
     codes = torch.empty((Q, N), dtype=torch.int64, device=x.device)
-    doubtful = torch.zeros(N, dtype=torch.int8, device=x.device)
+    doubts = torch.zeros(N, dtype=torch.int64, device=x.device)
     first, second = torch.empty((2, N), dtype=torch.int32, device=x.device).unbind(0)
     gaps = torch.empty((2, N), dtype=torch.float32, device=x.device)
     for q in range(Q):
@@ -113,10 +109,10 @@ def _staged(x: Tensor, codebooks: Tensor, half_norms: Tensor, bounds: Tensor) ->
             high, middle, *parts, half_norms[q], first, second, gaps, N, K, D=width, INTERP=INTERPRETED, **STAGED
         )
         settle_kernel[(triton.cdiv(N, 16),)](
-            residual, codebooks[q], bounds[q], first, second, gaps, codes[q], doubtful, N, K,
+            residual, codebooks[q], bounds[q], first, second, gaps, codes[q], doubts, N, K, q,
             D=width, BN=16, BD=64, UPDATE=q + 1 < Q,
         )  # fmt: skip
-    return codes, doubtful
+    return codes, doubts
 
 
 STAGED = {"BN": 128, "BK": 128, "BD": 64, "num_warps": 8, "num_stages": 3}
@@ -167,7 +163,7 @@ def fused_kernel(
     inside = n0 + lane < N
     cols = tl.arange(0, D)
     slot = tl.arange(0, BK)
-    doubt = tl.zeros((BN,), tl.int32)
+    doubts = tl.zeros((BN,), tl.int64)
     for q in range(0, Q):
         r_ptr += nothing
         where = r_ptr + (n0 + lane)[:, None].to(tl.int64) * D + cols[None, :]
@@ -194,7 +190,7 @@ def fused_kernel(
         offset = tl.load(bound_ptr + 2 * q + 1)
         bound = 1.001 * length * tl.load(bound_ptr + 2 * q) + offset
         lost = (best - third_best > bound) == 0  # also where a value is not a number
-        doubt = tl.where(lost, 1, doubt)
+        doubts |= lost.to(tl.int64) << (q % 64)
         first = tl.minimum(first, K - 1)
         close = tl.where((best - second_best <= bound) & inside & (lost == 0), 1, 0)
         half = tl.where(offset > 0, 0.5, 0.0).to(tl.float64)  # a cosine search has no half norms
@@ -219,7 +215,7 @@ def fused_kernel(
                 c = tl.load(cb_ptr + (q * K + first)[:, None].to(tl.int64) * D + part[None, :])
                 tl.store(at, tl.load(at, mask=inside[:, None], other=0.0) - c, mask=inside[:, None])
             tl.debug_barrier()  # the next stage's close rows are read by other threads
-    tl.store(doubt_ptr + n0 + lane, doubt.to(tl.int8), mask=inside)
+    tl.store(doubt_ptr + n0 + lane, doubts, mask=inside)
 
 
 @triton.jit
@@ -263,9 +259,9 @@ def staged_kernel(
     tl.store(gap_ptr + N + rows, best - third_best, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["q"])
 def settle_kernel(
-    r_ptr, cb_ptr, bound_ptr, first_ptr, second_ptr, gap_ptr, code_ptr, doubt_ptr, N, K,
+    r_ptr, cb_ptr, bound_ptr, first_ptr, second_ptr, gap_ptr, code_ptr, doubt_ptr, N, K, q,
     D: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, UPDATE: tl.constexpr,
 ):  # fmt: skip
     """Choose between the two best codes of each row in 64 bits where they are close, and subtract the choice if UPDATE."""
@@ -289,7 +285,8 @@ def settle_kernel(
     lost = (tl.load(gap_ptr + N + rows, mask=inside, other=0.0) > bound) == 0
     code = tl.where(close & ((lead < 0) | ((lead == 0) & (second < first))), second, first)
     tl.store(code_ptr + rows, code.to(tl.int64), mask=inside)
-    tl.store(doubt_ptr + rows, tl.full((BN,), 1, tl.int8), mask=inside & lost)
+    doubts = tl.load(doubt_ptr + rows, mask=inside & lost, other=0)
+    tl.store(doubt_ptr + rows, doubts | (tl.full((BN,), 1, tl.int64) << (q % 64)), mask=inside & lost)
     if UPDATE:
         for d0 in range(0, D, BD):
             cols = d0 + tl.arange(0, BD)

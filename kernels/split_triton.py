@@ -25,12 +25,12 @@ def takes(N: int, K: int) -> bool:
 
 @on_device_of_first
 def search_stages(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes [Q, N], int64, and which rows [N] (int8) are not certain, of x [N, D] under codebooks [Q, K, D]."""
+    """Codes [N, Q], int64, and the stages [N] of each row that are not certain, as bits (`rescan_triton`)."""
     (N, D), (Q, K, _) = x.shape, codebooks.shape
     bounds = torch.cat(error_factors(codebooks, half_norms), dim=1).contiguous()
     shares = triton.cdiv(K, OPTIONS["BK"])
     codes = torch.empty((Q, N), dtype=torch.int64, device=x.device)
-    doubtful = torch.zeros(N, dtype=torch.int8, device=x.device)
+    doubts = torch.zeros(N, dtype=torch.int64, device=x.device)
     residuals = (x, *torch.empty((2, N, D), device=x.device).unbind(0))
     scores = torch.empty((2, 3, shares, N), device=x.device)  # of the stage before, and of this one
     places = torch.empty((2, 2, shares, N), dtype=torch.int32, device=x.device)
@@ -39,16 +39,16 @@ def search_stages(x: Tensor, codebooks: Tensor, half_norms: Tensor) -> tuple[Ten
         source = 0 if q < 2 else 2 - q % 2
         split_kernel[(triton.cdiv(N, OPTIONS["BN"]), shares if q < Q else 1)](
             residuals[source], residuals[1 + q % 2], codebooks[before], codebooks[now], half_norms[now], bounds[before],
-            scores[(q + 1) % 2], places[(q + 1) % 2], scores[q % 2], places[q % 2], codes[before], doubtful, N, K, shares,
+            scores[(q + 1) % 2], places[(q + 1) % 2], scores[q % 2], places[q % 2], codes[before], doubts, N, K, shares, before,
             D=D, SHARES=triton.next_power_of_2(shares), MERGE=q > 0, SEARCH=q < Q, **OPTIONS,
         )  # fmt: skip
-    return codes, doubtful
+    return codes.T, doubts
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["before"])
 def split_kernel(
     r_ptr, new_ptr, before_ptr, cb_ptr, half_ptr, bound_ptr, old_score_ptr, old_place_ptr, score_ptr, place_ptr, code_ptr,
-    doubt_ptr, N, K, shares,
+    doubt_ptr, N, K, shares, before,
     D: tl.constexpr, SHARES: tl.constexpr, MERGE: tl.constexpr, SEARCH: tl.constexpr,
     BN: tl.constexpr, BK: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
@@ -98,7 +98,8 @@ def split_kernel(
         if share == 0:
             tl.store(code_ptr + rows, chosen, mask=inside)
             lost = (best - third_best > bound) == 0  # also where a value is not a number
-            tl.store(doubt_ptr + rows, tl.full((BN,), 1, tl.int8), mask=inside & lost)
+            doubts = tl.load(doubt_ptr + rows, mask=inside & lost, other=0)
+            tl.store(doubt_ptr + rows, doubts | (tl.full((BN,), 1, tl.int64) << (before % 64)), mask=inside & lost)
     if SEARCH:
         codes = share * BK + tl.arange(0, BK)
         s = tl.zeros((BN, BK), tl.float32)

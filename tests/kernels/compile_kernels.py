@@ -15,11 +15,13 @@ from toneme.kernels import (
     decode_triton,
     factorised_triton,
     nearest_triton,
+    rescan_triton,
     rotation_triton,
     snake_triton,
     split_triton,
     statistics_triton,
 )
+from toneme.kernels.rescan import TIE
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 TYPES = {"f": "*fp32", "d": "*fp64", "b": "*bf16", "i": "*i32", "l": "*i64", "c": "*i8", "n": "i32"}
@@ -50,13 +52,15 @@ def report(name: str, kernel: Any, types: str, tensor_cores: bool = False, **con
 
 for width in (16, 64, 128, 256):
     options = nearest_triton.fused_options(width)
-    report(f"fused {width}", nearest_triton.fused_kernel, "ffbbfflcnnnn", True, D=width, INTERP=False, **options)
+    report(f"fused {width}", nearest_triton.fused_kernel, "ffbbffllnnnn", True, D=width, INTERP=False, **options)
 for width in (512, 768):
     report(f"staged {width}", nearest_triton.staged_kernel, "bbbbfiifnn", True, D=width, INTERP=False, **nearest_triton.STAGED)
 for width in (64, 256, 768):
     options = {"D": width, "SHARES": split_triton.MOST_SHARES, "MERGE": True, "SEARCH": True, **split_triton.OPTIONS}
-    report(f"split {width}", split_triton.split_kernel, "fffffffifilcnnn", **options)
-report("settle", nearest_triton.settle_kernel, "fffiiflcnn", D=512, BN=16, BD=64, UPDATE=True)
+    report(f"split {width}", split_triton.split_kernel, "fffffffifillnnnn", **options)
+report("settle", nearest_triton.settle_kernel, "fffiifllnnn", D=512, BN=16, BD=64, UPDATE=True)
+for width in (8, 128, 1024):
+    report(f"rescan {width}", rescan_triton.rescan_kernel, "ffllcnnnnn", TIE=TIE, **rescan_triton.options(width))
 factorised = factorised_triton.OPTIONS
 report("factorised", factorised_triton.factorised_kernel, "ddfbbbflcnnn", True, d=8, QP=16, W=16, INTERP=False, **factorised)
 report("statistics", statistics_triton.statistics_kernel, "fllldnn", BN=32, BD=128, ROUND=statistics_triton.ROUND)

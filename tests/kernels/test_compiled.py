@@ -19,7 +19,7 @@ def test_no_spills_fitting_memory_and_tensor_cores():
     result = subprocess.run([sys.executable, "-P", str(script)], env=environment, capture_output=True, text=True, timeout=1200)
     assert result.returncode == 0, result.stderr[-3000:]
     reports = [json.loads(line) for line in result.stdout.splitlines()]
-    assert len(reports) == 16
+    assert len(reports) == 19
     for report in reports:
         assert report["spills"] == 0, report
         assert report["shared"] <= MOST_SHARED, report

@@ -26,9 +26,9 @@ def test_takes_few_rows():
 )
 def test_equals_the_definition(device, N, Q, K, D):
     x, codebooks = random(N, D).to(device), random(Q, K, D, seed=1).to(device)
-    codes, doubtful = search_stages(x, codebooks, half_norms(codebooks))
-    assert torch.equal(codes.T, rvq_encode_reference(x, codebooks))
-    assert not doubtful.any() or K < 3
+    codes, doubts = search_stages(x, codebooks, half_norms(codebooks))
+    assert torch.equal(codes, rvq_encode_reference(x, codebooks))
+    assert not doubts.any() or K < 3
     again, _ = search_stages(x, codebooks, half_norms(codebooks))
     assert torch.equal(again, codes)
 
@@ -41,10 +41,10 @@ def test_two_close_codes_are_settled_and_three_are_doubtful(device, step):
         for copy in range(1, copies):
             codebooks[copy * step] = codebook[0] + 1e-7 * random(16, seed=copy)
         x, codebooks = (codebook[:1] + 0.01 * random(4, 16, seed=5)).to(device), codebooks[None].to(device)
-        codes, doubtful = search_stages(x, codebooks, half_norms(codebooks))
-        assert doubtful.all() if copies == 3 else not doubtful.any()
+        codes, doubts = search_stages(x, codebooks, half_norms(codebooks))
+        assert doubts.bool().all() if copies == 3 else not doubts.any()
         expected = rvq_encode_reference(x, codebooks)
-        assert copies == 3 or torch.equal(codes.T, expected)
+        assert copies == 3 or torch.equal(codes, expected)
         assert torch.equal(encode(x, codebooks, half_norms(codebooks)), expected)
 
 
@@ -59,6 +59,6 @@ def test_values_that_are_not_finite_give_codes_in_range(device):
     x = random(5, 16)
     x[1], x[2] = torch.nan, torch.inf
     codebooks = random(2, 37, 16, seed=1).to(device)
-    codes, doubtful = search_stages(x.to(device), codebooks, half_norms(codebooks))
+    codes, doubts = search_stages(x.to(device), codebooks, half_norms(codebooks))
     assert ((codes >= 0) & (codes < 37)).all()
-    assert doubtful[1:3].all()
+    assert doubts[1:3].bool().all()
