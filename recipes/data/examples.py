@@ -53,6 +53,7 @@ class ExampleSet:
         self.frames, self.seed, self.drop = frames, seed, settings.drop
         self.codes: list[np.ndarray] = []
         self.told: list[str | None] = []
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
         self._read(shards, Told(settings, split) if settings.told else None)
         if not self.codes:
             raise DataError(f"none of {len(shards)} recordings can be used: check data.train, data.split and language.labels")
@@ -75,13 +76,20 @@ class ExampleSet:
         return Examples(codes, lengths, torch.tensor([ended for _, ended, _ in made]), [told for _, _, told in made])
 
     def _example(self, number: int) -> tuple[np.ndarray, bool, str | None]:
-        epoch, place = divmod(number, len(self.codes))
-        index = int(np.random.default_rng((self.seed, epoch)).permutation(len(self.codes))[place])
+        index = self._index(number)
         drawn = np.random.default_rng((self.seed, 1, number))
         codes, told = self.codes[index], self.told[index]
         start = int(drawn.integers(0, max(0, codes.shape[-1] - self.frames) + 1))
         ended = start + self.frames >= codes.shape[-1]
         return codes[:, start : start + self.frames], ended, None if drawn.random() < self.drop else told
+
+    def _index(self, number: int) -> int:
+        """Return which recording an example is of; the order of an epoch is kept until another is asked for."""
+        epoch, place = divmod(number, len(self.codes))
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.codes))
+            self._epoch = epoch
+        return int(self._order[place])
 
     def _read(self, shards: TokenShards, told: "Told | None") -> None:
         for number in shards.numbers:

@@ -1,5 +1,6 @@
 """Examples by number: crops, lengths, what is told, and who is found in a manifest."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,6 +32,15 @@ def test_an_example_depends_on_seed_and_number_alone(shards):
     assert set(whole.told) == {None, "left", "right"}
     other = ExampleSet(shards, settings, "train", 10, seed=4).batch(0, 12)
     assert not torch.equal(other.lengths, whole.lengths) or not torch.equal(other.codes, whole.codes)
+
+
+def test_the_order_of_an_epoch_is_drawn_once(shards, monkeypatch):
+    """Drawing it takes as long as there are recordings: tens of milliseconds for a million, for every example."""
+    examples, plain, drawn = ExampleSet(shards, LanguageSettings(), "train", 10, seed=0), np.random.default_rng, []
+    monkeypatch.setattr(np.random, "default_rng", lambda key: drawn.append(key) or plain(key))
+    orders = [plain((0, epoch)).permutation(6) for epoch in range(3)]
+    assert [examples._index(number) for number in range(18)] == np.concatenate(orders).tolist()
+    assert drawn == [(0, 0), (0, 1), (0, 2)]
 
 
 def test_an_epoch_has_every_recording_once_and_crops_say_whether_they_end(shards):
