@@ -90,7 +90,16 @@ class LatentTraining(Run):
     @property
     def _learning(self) -> int:
         """Steps taken since k-means."""
-        return self.step - (self.recipe.diffusion.fit if self.recipe.diffusion.stage == "tokenizer" else 0)
+        return self.step - self._fitting
+
+    @property
+    def _fitting(self) -> int:
+        """Steps of k-means."""
+        return self.recipe.diffusion.fit if self.recipe.diffusion.stage == "tokenizer" else 0
+
+    @property
+    def _scheduled(self) -> int:
+        return self.recipe.steps - self._fitting
 
     # -- one step ---------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,11 @@ class Run:
     def _load(self) -> None:
         raise NotImplementedError
 
+    @property
+    def _scheduled(self) -> int:
+        """Steps that learning rates go over."""
+        return self.recipe.steps
+
     def _seed(self) -> None:
         """Let what is drawn depend on the seed, the step and the machine alone."""
         torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
@@ -66,7 +71,7 @@ class Run:
         machines.average_gradients(learned, self.world)
         norm = torch.nn.utils.clip_grad_norm_(learned, settings.clip or float("inf")).item()
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step, self.recipe.steps)
+            group["lr"] = learning_rate(settings, step, self._scheduled)
         if math.isfinite(norm):
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -93,6 +93,15 @@ def test_acoustic_codes_say_what_the_centres_leave(audio, tmp_path):
     assert loss_of(run, "features") < 0.9 * start
 
 
+def test_learning_rates_reach_their_floor_whatever_steps_k_means_takes(audio, tmp_path):
+    run = stage("semanticodec_tokenizer", audio, tmp_path, "steps=5", "optimizer.schedule=linear", "optimizer.floor=0")
+    rates = []
+    for _ in range(5):
+        run.take_step()
+        rates.append(run.optimizer.param_groups[0]["lr"])
+    assert rates[2:] == pytest.approx([3e-3, 2e-3, 1e-3])  # after two steps of k-means; the next would be 0
+
+
 @pytest.mark.parametrize("kind", ["tokenizer", "decoder"])
 def test_a_resumed_stage_takes_the_steps_of_the_whole(kind, audio, tokenizer, tmp_path):
     name, init = ("semanticodec", [f"init={tokenizer / 'codec'}"]) if kind == "decoder" else ("semanticodec_tokenizer", [])
