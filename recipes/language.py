@@ -9,6 +9,7 @@ import torch
 from ..lm.models.base import build
 from ..lm.models.config import LanguageConfig
 from ..lm.shards import read_shards
+from . import machines
 from .average import Average
 from .data.examples import Examples, ExampleSet
 from .errors import RecipeError, TrainingError
@@ -83,13 +84,17 @@ class LanguageTraining(Run):
         return {"loss": total, "gradient": norm}
 
     def _parts(self) -> list[tuple[Examples, float]]:
-        """Return the batches of a step, and what share of the step's codes each has: every code counts alike."""
+        """Return this machine's batches of a step, and what share of its codes each has: every code counts alike.
+
+        Since gradients and losses are averaged over machines, shares are of the mean of what the machines have.
+        """
         recipe = self.recipe
         first = self.step * recipe.accumulate
         numbers = [((first + part) * self.world + self.rank) * recipe.batch for part in range(recipe.accumulate)]
         batches = [self.examples.batch(number, recipe.batch) for number in numbers]
         counts = [self.model.predicted(batch.lengths, batch.ended) for batch in batches]
-        return [(batch, count / sum(counts)) for batch, count in zip(batches, counts, strict=True)]
+        whole = machines.mean_of({"codes": sum(counts)}, self.world, self.device)["codes"]
+        return [(batch, count / whole) for batch, count in zip(batches, counts, strict=True)]
 
     def _accumulate(self, batch: Examples, share: float) -> float:
         """Add the gradients of one batch, and return its share of the step's loss."""

@@ -1,5 +1,9 @@
 """Training of language models: every recipe learns, a resumed run is the whole run, other codecs' shards are refused."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -64,6 +68,33 @@ def test_accumulated_batches_of_unequal_lengths_give_the_gradient_of_one_large_b
     assert len({share for _, share in parts._parts()}) == 2
     ours, theirs = large.take_step(), parts.take_step()
     assert theirs == pytest.approx(ours, rel=1e-5)  # sums in another order
+
+
+RANK = """
+import json, os, sys
+from pathlib import Path
+import torch
+from toneme.recipes.language import LanguageTraining
+from toneme.recipes.recipe import read_recipe
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+run = LanguageTraining(read_recipe("lm_delay", json.loads(sys.argv[2])), folder / "run")
+(folder / os.environ["RANK"]).write_text(json.dumps(run.take_step()))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_of_unequal_lengths_learn_what_one_with_the_double_batch_does(shards, tmp_path):
+    settings = [*SMALL, f"data.train={shards}", "language.dropout=0", "optimizer.clip=0", "seconds=0.4"]
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run([*command, str(tmp_path), json.dumps(settings)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours = [json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1)]
+    alone = training("lm_delay", shards, tmp_path / "alone", *settings[len(SMALL) :], "batch=4").take_step()
+    assert [rank["gradient"] for rank in ours] == pytest.approx([alone["gradient"]] * 2, rel=1e-5)  # sums in another order
+    assert sum(rank["loss"] for rank in ours) / 2 == pytest.approx(alone["loss"], rel=1e-5)  # as the journal takes it
 
 
 @pytest.mark.parametrize("name", ["lm_depth", "lm_masked"])
