@@ -86,16 +86,19 @@ class Balancer:
         return gradient.flatten(1).norm(dim=1).mean() if self.per_item else gradient.norm()
 
     def _average(self, names: list[str], norms: Tensor, items: int) -> list[float]:
-        """Return the moving average of each norm, the same in every process."""
-        for name, norm in zip(names, norms.tolist(), strict=True):
+        """Return the moving average of each norm; it and the state are the same in every process."""
+        for name, norm in zip(names, self._of_all(norms, items).tolist(), strict=True):
             self.sums[name] = self.sums.get(name, 0.0) * self.decay + norm
             self.counts[name] = self.counts.get(name, 0.0) * self.decay + 1
         averages = [self.sums[name] / self.counts[name] for name in names]
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            count = items if self.per_item else 1
-            shared = torch.tensor([*averages, 1.0], device=norms.device) * count
-            dist.all_reduce(shared)
-            averages = (shared[:-1] / shared[-1]).tolist()
         total = sum(averages) or 1.0
         self.shares = {name: average / total for name, average in zip(names, averages, strict=True)}
         return averages
+
+    def _of_all(self, norms: Tensor, items: int) -> Tensor:
+        """Norms over all processes."""
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return norms
+        shared = torch.cat([norms, norms.new_ones(1)]) * (items if self.per_item else 1)
+        dist.all_reduce(shared)
+        return shared[:-1] / shared[-1]
