@@ -1,6 +1,7 @@
 """Distillation: teachers' features for a batch, and how far what the codes say is from them."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..codecs.base import Codec
+from ..codecs.checkpoint import hash_weights
 from ..codecs.errors import CheckpointError
 from ..codecs.teachers import load_teacher
 from .alignment import Aligner, Span
@@ -72,12 +74,16 @@ class SpeechLesson:
         model: frozen, audio [batch, samples] and its rate to features [batch, frames, dim].
         items: whose audio it hears.
         cache: folder for features, none to compute them every time.
+        say: gets a line about recordings whose features are computed anew.
     """
 
-    def __init__(self, lesson: Lesson, model: Any, items: Items, cache: Path | None) -> None:
+    def __init__(
+        self, lesson: Lesson, model: Any, items: Items, cache: Path | None, say: Callable[[str], None] = print
+    ) -> None:
         self.model, self.items, self.dimension, self.frame_rate = model, items, model.dimension, model.frame_rate
-        key = f"{lesson.teacher}|{lesson.layer}"
-        self.cache = None if cache is None else FeatureCache(cache, key, items, self.compute, self.frame_rate)
+        self.cache = None
+        if cache is not None:
+            self.cache = FeatureCache(cache, _key(lesson, model), items, self.compute, self.frame_rate, say)
 
     def compute(self, waveform: Tensor) -> Tensor:
         """Return the features of audio [batch, samples] at the items' rate."""
@@ -184,12 +190,21 @@ class Teaching(nn.Module):
         items: whose audio the teachers hear.
         cache: folder for features.
         device: of the teachers.
+        say: gets a line about recordings whose features are computed anew.
     """
 
-    def __init__(self, table: dict[str, dict[str, Any]], codec: Codec, items: Items, cache: str, device: str) -> None:
+    def __init__(
+        self,
+        table: dict[str, dict[str, Any]],
+        codec: Codec,
+        items: Items,
+        cache: str,
+        device: str,
+        say: Callable[[str], None] = print,
+    ) -> None:
         super().__init__()
         self.lessons = {name: Lesson.read(name, entry) for name, entry in table.items()}
-        self.teachers = {name: _teacher(lesson, codec, items, cache, device) for name, lesson in self.lessons.items()}
+        self.teachers = {name: _teacher(lesson, codec, items, cache, device, say) for name, lesson in self.lessons.items()}
         self.losses = nn.ModuleDict({name: build_loss(lesson.loss, **lesson.settings) for name, lesson in self.lessons.items()})
 
     @property
@@ -218,7 +233,15 @@ def fit_frames(features: Tensor, frames: int) -> Tensor:
     return F.interpolate(moved, frames, mode="linear").transpose(1, 2)
 
 
-def _teacher(lesson: Lesson, codec: Codec, items: Items, cache: str, device: str) -> SpeechLesson | TextLesson:
+def _key(lesson: Lesson, model: Any) -> str:
+    """What sets a teacher's cached features apart; of one without a name that stands for its weights, they do."""
+    weights = f"|{hash_weights({}, model.state_dict())}" if lesson.teacher == OWN or Path(lesson.teacher).exists() else ""
+    return f"{lesson.teacher}|{lesson.layer}{weights}"
+
+
+def _teacher(
+    lesson: Lesson, codec: Codec, items: Items, cache: str, device: str, say: Callable[[str], None]
+) -> SpeechLesson | TextLesson:
     if lesson.teacher.startswith(TEXT):
         return TextLesson(lesson, items, device)
     if lesson.cache and not cache:
@@ -227,5 +250,5 @@ def _teacher(lesson: Lesson, codec: Codec, items: Items, cache: str, device: str
     if lesson.teacher == OWN:
         if not hasattr(codec, "teacher"):
             raise RecipeError(f"a codec of family {codec.family} holds no teacher of its own: name one")
-        return SpeechLesson(lesson, codec.teacher, items, folder)
-    return SpeechLesson(lesson, load_teacher(lesson.teacher, lesson.layer, device), items, folder)
+        return SpeechLesson(lesson, codec.teacher, items, folder, say)
+    return SpeechLesson(lesson, load_teacher(lesson.teacher, lesson.layer, device), items, folder, say)

@@ -48,7 +48,7 @@ class Trainer(Run):
         codec = self._codec(name).train()
         spec = codec.spec
         self.items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, self.say)
-        self.teaching = Teaching(recipe.distil, codec, self.items, recipe.data.cache, str(self.device))
+        self.teaching = Teaching(recipe.distil, codec, self.items, recipe.data.cache, str(self.device), self.say)
         self.model = self._model(codec)
         self.reconstruction = Reconstruction(recipe.losses, spec.sample_rate).to(self.device)
         self.critics = self._critics()

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ...codecs.files import atomic_path
 from .items import Items
+from .recording import Recording
+from .stamp import changed_since, renewed, stamp
 
 WINDOW = 10.0  # seconds of a recording whose features are computed and kept together
 
@@ -23,12 +25,22 @@ class FeatureCache:
         items: whose recordings they are of.
         compute: audio [1, samples] at the items' rate to features [1, frames, dim].
         frame_rate: features per second.
+        say: gets a line about each recording that changed since its features were computed.
     """
 
-    def __init__(self, folder: Path, key: str, items: Items, compute: Callable[[Tensor], Tensor], frame_rate: float) -> None:
-        self.folder, self.items, self.compute, self.frame_rate = folder, items, compute, frame_rate
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        items: Items,
+        compute: Callable[[Tensor], Tensor],
+        frame_rate: float,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.folder, self.items, self.compute, self.frame_rate, self.say = folder, items, compute, frame_rate, say
         self.key = f"{key}|{items.sample_rate}"
         self.computed = 0
+        self.other: set[int] = set()  # recordings that changed
 
     def crop(self, recording: int, start: float, seconds: float) -> Tensor:
         """Return the features [frames, dim] of a stretch; fewer where the recording ends before it does.
@@ -44,18 +56,39 @@ class FeatureCache:
         return torch.cat(windows)[begin : begin + round(seconds * self.frame_rate)]
 
     def _window(self, recording: int, number: int) -> Tensor:
-        name = self.items.recordings[recording].name
-        digest = hashlib.sha256(f"{self.key}|{name}|{number}".encode("utf-8", "surrogateescape")).hexdigest()
-        path = self.folder / digest[:2] / f"{digest[2:32]}.npy"
-        if path.is_file():
-            return torch.from_numpy(np.load(path)).float()
+        about = self.items.recordings[recording]
+        digest = hashlib.sha256(f"{self.key}|{about.name}|{number}".encode("utf-8", "surrogateescape")).hexdigest()
+        path = self.folder / digest[:2] / f"{digest[2:32]}.npz"
+        kept, there = _read(path, about)
+        if kept is not None:
+            return kept.float()
+        if there and recording not in self.other:
+            self.other.add(recording)
+            self.say(f"features are computed anew, of {len(self.other)} recordings so far: {about.name} changed")
+        known = stamp(about)
+        features = self._compute(recording, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as partial:
+            np.savez(partial, features=features.numpy(), stamp=np.array(known))
+        self.computed += 1
+        return features.float()
+
+    def _compute(self, recording: int, number: int) -> Tensor:
         waveform = torch.from_numpy(self.items.read(recording, number * WINDOW, WINDOW)).mean(0, keepdim=True)
         least = round(self.items.sample_rate / self.frame_rate)
         if waveform.shape[1] < least:  # the recording ends here
             waveform = torch.nn.functional.pad(waveform, (0, least - waveform.shape[1]))
-        features = self.compute(waveform)[0].half().cpu()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as partial:
-            np.save(partial, features.numpy())
-        self.computed += 1
-        return features.float()
+        return self.compute(waveform)[0].half().cpu()
+
+
+def _read(path: Path, recording: Recording) -> tuple[Tensor | None, bool]:
+    """Features of a recording as it is now, None where there are none, and whether there are such of it as it was or is."""
+    if path.is_file():
+        with np.load(path) as kept:
+            same = renewed(recording, kept["stamp"]) is not None
+            return torch.from_numpy(kept["features"]) if same else None, True
+    old = path.with_suffix(".npy")  # of an earlier form, without a stamp
+    if not old.is_file():
+        return None, False
+    same = not changed_since(recording, old.stat().st_mtime_ns)
+    return torch.from_numpy(np.load(old)) if same else None, True

@@ -146,7 +146,7 @@ def make_items(
             )
     bank = None
     if settings.bank:
-        bank, failures = load_bank(found, sample_rate, channels, Path(settings.cache or "runs/cache"))
+        bank, failures = load_bank(found, sample_rate, channels, Path(settings.cache or "runs/cache"), say)
         found, lengths = bank.recordings, bank.seconds
     else:
         found, failures = measure(found)

@@ -12,7 +12,7 @@ def test_a_run_reads_what_was_prepared_and_not_the_audio(audio, tmp_path, speech
     recordings, hours = prepare("tiny", settings)
     assert recordings == 2
     assert abs(3600 * hours - speech.shape[1] / 24000) < 0.01
-    (written,) = (tmp_path / "cache").glob("bank-????????????????.npy")
+    (written,) = (tmp_path / "cache").glob("bank-????????????????-????????????????.npy")
     before = written.stat().st_mtime_ns
     items = make_items(read_recipe("tiny", settings).data, 24000, 1, 0.5, 0)
     assert written.stat().st_mtime_ns == before

@@ -14,7 +14,7 @@ from toneme.recipes.data.items import make_items
 from toneme.recipes.data.recording import Recording
 from toneme.recipes.errors import RecipeError
 from toneme.recipes.recipe import DataSettings
-from toneme.recipes.teaching import Lesson, TextLesson, fit_frames
+from toneme.recipes.teaching import Lesson, SpeechLesson, TextLesson, fit_frames
 
 
 class Levels(nn.Module):
@@ -45,6 +45,49 @@ def test_cached_features_are_those_of_the_recording_across_windows_and_at_its_en
     other = FeatureCache(tmp_path / "cache", "other", items, Levels(), 50.0)
     other.crop(0, 3.0, 1.0)
     assert other.computed == 1
+
+
+def test_features_of_a_recording_that_changed_are_computed_anew(items, tmp_path, speech):
+    def crops(said):
+        cache = FeatureCache(tmp_path / "cache", "levels", items, Levels(), 50.0, said.append)
+        return [cache.crop(0, start, 1.0) for start in (3.0, 12.0)], cache.computed
+
+    before, said = crops([])[0], []
+    os.utime(tmp_path / "long.wav", ns=(0, 0))  # as a copy has
+    assert crops(said)[1] == 0
+    write_audio(tmp_path / "long.wav", 0.5 * torch.cat([speech, speech, speech], dim=1), 24000)
+    os.utime(tmp_path / "long.wav", ns=(1, 1))
+    after, computed = crops(said)
+    assert computed == 2
+    assert said == [f"features are computed anew, of 1 recordings so far: {tmp_path}/long.wav changed"]
+    for ours, theirs in zip(after, before, strict=True):
+        torch.testing.assert_close(ours, 0.5 * theirs, atol=1e-3, rtol=1e-2)  # in half precision, of 16 bits
+    assert crops(said)[1] == 0
+
+
+def test_cached_features_without_stamps_are_used_unless_the_recording_is_newer(items, tmp_path):
+    cache = FeatureCache(tmp_path / "cache", "levels", items, Levels(), 50.0)
+    whole = cache.crop(0, 3.0, 1.0)
+    (path,) = (tmp_path / "cache").rglob("*.npz")
+    np.save(path.with_suffix(".npy"), np.load(path)["features"] * 2)
+    path.unlink()
+    assert torch.equal(cache.crop(0, 3.0, 1.0), whole * 2)
+    os.utime(tmp_path / "long.wav", ns=(1 << 62, 1 << 62))
+    assert torch.equal(cache.crop(0, 3.0, 1.0), whole)
+
+
+def test_features_of_teachers_without_a_name_are_kept_by_their_weights(items, tmp_path):
+    class Steps(nn.Linear):
+        dimension, frame_rate = 1, 50.0
+
+    def key(lesson, model):
+        return SpeechLesson(lesson, model, items, tmp_path).cache.key
+
+    own, folder, named = (Lesson(teacher, cache=True) for teacher in ("own", str(tmp_path), "wavlm"))
+    one, two = Steps(1, 1), Steps(1, 1)
+    for lesson in (own, folder):
+        assert key(lesson, one) == key(lesson, one) != key(lesson, two)
+    assert key(named, one) == key(named, two) == "wavlm|None|24000"
 
 
 def test_cached_features_lie_where_a_short_recording_lies_in_its_item(tmp_path):
