@@ -83,7 +83,8 @@ class AdversarialSettings:
     """Discriminators, and what they are worth.
 
     Attributes:
-        discriminators: name -> settings; none switches adversarial training off.
+        discriminators: name -> settings; none switches adversarial training off. One may have a `kind` of its own, and a
+            `weight` (1) that all its losses are multiplied by; it is then reduced by itself.
         kind, reduce, features: see `generator_loss` and `feature_matching` of the losses.
         weight, feature_weight: of the generator's score and of feature matching.
         from_step: the first step with them.

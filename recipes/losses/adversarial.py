@@ -33,7 +33,8 @@ def generator_loss(fake: Judgements, kind: str = "hinge", reduce: str = "mean") 
         fake: judgements of the generator's output.
         kind: `hinge`, max(0, 1 - score), as EnCodec's and Vocos' papers; `hinge_linear`, -score, as audiocraft;
             `least_squares`, (1 - score)².
-        reduce: over discriminators, `mean` (EnCodec, X-Codec) or `sum` (HiFi-GAN, DAC, Vocos, BigCodec).
+        reduce: over discriminators, `mean` (EnCodec, X-Codec) or `sum` (HiFi-GAN, DAC, BigCodec). Vocos' code takes the mean
+            of each of its two kinds of discriminator, and adds these.
 
     Raises:
         RecipeError: if `kind` or `reduce` is none of these.
@@ -60,7 +61,8 @@ def feature_matching(real: Judgements, fake: Judgements, kind: str = "relative")
         real: judgements of the target.
         fake: judgements of the generator's output.
         kind: `relative`, each map's difference divided by the real map's mean magnitude, then the mean over all maps
-            (EnCodec's paper); `plain`, the sum over all maps (DAC, Vocos, BigCodec; HiFi-GAN takes twice that);
+            (EnCodec's paper); `plain`, the sum over all maps (DAC, BigCodec; HiFi-GAN takes twice that, and Vocos for each
+            kind of discriminator the mean of its parts' sums);
             `mean`, the mean over all maps (X-Codec, audiocraft).
 
     Raises:

@@ -1,5 +1,6 @@
 """Adversarial training: one pass serves both sides, and each side's gradient is what a pass of its own would give."""
 
+import pytest
 import torch
 
 from toneme.recipes.critics import Critics
@@ -36,6 +37,23 @@ def test_both_gradients_of_one_pass_are_those_of_two():
     for mine, yours in zip(ours.weights(), theirs.weights(), strict=True):
         torch.testing.assert_close(mine.grad, yours.grad, atol=1e-5, rtol=1e-3)
     assert fake.grad is None
+
+
+def test_a_discriminator_may_have_a_kind_and_a_weight_of_its_own():
+    """As WavTokenizer's: Vocos' by means and hinge, DAC's by sums and squares."""
+    parts = {"vocos": {"name": "multi_period", "widths": [4, 4], "periods": [2, 3], "weight": 0.5},
+             "dac": {"name": "multi_period", "widths": [4, 4], "periods": [5, 7], "kind": "least_squares"}}  # fmt: skip
+    own = Critics(AdversarialSettings(parts, kind="hinge", reduce="sum", features="plain"), 24000, 1)
+    real, fake = audio()
+    first, second = ((member(real), member(fake)) for member in own.discriminators.members)
+    terms = own.fooling(*own.judge(real, fake))
+    torch.testing.assert_close(
+        terms["adversarial"], generator_loss(first[1], "hinge", "mean") + generator_loss(second[1], "least_squares", "sum")
+    )
+    matched = feature_matching(*first, "plain") / 2 + feature_matching(*second, "plain")
+    torch.testing.assert_close(terms["features"], matched)
+    told = discriminator_loss(*first, "hinge", "mean") + discriminator_loss(*second, "least_squares", "sum")
+    assert own.learn(*own.judge(real, fake)) == pytest.approx(told.item(), rel=1e-6)
 
 
 def test_discriminators_learn_in_their_share_of_steps():
