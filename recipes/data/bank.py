@@ -92,12 +92,13 @@ def _kept_without_stamps(cache: Path, key: str, recordings: list[Recording], cha
     samples, bounds = cache / f"bank-{key}.npy", cache / f"bank-{key}.bounds.npy"
     if not (samples.is_file() and bounds.is_file()):
         return np.zeros((channels, 0), np.int16), table
+    held = np.load(samples, mmap_mode="r")  # at once, since another process may take it over meanwhile
     (ends, numbers), written = np.load(bounds).T, bounds.stat().st_mtime_ns
     table[numbers[1:], LENGTH] = np.diff(ends)
     for number in numbers[1:]:
         if not changed_since(recordings[number], written):
             table[number, :LENGTH] = stamp(recordings[number])
-    return np.load(samples, mmap_mode="r"), table
+    return held, table
 
 
 def _decode(recordings: list[Recording], numbers: list[int], sample_rate: int, channels: int) -> tuple[Pieces, Failures]:
