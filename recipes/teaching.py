@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +25,7 @@ from .losses.distillation import spread_tokens
 
 OWN = "own"  # the frozen model that is a part of the codec itself
 TEXT = "text:"  # a language model that reads what is said
+MOST_KNOWN = 8192  # recordings whose words' features are kept: some 150 kB each of a model of the size of BERT
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class TextLesson:
         package: Any = importlib.import_module("transformers")
         try:
             self.tokenizer = package.AutoTokenizer.from_pretrained(name)
-            self.model = package.AutoModel.from_pretrained(name).eval().requires_grad_(False)
+            self.model = package.AutoModel.from_pretrained(name).eval().requires_grad_(False).to(device)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise CheckpointError(
@@ -127,7 +129,9 @@ class TextLesson:
             )
         self.aligner = Aligner(lesson.aligner, device) if lesson.aligner else None
         self.items, self.layer, self.dimension = items, lesson.layer, self.model.config.hidden_size
+        self.device = device
         self.known: dict[int, tuple[Tensor, list[Span]]] = {}
+        self.aligned: dict[int, tuple[str, np.ndarray]] = {}  # of all recordings: it takes the longest, and little room
 
     @torch.no_grad()
     def features(self, batch: Batch, waveform: Tensor) -> Tensor:
@@ -145,17 +149,22 @@ class TextLesson:
     def _tokens(self, recording: int) -> tuple[Tensor, list[Span]]:
         """Features [tokens, dim] of what is said in a recording, and when."""
         if recording not in self.known:
-            words, times = self._words(recording)
-            if not words:
-                self.known[recording] = torch.zeros(0, self.dimension), []
-                return self.known[recording]
-            inputs = self.tokenizer(words, is_split_into_words=True, return_tensors="pt", truncation=True)
-            states = self.model(**inputs, output_hidden_states=True).hidden_states
-            features = (torch.stack(states).mean(0) if self.layer is None else states[self.layer])[0]
-            owners = inputs.word_ids()  # none of the marks of begin and end
-            kept = [n for n, owner in enumerate(owners) if owner is not None]
-            self.known[recording] = features[kept], token_spans([owners[n] for n in kept], times)
+            if len(self.known) >= MOST_KNOWN:
+                self.known.pop(next(iter(self.known)))
+            self.known[recording] = self._read(recording)
         return self.known[recording]
+
+    def _read(self, recording: int) -> tuple[Tensor, list[Span]]:
+        words, times = self._words(recording)
+        if not words:
+            return torch.zeros(0, self.dimension), []
+        inputs = self.tokenizer(words, is_split_into_words=True, return_tensors="pt", truncation=True)
+        given = {name: value.to(self.device) for name, value in inputs.items()}
+        states = self.model(**given, output_hidden_states=True).hidden_states
+        features = (torch.stack(states).mean(0) if self.layer is None else states[self.layer])[0].cpu()
+        owners = inputs.word_ids()  # none of the marks of begin and end
+        kept = [n for n, owner in enumerate(owners) if owner is not None]
+        return features[kept], token_spans([owners[n] for n in kept], times)
 
     def _words(self, recording: int) -> tuple[list[str], list[Span]]:
         about = self.items.recordings[recording]
@@ -163,11 +172,18 @@ class TextLesson:
         if words and about.times:
             return words, list(zip(about.times[::2], about.times[1::2], strict=True))
         if self.aligner is not None:
-            waveform = torch.from_numpy(self.items.read(recording, 0.0, seconds))
-            found = self.aligner.words(waveform, self.items.sample_rate, about.text)
-            return [word for word, _ in found], [span for _, span in found]
+            if recording not in self.aligned:
+                self.aligned[recording] = self._align(self.aligner, recording, seconds)
+            text, spans = self.aligned[recording]
+            return text.split(), [(begin, end) for begin, end in spans.tolist()]
         share = seconds / max(1, len(words))
         return words, [(n * share, (n + 1) * share) for n in range(len(words))]
+
+    def _align(self, aligner: Aligner, recording: int, seconds: float) -> tuple[str, np.ndarray]:
+        """What is said, and from and to of every word [words, 2]."""
+        waveform = torch.from_numpy(self.items.read(recording, 0.0, seconds))
+        found = aligner.words(waveform, self.items.sample_rate, self.items.recordings[recording].text)
+        return " ".join(word for word, _ in found), np.array([span for _, span in found]).reshape(-1, 2)
 
 
 def token_spans(owners: list[int], times: list[Span]) -> list[Span]:

@@ -131,6 +131,7 @@ def reader(recording: Recording, aligner=None, seconds: float = 1.0) -> TextLess
         read=lambda number, start, seconds: np.zeros((1, 96000), np.float32),
     )  # fmt: skip
     lesson.tokenizer, lesson.layer, lesson.dimension, lesson.known, lesson.aligner = Letters(), -1, 1, {}, aligner
+    lesson.aligned, lesson.device = {}, "cpu"
     lesson.model = lambda input_ids, **settings: SimpleNamespace(hidden_states=[input_ids.float()[..., None]])
     return lesson
 
@@ -156,6 +157,18 @@ def test_an_aligner_says_when_and_where_need_be_what():
     heard = SimpleNamespace(words=lambda waveform, rate, text: [(word, (1.0, 1.2)) for word in (text or "oh").split()])
     assert letters(reader(Recording("x", text="a"), heard)._crop(0, 0.9)) == 5 * "." + 10 * "a" + 35 * "."
     assert letters(reader(Recording("x"), heard)._crop(0, 0.9)) == 5 * "." + 5 * "o" + 5 * "h" + 35 * "."
+
+
+def test_features_of_the_last_recordings_alone_are_kept_and_none_is_aligned_twice(monkeypatch):
+    monkeypatch.setattr("toneme.recipes.teaching.MOST_KNOWN", 2)
+    heard = []
+    words = lambda waveform, rate, text: heard.append(text) or [(text, (1.0, 1.2))]  # noqa: E731
+    lesson = reader(Recording("x"), SimpleNamespace(words=words))
+    lesson.items.recordings = [Recording(letter, text=letter) for letter in "abc"]
+    for _ in range(2):
+        assert [letters(lesson._crop(number, 0.9)) for number in range(3)] == [5 * "." + 10 * w + 35 * "." for w in "abc"]
+        assert len(lesson.known) == 2
+    assert heard == ["a", "b", "c"]
 
 
 def test_lessons_that_cannot_be_read_are_explained():
