@@ -23,6 +23,15 @@ def test_a_shipped_recipe_survives_being_written(name, tmp_path):
     assert read_recipe(tmp_path / "again.yaml") == recipe
 
 
+def test_recipes_weigh_and_level_as_the_published_code_does():
+    assert read_recipe("bigcodec_16khz").data.loudness is None
+    parts = read_recipe("wavtokenizer_24khz").adversarial.discriminators
+    assert [parts[name]["weight"] * count for name, count in (("vocos_periods", 5), ("multi_resolution", 3))] == pytest.approx(
+        [1, 1], abs=1e-5
+    )
+    assert [parts[name]["kind"] for name in ("dac_periods", "multi_band")] == ["least_squares"] * 2
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
