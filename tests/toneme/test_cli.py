@@ -108,7 +108,6 @@ def test_interrupt(codec, monkeypatch):
 
 def test_reader_that_went_away(codec, monkeypatch):
     break_with(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
-    monkeypatch.setattr("toneme.cli.close_pipe", lambda: None)
     ran = codec("list")
     assert (ran.code, ran.err) == (1, "")
 
@@ -120,6 +119,54 @@ def test_broken_pipe_is_silent_in_a_process_of_its_own(tiny):
     done = subprocess.run([sys.executable, "-P", "-c", code], stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def by_shell(line, **options):
+    """Run `codec` by a shell, which closes what `line` says."""
+    command = [*("sh", "-c", f'exec "$0" -P -m toneme {line}'), sys.executable]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, **options)
+
+
+def test_the_package_runs_as_a_module():
+    done = by_shell("--version")
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"codec {toneme.__version__}\n", b"")
+
+
+@pytest.mark.parametrize("line", ["--version >&-", "list >&-", "--help >/dev/full", "--version >/dev/full", "list >/dev/full"])
+def test_a_stdout_that_takes_nothing_is_one_sentence(line):
+    if "/dev/full" in line and not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    done = by_shell(line)
+    said = done.stderr.decode()
+    assert done.returncode == 1
+    assert said.startswith("codec: ")
+    assert said.count("\n") == 1
+    assert ("closed" if "&-" in line else "no space") in said
+
+
+def test_a_closed_stdin_is_one_sentence(tiny, tmp_path):
+    done = by_shell(f"encode - -c '{tiny}' -o '{tmp_path}/a.tok' <&-")
+    said = done.stderr.decode()
+    assert (done.returncode, said.count("\n"), "bug" in said) == (1, 1, False)
+    assert said.startswith("codec: ")
+
+
+def test_complaints_are_dropped_where_stderr_is_closed():
+    done = by_shell("encoed 2>&-")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_no_file_takes_the_number_of_a_closed_stream():
+    code = "import os; from toneme.cli.failures import open_streams as o; o(); os._exit(os.open(os.devnull, os.O_RDONLY))"
+    done = subprocess.run(["sh", "-c", 'exec "$0" -P -c "$1" <&- >&- 2>&-', sys.executable, code], check=False)
+    assert done.returncode == 3
+
+
+def test_names_that_the_terminal_cannot_write_are_spelt(tok, tmp_path):
+    os.link(tok, tmp_path / "\u4e2d.tok")
+    done = by_shell(f"info '{tmp_path}/\u4e2d.tok'", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u4e2d.tok" in done.stdout
 
 
 def test_remedies_are_for_errors_that_exist():

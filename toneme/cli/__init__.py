@@ -24,7 +24,7 @@ from toneme.cli import (
     tokenize_,
     train,
 )
-from toneme.cli.failures import close_pipe, complain, end_on_signals, report
+from toneme.cli.failures import complain, drop_unwritten, end_on_signals, open_streams, report
 
 # Typer carries its own copy of click in some versions, so the root of its usage errors is found through one that it exports.
 UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -39,20 +39,14 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command; whatever it raises becomes a sentence and exit code 1."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
+            return super().invoke(ctx)
         except (UsageError, typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
             complain("interrupted; no unfinished file was left")
             raise typer.Exit(130) from None
-        except BrokenPipeError:
-            close_pipe()
-            raise typer.Exit(1) from None
         except Exception as error:
-            report(error)
-            raise typer.Exit(1) from error
+            raise typer.Exit(_failed(error)) from error
 
 
 app = typer.Typer(
@@ -64,6 +58,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong, but nothing of a reader that went away, and return the exit code."""
+    if not isinstance(error, BrokenPipeError):
+        report(error)
+    drop_unwritten()
+    return 1
 
 
 def _version(wanted: bool) -> None:
@@ -104,7 +106,9 @@ app.command("intents")(intents.intents)
 def run(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code: 0 done, 1 it failed, 2 it was not understood, 130 interrupted."""
     try:
-        return app(argv, prog_name="codec", standalone_mode=False) or 0
+        code = app(argv, prog_name="codec", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message(), file=sys.stderr)
@@ -115,9 +119,12 @@ def run(argv: list[str] | None = None) -> int:
     except typer.Abort:
         complain("interrupted; no unfinished file was left")
         return 130
+    except OSError as error:  # of help, which is written before there is a command, or of what was still to be written
+        return _failed(error)
 
 
 def main() -> None:
     """Entry point of the console script."""
+    open_streams()
     end_on_signals()
     sys.exit(run())

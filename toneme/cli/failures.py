@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from io import TextIOWrapper
 from types import FrameType
 
 REMEDIES = {
@@ -20,6 +21,7 @@ REMEDIES = {
     errno.ENAMETOOLONG: "the name is too long; name another place with -o",
     errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
     errno.EIO: "the device reports an error; check the disk",
+    errno.EBADF: "standard input or output is closed; name a file, or leave it open",
 }
 
 
@@ -69,6 +71,29 @@ def report(error: BaseException) -> None:
     complain(explain(error))
 
 
+def open_streams() -> None:
+    """Make the standard streams fit to be used, whatever the process was started with.
+
+    A closed one (`>&-`) is opened so that no file that is made later takes its number and gets what is meant for it: reading
+    from or writing to it then fails, and what is said on stderr is dropped. Where the encoding of the terminal, or of a file
+    on Windows, lacks a letter of a file's name, the letter is written as a number.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            _occupy(number, os.O_WRONLY if number != 1 else os.O_RDONLY)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 # as long as the process
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _occupy(number: int, access: int) -> None:
+    nothing = os.open(os.devnull, access)
+    if nothing != number:
+        os.dup2(nothing, number)
+        os.close(nothing)
+    os.set_inheritable(number, True)  # as standard streams are, to programs that are started
+
+
 def end_on_signals() -> None:
     """Turn SIGTERM and SIGHUP into an exit that unwinds, so that unfinished files are removed."""
     for name in ("SIGTERM", "SIGHUP"):
@@ -78,6 +103,14 @@ def end_on_signals() -> None:
 
 def _unwind(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def drop_unwritten() -> None:
+    """Forget what stdout cannot take, so that the interpreter does not try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        close_pipe()
 
 
 def close_pipe() -> None:
