@@ -148,6 +148,8 @@ class AudioWriter:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except BrokenPipeError:  # the reader of a pipe has had enough, which is no failure to be told
+            raise
         except OSError as error:
             name = self._path or "the output"
             raise AudioError(

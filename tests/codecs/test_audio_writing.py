@@ -249,6 +249,13 @@ def test_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_audio(io.BytesIO(buffer.getvalue()))[0].shape == (2, 100)
 
 
+def test_a_reader_that_went_away_is_no_file_that_cannot_be_written() -> None:
+    read, write_end = os.pipe()
+    os.close(read)
+    with open(write_end, "wb", buffering=0) as pipe, pytest.raises(BrokenPipeError), AudioWriter(pipe, 24_000, 1) as writer:
+        writer.write(noise(100_000, 1))
+
+
 def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", noise(10))
     (tmp_path / "b").touch()
