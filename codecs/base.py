@@ -12,16 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from .audio import fit_waveform
-from .batches import Encoded, equal_rows, join_rows, take_rows, zero_beyond
+from .batches import Codes, Encoded, as_streams, equal_rows, join_rows, take_rows, zero_beyond
 from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
 from .coder import check_options
+from .counts import counts, whole
 from .errors import AudioError, CheckpointError, ShapeError
 from .files import atomic_path
-from .half_precision import inference
+from .half_precision import inference, plain_defaults
 from .pieces import check_maker
 from .spec import CodecSpec
 from .streaming import StreamDecoder, StreamEncoder
 from .tokens import Tokens
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+MOST_CHANNELS = 1024  # of a file that libsndfile reads
 
 
 def set_fields(config: Any) -> dict:
@@ -119,7 +123,8 @@ class Codec(nn.Module):
         Args:
             waveform: float [batch, channels, samples]; [channels, samples] and [samples] are taken as one item.
             sample_rate: Hz; None means the codec's own. Other rates are resampled, channels mixed or repeated.
-            lengths: samples in use of each item, at `sample_rate`; codes of an item are those of the item alone.
+            lengths: whole numbers of samples in use of each item, at `sample_rate`; codes of an item are those of the item
+                alone.
             codebooks: how many to use, all by default; fewer are a prefix of more.
 
         Raises:
@@ -128,12 +133,14 @@ class Codec(nn.Module):
         """
         depth = self.spec.check_codebooks(codebooks)
         waveform = as_batch(waveform)
-        lengths = _check_lengths(lengths, waveform)
         with inference(self):
-            waveform, lengths = fit_waveform(waveform, lengths, sample_rate or self.spec.sample_rate, self.spec)
+            lengths = _check_lengths(lengths, waveform)
+            rate = self.spec.sample_rate if sample_rate is None else sample_rate
+            waveform, lengths = fit_waveform(waveform, lengths, rate, self.spec)
             waveform = self.check_waveform(waveform.to(self.device))
             streams, side = self._encode_batch(waveform, lengths, depth)
-            return self.make_tokens(streams, lengths, side, self.window)
+            tokens = self.make_tokens(streams, lengths, side, self.window)
+        return tokens.clone()  # what was made without gradients could not take part in training
 
     def decode(self, tokens: Tokens, any_weights: bool = False) -> Tensor:
         """Turn tokens back into audio [batch, channels, samples]; item i fills exactly its `n_samples`, zeros follow.
@@ -144,8 +151,10 @@ class Codec(nn.Module):
 
         Raises:
             CheckpointError: if another codec, or this one with other weights, made the tokens.
-            ShapeError: if codes are out of range.
+            ShapeError: if codes are out of range, or are no `Tokens`.
         """
+        if not isinstance(tokens, Tokens):
+            raise ShapeError(f"decode takes Tokens; got {type(tokens).__name__}: codec.tokens_from_codes makes them of codes")
         self.check_tokens(tokens, any_weights)
         with inference(self):
             return self._decode_batch(tokens.to(self.device))
@@ -155,7 +164,7 @@ class Codec(nn.Module):
         return self.decode(self.encode(waveform))
 
     def _encode_batch(self, waveform: Tensor, lengths: Tensor, depth: int) -> Encoded:
-        if not waveform.shape[-1]:
+        if not waveform.numel():
             return self._empty(waveform.shape[0], depth)
         if self.pads_exactly:
             beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths.to(waveform.device)[:, None]
@@ -172,7 +181,8 @@ class Codec(nn.Module):
         for n_samples, n_frames in zip(tokens.n_samples.tolist(), tokens.lengths.tolist(), strict=True):
             self.check_length(n_samples, tuple(n_frames))
         longest = int(tokens.n_samples.max()) if tokens.batch else 0
-        out = torch.zeros(tokens.batch, self.spec.channels, longest, device=self.device)
+        with torch.inference_mode(False):  # or the audio could not take part in training
+            out = torch.zeros(tokens.batch, self.spec.channels, longest, device=self.device, dtype=torch.float32)
         for items in equal_rows(torch.cat([tokens.lengths, tokens.n_samples[:, None]], dim=1)):
             part = take_rows(tokens, items)
             n = int(part.n_samples[0])
@@ -219,29 +229,29 @@ class Codec(nn.Module):
 
     def tokens_from_codes(
         self,
-        codes: Tensor | Sequence[Tensor],
+        codes: Codes | Sequence[Codes],
         n_samples: int | Sequence[int] | None = None,
         side: dict[str, Tensor] | None = None,
     ) -> Tokens:
         """Make tokens of codes [batch, codebooks, frames] (a list of streams where rates differ).
 
         Args:
-            codes: int64, within the codebooks.
+            codes: integers within the codebooks, in tensors or arrays.
             n_samples: samples of each item, or of all; by default frames * hop.
             side: numbers that travel with the codes, for the codecs whose `spec.side` names some.
 
         Raises:
             ShapeError: if a shape or a code does not fit the codec.
         """
-        streams = (codes,) if isinstance(codes, Tensor) else tuple(codes)
-        streams = self.check_streams(tuple(stream.to(self.device) for stream in streams))
+        streams = self.check_streams(tuple(stream.to(self.device) for stream in as_streams(codes)))
         batch = streams[0].shape[0]
         if n_samples is None:
             n_samples = self.max_samples(tuple(stream.shape[-1] for stream in streams))
-        counts = [n_samples] * batch if isinstance(n_samples, int) else list(n_samples)
-        if len(counts) != batch or any(n < 0 for n in counts):
-            raise ShapeError(f"n_samples must be {batch} counts from 0 up, one per item; got {counts}")
-        return self.make_tokens(streams, counts, side)
+        one = not hasattr(n_samples, "__len__") or getattr(n_samples, "ndim", 1) == 0
+        samples = [whole(n_samples, "n_samples")] * batch if one else counts(n_samples, "n_samples").tolist()
+        if not isinstance(samples, list) or len(samples) != batch or any(n < 0 for n in samples):
+            raise ShapeError(f"n_samples must be {batch} counts from 0 up, one per item; got {samples}")
+        return self.make_tokens(streams, samples, side)
 
     def max_samples(self, n_frames: tuple[int, ...]) -> int:
         """Return the most samples that so many frames of each stream can stand for."""
@@ -261,17 +271,23 @@ class Codec(nn.Module):
             raise ShapeError(f"{self.name} has {len(self.spec.streams)} streams of codes; got {len(streams)}")
         for codes, stream in zip(streams, self.spec.streams, strict=True):
             most = len(stream.codebook_sizes)
-            if codes.ndim != 3 or codes.is_floating_point() or codes.shape[1] > most:
+            if codes.ndim != 3 or codes.dtype not in INTEGERS or codes.shape[1] > most:
                 raise ShapeError(
                     f"codes must be integers [batch, at most {most} codebooks, frames]; got {codes.dtype} {list(codes.shape)}"
                 )
             if codes.numel():
+                codes = codes.long()  # PyTorch finds no extremes of some other types
                 sizes = torch.tensor(stream.codebook_sizes[: codes.shape[1]], device=codes.device)
                 low, high = codes.amin((0, 2)), codes.amax((0, 2))
                 if bool((low < 0).any() | (high >= sizes).any()):
                     raise ShapeError(
                         f"codes must be from 0 to {max(stream.codebook_sizes) - 1}; got {int(low.min())} to {int(high.max())}"
                     )
+        if len({len(codes) for codes in streams}) > 1 or not any(codes.shape[1] for codes in streams):
+            raise ShapeError(
+                "codes must be of one codebook at least, in batches of one size; "
+                f"got {', '.join(str(list(codes.shape)) for codes in streams)}"
+            )
         return tuple(codes.long() for codes in streams)
 
     def check_tokens(self, tokens: Tokens, any_weights: bool = False) -> None:
@@ -282,14 +298,16 @@ class Codec(nn.Module):
         """Return float audio [batch, channels, samples] of this codec's channels.
 
         Raises:
-            ShapeError: if the shape is another.
+            ShapeError: if the shape or the type is another.
             AudioError: if it holds NaN or infinity.
         """
+        check_float(waveform)
         if waveform.ndim != 3 or waveform.shape[1] != self.spec.channels:
             raise ShapeError(f"audio must be [batch, {self.spec.channels}, samples]; got {list(waveform.shape)}")
-        if not torch.isfinite(waveform).all():
+        waveform = waveform.to(self.device, self.dtype)
+        if not torch.isfinite(waveform).all():  # what this type does not hold is infinite
             raise AudioError("the audio holds NaN or infinite samples: repair or cut them first")
-        return waveform.to(self.device, self.dtype)
+        return waveform
 
     # -- weights ------------------------------------------------------------------------------------------------
 
@@ -338,8 +356,9 @@ class Codec(nn.Module):
         about = read_config(folder)
         if about["family"] != cls.family:
             raise CheckpointError(f"{folder} holds a codec of family {about['family']}, not {cls.family}")
-        codec = cls.unloaded(config_from_dict(cls.Config, about["config"]), about["name"])
-        load_weights(codec, folder / "model.safetensors")
+        with plain_defaults():
+            codec = cls.unloaded(config_from_dict(cls.Config, about["config"]), about["name"])
+            load_weights(codec, folder / "model.safetensors")
         if cls.large:
             codec.__dict__["weights_hash"] = codec._hash_weights(folder / "model.safetensors")
         return codec.eval()
@@ -402,22 +421,30 @@ def as_batch(waveform: Tensor) -> Tensor:
     """Return audio as [batch, channels, samples]; [channels, samples] and [samples] are one item.
 
     Raises:
-        ShapeError: if it is not floating point or has another number of dimensions.
+        ShapeError: if it is not floating point, has another number of dimensions, or more channels than audio has.
     """
-    if not isinstance(waveform, Tensor) or not waveform.is_floating_point():
-        raise ShapeError(
-            f"audio must be a floating-point tensor in [-1, 1]; got {getattr(waveform, 'dtype', type(waveform).__name__)}"
-        )
+    check_float(waveform)
     if waveform.ndim not in (1, 2, 3):
         raise ShapeError(f"audio must be [batch, channels, samples]; got {list(waveform.shape)}")
-    return waveform.reshape((1,) * (3 - waveform.ndim) + tuple(waveform.shape))
+    batch = waveform.reshape((1,) * (3 - waveform.ndim) + tuple(waveform.shape))
+    if batch.shape[1] > MOST_CHANNELS:  # arrays of soundfile and scipy, whose mean over time would be taken for audio
+        raise ShapeError(f"audio must be [channels, samples]; got {list(waveform.shape)}: transpose it")
+    return batch
+
+
+def check_float(waveform: Tensor) -> None:
+    """Raise ShapeError unless audio is a floating-point tensor."""
+    if not isinstance(waveform, Tensor):
+        raise ShapeError(f"audio must be a tensor; got {type(waveform).__name__}: torch.as_tensor makes one of an array")
+    if not waveform.is_floating_point():
+        raise ShapeError(f"audio must be floating point in [-1, 1]; got {waveform.dtype}: divide what has 16 bits by 32768")
 
 
 def _check_lengths(lengths: Tensor | Sequence[int] | None, waveform: Tensor) -> Tensor:
     batch, _, samples = waveform.shape
     if lengths is None:
         return torch.full((batch,), samples, dtype=torch.int64)
-    lengths = torch.as_tensor(lengths, dtype=torch.int64).cpu()
+    lengths = counts(lengths, "lengths")
     if lengths.shape != (batch,) or bool((lengths < 0).any() | (lengths > samples).any()):
         raise ShapeError(f"lengths must be {batch} counts from 0 to {samples}; got {lengths.tolist()}")
     return lengths

@@ -1,13 +1,35 @@
 """Items of a batch that are worked on together, since they are of one length, and their way back into its order."""
 
 import dataclasses
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .errors import ShapeError
 from .tokens import Tokens, used_side
 
+Codes = Tensor | np.ndarray
 Encoded = tuple[tuple[Tensor, ...], dict[str, Tensor]]  # streams of codes, side numbers
+
+
+def as_streams(codes: "Codes | Sequence[Codes]") -> tuple[Tensor, ...]:
+    """Return codes, or a sequence of them where rates differ, as a tuple of tensors; arrays are taken too.
+
+    Raises:
+        ShapeError: if they are neither tensors nor arrays of integers.
+    """
+    return tuple(_tensor(stream) for stream in (codes if isinstance(codes, tuple | list) else (codes,)))
+
+
+def _tensor(codes: object) -> Tensor:
+    if isinstance(codes, Tensor):
+        return codes
+    array = np.asarray(codes) if hasattr(codes, "__array__") else None
+    if array is None or array.dtype.kind not in "iu":
+        raise ShapeError(f"codes must be tensors of integers; got {type(codes).__name__ if array is None else array.dtype}")
+    return torch.from_numpy(array.astype(np.int64))  # a copy, for PyTorch takes no array that runs backwards
 
 
 def equal_rows(keys: Tensor) -> list[Tensor]:

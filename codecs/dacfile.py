@@ -67,7 +67,7 @@ def _pickle_start(data: bytes) -> int:
     if b"'|O'" not in data[size:at]:
         raise TokenFileError(
             f"this .npy file holds plain numbers, from byte {at} on, which do not say what codec made them: read them by "
-            "numpy.load and pass them to codec.tokens_from_codes"
+            "numpy.load and pass them to codec.tokens_from_codes, codes[None] for one item"
         )
     return at
 

@@ -5,7 +5,7 @@ same results come from widened arguments and one rounding at the end.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -27,11 +27,35 @@ PRODUCTS = frozenset(
 
 @contextmanager
 def inference(module: torch.nn.Module) -> Iterator[None]:
-    """Work without gradients, with products in 32 bits where the module's weights need that, and convolutions likewise."""
+    """Work without gradients, with products in 32 bits where the module's weights need that, and convolutions likewise.
+
+    What is made on no stated device lies on the processor, whatever default the caller set.
+    """
     first = next(module.parameters(), None)
     widens, on_gpu = first is not None and lacks_products(first), first is not None and first.is_cuda
-    with torch.inference_mode(), WideProducts() if widens else nullcontext(), WHOLE if on_gpu else nullcontext():
+    with torch.inference_mode(), WideProducts() if widens else nullcontext(), WHOLE if on_gpu else nullcontext(), _processor():
         yield
+
+
+@contextmanager
+def plain_defaults() -> Iterator[None]:
+    """Make modules of 32 bits on the processor, whatever type and device the caller made PyTorch's default."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        with _processor():
+            yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        with _processor():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _processor() -> AbstractContextManager[Any]:
+    # as a context it is asked before every function of PyTorch's, so only where it changes something
+    return nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
 
 
 def lacks_products(x: Tensor) -> bool:

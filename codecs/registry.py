@@ -152,11 +152,14 @@ def from_official(name: str, checkpoint: "str | Path | Mapping[str, Any] | nn.Mo
         CodecNotFoundError: if the name is unknown.
         CheckpointError: if the checkpoint does not fit, with every key that does not.
     """
+    from .half_precision import plain_defaults
+
     tables = _official_tables()
     wanted = name.replace("-", "_").lower()
     for known, build in tables.items():
         if known.replace("-", "_").lower() == wanted:
-            return build(getattr(build, "read", _official_weights)(checkpoint)).eval()  # one of several files reads them itself
+            with plain_defaults():  # one of several files reads them itself
+                return build(getattr(build, "read", _official_weights)(checkpoint)).eval()
     from .errors import CodecNotFoundError
 
     raise CodecNotFoundError(
@@ -178,7 +181,7 @@ def pick_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(device).type
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise TonemeError(f"unknown device {device!r}: use auto, cpu, cuda or cuda:N") from None
     if kind == "cuda" and not torch.cuda.is_available():
         raise TonemeError("no CUDA device was found: use the device cpu or auto, or install a CUDA build of torch")

@@ -138,7 +138,8 @@ class SnacCodec(Codec):
             noise = [torch.randn(shape, generator=generator) for shape in shapes]
         if [tuple(part.shape) for part in noise] != shapes:
             raise ShapeError(f"the noise must be of shapes {shapes}; got {[tuple(part.shape) for part in noise]}")
-        out = torch.zeros(tokens.batch, 1, int(tokens.n_samples.max()), device=self.device)
+        with torch.inference_mode(False):  # as in `decode`
+            out = torch.zeros(tokens.batch, 1, int(tokens.n_samples.max()), device=self.device)
         for i, n in enumerate(tokens.n_samples.tolist()):
             own = [codes[i : i + 1, :, :length] for codes, length in zip(streams, tokens.lengths[i].tolist(), strict=True)]
             times = self.noise_shapes(1, own[-1].shape[-1])

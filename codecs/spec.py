@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 
+from .counts import whole
 from .errors import ShapeError
 
 
@@ -107,10 +108,11 @@ class CodecSpec:
         """Return `codebooks`, or all of them for None.
 
         Raises:
-            ShapeError: if it is not between 1 and the number that there are.
+            ShapeError: if it is not a whole number between 1 and the number that there are.
         """
         if codebooks is None:
             return self.codebooks
+        codebooks = whole(codebooks, "codebooks")
         if not 1 <= codebooks <= self.codebooks:
             raise ShapeError(f"codebooks must be from 1 to {self.codebooks}; got {codebooks}")
         return codebooks

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from .batches import as_streams
+from .counts import whole
 from .errors import ShapeError
 from .half_precision import inference
 from .tokens import Tokens
@@ -18,7 +20,7 @@ class StreamEncoder(ABC):
 
     def __init__(self, codec, batch: int = 1, codebooks: int | None = None) -> None:
         self.codec = codec
-        self.batch = batch
+        self.batch = _items(batch)
         self.codebooks = codec.spec.check_codebooks(codebooks)
         self.reset()
 
@@ -37,7 +39,8 @@ class StreamEncoder(ABC):
             raise ShapeError(f"this stream takes {self.batch} items at once; got {waveform.shape[0]}")
         self.n_samples += waveform.shape[-1]
         with inference(self.codec):
-            return self._tokens(self._push(waveform), None)
+            tokens = self._tokens(self._push(waveform), None)
+        return tokens.clone()  # as in `Codec.encode`
 
     def flush_tokens(self) -> Tokens:
         """End the audio and return the tokens that were still waiting."""
@@ -45,7 +48,8 @@ class StreamEncoder(ABC):
             raise ShapeError("this stream was flushed already: call reset() to start anew")
         self.finished = True
         with inference(self.codec):
-            return self._tokens(self._flush(), self.n_samples)
+            tokens = self._tokens(self._flush(), self.n_samples)
+        return tokens.clone()
 
     def push(self, waveform: Tensor) -> "Tensor | tuple[Tensor, ...]":
         """As `push_tokens`, but only the codes [batch, codebooks, frames] (a tuple where there are several streams)."""
@@ -84,7 +88,7 @@ class StreamDecoder(ABC):
 
     def __init__(self, codec, batch: int = 1) -> None:
         self.codec = codec
-        self.batch = batch
+        self.batch = _items(batch)
         self.reset()
 
     def reset(self) -> None:
@@ -106,7 +110,10 @@ class StreamDecoder(ABC):
         streams, side = self._pieces(codes)
         self.end = self.end if n_samples is None else n_samples
         with inference(self.codec):
-            audio = self._push(self.codec.check_streams(streams), side)
+            streams = self.codec.check_streams(streams)
+            if len(streams[0]) != self.batch:
+                raise ShapeError(f"this stream takes {self.batch} items at once; got {len(streams[0])}")
+            audio = self._push(streams, side)
         return self._count(audio if self.end is None else audio[..., : max(0, self.end - self.n_samples)])
 
     def flush(self, n_samples: int | None = None) -> Tensor:
@@ -128,11 +135,11 @@ class StreamDecoder(ABC):
     def _pieces(self, codes: "Tensor | tuple[Tensor, ...] | Tokens") -> "tuple[tuple[Tensor, ...], dict[str, Tensor]]":
         if isinstance(codes, Tokens):
             return codes.streams, dict(codes.side)
-        return ((codes,) if isinstance(codes, Tensor) else tuple(codes)), {}
+        return as_streams(codes), {}
 
     def _count(self, waveform: Tensor) -> Tensor:
         self.n_samples += waveform.shape[-1]
-        return waveform
+        return waveform.clone()  # made without gradients, it could not take part in training
 
     @abstractmethod
     def _reset(self) -> None: ...
@@ -142,6 +149,12 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def _flush(self) -> Tensor: ...
+
+
+def _items(batch: int) -> int:
+    if whole(batch, "batch") < 1:
+        raise ShapeError(f"a stream has at least one item; got batch {batch}")
+    return batch
 
 
 def _only(streams: "tuple[Tensor, ...]") -> "Tensor | tuple[Tensor, ...]":

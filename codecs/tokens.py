@@ -1,13 +1,15 @@
 """`Tokens`: the codes of a batch of audio, with all that is needed to turn them back into audio."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from .counts import whole
 from .errors import ShapeError
 
 if TYPE_CHECKING:
@@ -98,9 +100,12 @@ class Tokens:
 
     def __getitem__(self, index: int | slice) -> "Tokens":
         """Return items of the batch, cut to the frames that they use."""
-        chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
-        if isinstance(index, int) and not -self.batch <= index < self.batch:
-            raise IndexError(f"item {index} of a batch of {self.batch}")
+        if isinstance(index, Integral) or getattr(index, "ndim", 1) == 0:
+            number = whole(index, "an item")
+            if not -self.batch <= number < self.batch:
+                raise IndexError(f"item {number} of a batch of {self.batch}")
+            index = slice(number, number + 1 or None)
+        chosen = index
         lengths = self.lengths[chosen]
         longest = lengths.amax(0).tolist() if len(lengths) else [0] * len(self.streams)
         streams = tuple(codes[chosen, :, :n] for codes, n in zip(self.streams, longest, strict=True))
@@ -114,12 +119,19 @@ class Tokens:
 
     def to(self, device: torch.device | str) -> "Tokens":
         """Return the same tokens on another device."""
+        return self._each(lambda values: values.to(device))
+
+    def clone(self) -> "Tokens":
+        """Return the same tokens in memory of their own, which may be written to."""
+        return self._each(torch.clone)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Tokens":
         return replace(
             self,
-            streams=tuple(codes.to(device) for codes in self.streams),
-            lengths=self.lengths.to(device),
-            n_samples=self.n_samples.to(device),
-            side={name: value.to(device) for name, value in self.side.items()},
+            streams=tuple(change(codes) for codes in self.streams),
+            lengths=change(self.lengths),
+            n_samples=change(self.n_samples),
+            side={name: change(value) for name, value in self.side.items()},
         )
 
     def numpy(self) -> "np.ndarray | tuple[np.ndarray, ...]":
@@ -133,6 +145,7 @@ class Tokens:
         Raises:
             ShapeError: if there are fewer.
         """
+        codebooks = whole(codebooks, "codebooks")
         if not 1 <= codebooks <= self.depth:
             raise ShapeError(f"these tokens hold {self.depth} codebooks; got {codebooks}")
         keep, streams, sizes = codebooks, [], []
@@ -151,6 +164,7 @@ class Tokens:
         Raises:
             ShapeError: if the range is not within the tokens.
         """
+        start, stop = whole(start, "a frame"), whole(stop, "a frame")
         slowest = min(codes.shape[-1] for codes in self.streams)
         if not 0 <= start <= stop <= slowest:
             raise ShapeError(f"frames must be a range within 0 to {slowest}; got {start} to {stop}")
@@ -172,7 +186,14 @@ class Tokens:
         return value[:, start // self.side_period : end]
 
     def with_metadata(self, **metadata: str) -> "Tokens":
-        """Return the tokens with the user's own strings added."""
+        """Return the tokens with the user's own strings added.
+
+        Raises:
+            ShapeError: if one is no string.
+        """
+        for name, value in metadata.items():
+            if not isinstance(value, str):
+                raise ShapeError(f"metadata are strings; got {value!r} for {name}: pass str({value!r})")
         return replace(self, metadata={**self.metadata, **metadata})
 
     def save(self, path: str | Path, **options: Any) -> None:

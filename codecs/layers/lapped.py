@@ -18,7 +18,7 @@ def cosine_basis(hop: int, dim: int) -> Tensor:
     n = torch.arange(2 * hop, dtype=torch.float64)
     k = torch.arange(dim, dtype=torch.float64)[:, None]
     taper = (math.pi * (n + 0.5) / (2 * hop)).sin()
-    return (math.sqrt(2 / hop) * taper * (math.pi / hop * (n + 0.5 + hop / 2) * (k + 0.5)).cos()).float()
+    return (math.sqrt(2 / hop) * taper * (math.pi / hop * (n + 0.5 + hop / 2) * (k + 0.5)).cos()).to(torch.get_default_dtype())
 
 
 class LappedAnalysis(nn.Module):

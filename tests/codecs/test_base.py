@@ -4,12 +4,13 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from toneme.codecs.base import config_from_dict, read_config, set_fields
 from toneme.codecs.encodec import EncodecCodec, EncodecConfig
-from toneme.codecs.errors import CheckpointError, ShapeError
+from toneme.codecs.errors import AudioError, CheckpointError, ShapeError
 from toneme.codecs.layers.seanet import SEANetConfig
 
 CONFIG = EncodecConfig(seanet=SEANetConfig(filters=2, dimension=4, ratios=(4, 2)), codebooks=4, codebook_size=16)
@@ -46,6 +47,101 @@ def test_other_rates_and_channels_are_fitted(codec: EncodecCodec):
     assert tokens.channels == 1
 
 
+def test_what_comes_out_takes_part_in_training(codec: EncodecCodec):
+    table, layer = torch.nn.Embedding(16, 2), torch.nn.Conv1d(1, 2, 3)
+    tokens = codec.encode(noise(1, 1, 800))
+    encoder, decoder = codec.stream_encoder(), codec.stream_decoder()
+    streamed = encoder.push(noise(1, 1, 800)), encoder.flush()
+    for codes in (tokens.codes, *streamed):
+        table(codes).sum().backward()
+    for audio in (codec.decode(tokens), codec(noise(1, 1, 800)), *(decoder.push(codes) for codes in streamed), decoder.flush()):
+        audio.mul_(2)
+        layer(torch.nn.functional.pad(audio, (0, 3))).sum().backward()
+    assert tokens.lengths.add_(0).tolist() == [[100]]
+
+
+def test_audio_may_ask_for_gradients(codec: EncodecCodec):
+    audio = noise(1, 1, 500)
+    assert torch.equal(codec.encode(audio.clone().requires_grad_()).codes, codec.encode(audio).codes)
+
+
+def test_no_items_are_none(codec: EncodecCodec):
+    tokens = codec.encode(noise(0, 1, 500))
+    assert tokens.codes.shape == (0, 4, 0)
+    assert codec.decode(tokens).shape == (0, 1, 0)
+    with pytest.raises(ShapeError, match="at least one item"):
+        codec.stream_encoder(0)
+    with pytest.raises(ShapeError, match="at least one item"):
+        codec.stream_decoder(0)
+
+
+def test_a_rate_of_nothing_is_not_the_own_rate(codec: EncodecCodec):
+    with pytest.raises(AudioError, match="got 0"):
+        codec.encode(noise(1, 1, 500), sample_rate=0)
+
+
+def test_what_the_type_does_not_hold_is_infinite(codec: EncodecCodec):
+    with pytest.raises(AudioError, match="infinite"):
+        codec.encode(noise(1, 1, 500).double() * 1e300)
+
+
+def test_streams_take_no_integers_and_their_own_number_of_items(codec: EncodecCodec):
+    with pytest.raises(ShapeError, match="divide"):
+        codec.stream_encoder().push(torch.full((1, 1, 500), 1000, dtype=torch.int16))
+    with pytest.raises(ShapeError, match="takes 2 items at once; got 1"):
+        codec.stream_decoder(2).push(torch.zeros(1, 4, 3, dtype=torch.int64))
+
+
+def test_decode_says_what_makes_tokens_of_codes(codec: EncodecCodec):
+    with pytest.raises(ShapeError, match="tokens_from_codes"):
+        codec.decode(torch.zeros(1, 4, 3, dtype=torch.int64))  # pyright: ignore[reportArgumentType]
+
+
+def test_codes_of_an_npy_file_become_tokens(codec: EncodecCodec, tmp_path: Path):
+    tokens = codec.encode(noise(1, 1, 500))
+    tokens.save(tmp_path / "codes.npy")
+    again = codec.tokens_from_codes(np.load(tmp_path / "codes.npy")[None], n_samples=np.int64(500))
+    assert torch.equal(again.codes, tokens.codes)
+    assert again.n_samples.tolist() == [500]
+
+
+@pytest.mark.parametrize("n_samples", [24, np.int64(24), torch.tensor(24), [24], (24,), np.array([24]), torch.tensor([24])])
+def test_samples_are_counted_in_any_type(codec: EncodecCodec, n_samples: object):
+    codes = torch.zeros(1, 4, 3, dtype=torch.int64)
+    assert codec.tokens_from_codes(codes, n_samples).n_samples.tolist() == [24]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("n_samples", [24.0, [24.5], "24", [1, 2], -1])
+def test_other_counts_of_samples_are_refused(codec: EncodecCodec, n_samples: object):
+    with pytest.raises(ShapeError, match="n_samples"):
+        codec.tokens_from_codes(torch.zeros(1, 4, 3, dtype=torch.int64), n_samples)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("codes", [torch.zeros(1, 4, 3, dtype=torch.bool), torch.zeros(1, 0, 3, dtype=torch.int64)])
+def test_truth_values_and_no_codebooks_are_no_codes(codec: EncodecCodec, codes: torch.Tensor):
+    with pytest.raises(ShapeError, match="codes must be"):
+        codec.tokens_from_codes(codes)
+
+
+def test_a_codec_is_the_same_whatever_the_defaults_of_pytorch(codec: EncodecCodec, tmp_path: Path):
+    audio = noise(2, 1, 500)
+    tokens, sound = codec.encode(audio), codec(audio)
+    codec.save(tmp_path)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        again = EncodecCodec.from_folder(tmp_path)
+        assert again.weights_hash == tokens.weights_hash
+        found, heard = again.encode(audio), again.decode(tokens)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(before)
+    assert torch.equal(found.codes, tokens.codes)
+    assert heard.dtype == torch.float32
+    assert torch.equal(heard, sound)
+
+
 def test_a_batch_of_nothing_is_nothing(codec: EncodecCodec):
     tokens = codec.encode(noise(3, 1, 0))
     assert tokens.codes.shape == (3, 4, 0)
@@ -62,6 +158,10 @@ def test_a_batch_of_nothing_is_nothing(codec: EncodecCodec):
         (torch.zeros(1, 1, 8), {"lengths": [-1]}),
         (torch.zeros(1, 1, 8), {"codebooks": 5}),
         (torch.zeros(1, 1, 8), {"codebooks": 0}),
+        (torch.zeros(1, 1, 8), {"codebooks": 2.0}),
+        (torch.zeros(1, 1, 8), {"lengths": [0.5]}),
+        (torch.zeros(1, 1, 8).numpy(), {}),
+        (torch.zeros(4096, 2), {}),
     ],
 )
 def test_what_does_not_fit_is_refused(codec: EncodecCodec, audio: torch.Tensor, options: dict):

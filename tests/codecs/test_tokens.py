@@ -51,6 +51,35 @@ def test_an_item_is_cut_to_its_own_frames(batch):
             _ = batch[index]
 
 
+def test_numbers_of_any_type_choose_an_item(batch):
+    for index in (np.int64(1), torch.tensor(1), torch.tensor(-2)):
+        assert torch.equal(batch[index].codes, batch[1].codes)
+    with pytest.raises(IndexError, match="item 3 of a batch of 3"):
+        _ = batch[np.int64(3)]
+
+
+def test_a_copy_has_memory_of_its_own(batch):
+    before, copy = batch.codes.clone(), batch.clone()
+    for values in (*copy.streams, copy.lengths, copy.n_samples):
+        values.zero_()
+    assert torch.equal(batch.codes, before)
+    assert batch.n_samples.tolist() == [24000, 9500, 0]
+
+
+@pytest.mark.parametrize("wrong", [2.0, "2", None])
+def test_depths_and_frames_are_whole_numbers(batch, wrong):
+    with pytest.raises(ShapeError, match="must be a whole number"):
+        batch.with_depth(wrong)
+    with pytest.raises(ShapeError, match="must be a whole number"):
+        batch.frames(0, wrong)
+
+
+def test_metadata_are_strings(batch):
+    assert batch.with_metadata(speaker="7").metadata["speaker"] == "7"
+    with pytest.raises(ShapeError, match="got 7 for speaker"):
+        batch.with_metadata(speaker=7)
+
+
 def test_iteration_ends(batch):
     assert [int(item.n_samples) for item in batch] == [24000, 9500, 0]
 
