@@ -8,9 +8,10 @@ import torch
 
 from ..codecs.files import atomic_path
 from ..quantizers.kmeans import KMeansTokenizer
+from . import machines
 from .data.items import make_items
 from .data.loader import Batches
-from .errors import TrainingError
+from .errors import RecipeError, TrainingError
 from .journal import Journal
 from .models import build_codec, fill_teacher
 from .recipe import Recipe, to_yaml
@@ -28,11 +29,16 @@ class Clustering:
         folder: of the run.
         name: of the codec where the recipe has none.
         device: of the speech model and the centres.
+
+    Raises:
+        RecipeError: if it is one of several processes.
     """
 
     rank = 0
 
     def __init__(self, recipe: Recipe, folder: Path, name: str = "units", device: str = "cpu") -> None:
+        if machines.join(device)[1] > 1:
+            raise RecipeError("k-means fits units in one process: run it without torchrun")
         self.recipe, self.folder, self.device = recipe, folder, device
         self.codec: Any = build_codec(recipe.codec, name).eval()
         fill_teacher(self.codec, recipe.codec.teacher)
@@ -56,7 +62,7 @@ class Clustering:
         """Fit to the recipe's last step, or until SIGTERM; return the step reached.
 
         Raises:
-            TrainingError: if there were too few features for centres, or nothing to go on from.
+            TrainingError: if all steps gave too few features for centres, or there is nothing to go on from.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
@@ -85,7 +91,11 @@ class Clustering:
 
     def _finish(self) -> None:
         self._save()
+        if stopped := self.step < self.recipe.steps:
+            self.say(f"stopped at step {self.step}, and saved: go on with --resume")
         if not self.codec.quantizer.fitted:
+            if stopped:
+                return
             raise TrainingError(
                 f"{self.step} steps gave fewer features than the {self.codec.quantizer.start_rows} "
                 "that the first centres take: raise steps or batch"

@@ -9,6 +9,7 @@ import toneme
 from toneme.codecs.audio import write_audio
 from toneme.codecs.errors import ShapeError
 from toneme.recipes.clustering import Clustering
+from toneme.recipes.errors import RecipeError
 from toneme.recipes.recipe import Recipe, read_recipe, recipe_names
 from toneme.recipes.trainer import Trainer
 
@@ -108,3 +109,15 @@ def test_units_are_fitted_loaded_and_coded_with_and_a_run_goes_on(tmp_path, spee
     assert len(tokens.streams[0].unique()) > 1
     with pytest.raises(ShapeError, match="say what is said and have no sound"):
         codec.decode(tokens)
+
+
+def test_units_that_were_stopped_before_there_were_centres_go_on(tmp_path, speech, teacher, reader, capsys, monkeypatch):
+    recipe = recipe_on(speech, "kmeans_ssl", tmp_path, teacher, reader)
+    first = Clustering(recipe, tmp_path / "run")
+    first.stopping = True
+    assert first.run() == 0
+    assert "stopped at step 0, and saved: go on with --resume" in capsys.readouterr().err
+    assert Clustering(recipe, tmp_path / "run").run(resume=True) == 3
+    monkeypatch.setattr("toneme.recipes.machines.join", lambda device: (0, 2))
+    with pytest.raises(RecipeError, match="k-means fits units in one process"):
+        Clustering(recipe, tmp_path / "run")
