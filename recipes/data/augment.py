@@ -1,4 +1,4 @@
-"""What is done to items by chance: gain, equalisation, noise, reverberation, and a second recording mixed in.
+"""What is done to items by chance: gain, peaks, equalisation, noise, reverberation, and a second recording mixed in.
 
 Each takes a waveform [channels, samples], a random generator and its settings; `share` is how often it is done.
 """
@@ -17,6 +17,12 @@ PEAK = 0.99
 def gain(x: np.ndarray, rng: np.random.Generator, rate: int, db: tuple[float, float] = (-12.0, 6.0)) -> np.ndarray:
     """Return x louder or softer by a factor drawn evenly in dB."""
     return x * 10 ** (rng.uniform(*db) / 20)
+
+
+def peak(x: np.ndarray, rng: np.random.Generator, rate: int, db: tuple[float, float] = (-6.0, -1.0)) -> np.ndarray:
+    """Return x with its peak at a level below full scale that is drawn evenly in dB; what is nearly silent as it is."""
+    highest = float(np.abs(x).max()) if x.size else 0.0
+    return x * (10 ** (rng.uniform(*db) / 20) / highest) if highest > 1e-4 else x
 
 
 def equalise(x: np.ndarray, rng: np.random.Generator, rate: int, db: float = 6.0, bands: int = 6) -> np.ndarray:
@@ -64,7 +70,7 @@ def add_at(x: np.ndarray, other: np.ndarray, snr_db: float) -> np.ndarray:
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    "mix": mix, "reverberate": reverberate, "equalise": equalise, "noise": noise, "gain": gain
+    "mix": mix, "reverberate": reverberate, "equalise": equalise, "noise": noise, "gain": gain, "peak": peak
 }  # fmt: skip
 
 
@@ -88,5 +94,5 @@ def augment(
             options = {key: value for key, value in settings[name].items() if key != "share"}
             if rng.random() < settings[name].get("share", 0.5):
                 x = work(x, rng, rate, **({"other": other} if name == "mix" else {}), **options)
-    peak = float(np.abs(x).max()) if x.size else 0.0
-    return (x * (PEAK / peak) if settings and peak > PEAK else x).astype(np.float32)
+    highest = float(np.abs(x).max()) if x.size else 0.0
+    return (x * (PEAK / highest) if settings and highest > PEAK else x).astype(np.float32)

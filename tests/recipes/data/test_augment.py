@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toneme.recipes.data.augment import AUGMENTATIONS, add_at, augment, equalise, noise, reverberate
+from toneme.recipes.data.augment import AUGMENTATIONS, add_at, augment, equalise, noise, peak, reverberate
 from toneme.recipes.errors import RecipeError
 
 
@@ -28,6 +28,13 @@ def test_another_item_lies_as_far_below_and_silence_adds_nothing():
     x, other = sound(), rng(1).standard_normal((1, 24000))
     assert ratio_db(x, add_at(x, other, 6.0) - x) == pytest.approx(6, abs=1e-3)
     assert add_at(x, np.zeros_like(x), 6.0) is x
+
+
+def test_peaks_are_where_they_were_drawn_and_silence_stays():
+    drawn = [20 * np.log10(np.abs(peak(level * sound(), rng(seed), 24000)).max()) for seed, level in enumerate((0.01, 1, 9))]
+    assert drawn == pytest.approx([rng(seed).uniform(-6, -1) for seed in range(3)], abs=1e-4)
+    faint = np.full((1, 100), 1e-5)
+    assert peak(faint, rng(), 24000) is faint
 
 
 def test_an_equaliser_of_0_db_does_nothing_and_one_of_6_stays_within():
