@@ -87,7 +87,7 @@ class Teacher(nn.Module):
             MissingDependencyError: if transformers is not installed, or what it imports does not load.
             CheckpointError: if a setting is unknown.
         """
-        package, (settings, model) = _transformers(), KINDS[config.kind]
+        package, (settings, model) = load_transformers(), KINDS[config.kind]
         known = _part(package, settings)()
         if unknown := [name for name, _ in config.settings if not hasattr(known, name)]:
             raise CheckpointError(f"unknown settings {unknown} of a {config.kind} teacher: see {settings} of transformers")
@@ -218,7 +218,7 @@ def load_teacher(name_or_path: str | Path, layer: int | None = MEAN, device: str
         MissingDependencyError: if transformers is not installed.
         CheckpointError: if nothing of that name can be had, or it is no speech model that is known here.
     """
-    package, name = _transformers(), NAMES.get(str(name_or_path), str(name_or_path))
+    package, name = load_transformers(), NAMES.get(str(name_or_path), str(name_or_path))
     try:
         model = package.AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -261,7 +261,12 @@ def _fold_positions(model: nn.Module) -> None:
             conv.requires_grad_(False)
 
 
-def _transformers() -> Any:
+def load_transformers() -> Any:
+    """Return the package transformers.
+
+    Raises:
+        MissingDependencyError: if it is not installed.
+    """
     try:
         return importlib.import_module("transformers")
     except ImportError as error:

@@ -4,15 +4,14 @@ Sources: Graves et al., "Connectionist Temporal Classification", 2006; Kürzinge
 German End-to-end Speech Recognition", 2020. DM-Codec's published code transcribes with wav2vec 2.0, and takes no times from it.
 """
 
-import importlib
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..codecs.audio import resample
 from ..codecs.errors import CheckpointError, ShapeError
+from ..codecs.teachers import load_transformers
 from .errors import DataError
 
 SAMPLE_RATE = 16000  # Hz, of all speech models
@@ -30,10 +29,11 @@ class Aligner:
 
     Raises:
         CheckpointError: if it cannot be had.
+        MissingDependencyError: if transformers is not installed.
     """
 
     def __init__(self, name: str, device: str = "cpu") -> None:
-        package: Any = importlib.import_module("transformers")
+        package = load_transformers()
         try:
             self.tokenizer = package.AutoTokenizer.from_pretrained(name)
             self.model = package.AutoModelForCTC.from_pretrained(name).eval().requires_grad_(False).to(device)

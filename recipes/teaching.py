@@ -1,6 +1,5 @@
 """Distillation: teachers' features for a batch, and how far what the codes say is from them."""
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 from ..codecs.base import Codec
 from ..codecs.checkpoint import hash_weights
 from ..codecs.errors import CheckpointError
-from ..codecs.teachers import load_teacher
+from ..codecs.teachers import load_teacher, load_transformers
 from .alignment import Aligner, Span
 from .data.features import FeatureCache
 from .data.items import Items
@@ -25,6 +24,7 @@ from .losses.distillation import spread_tokens
 
 OWN = "own"  # the frozen model that is a part of the codec itself
 TEXT = "text:"  # a language model that reads what is said
+MOST_WORDS = 256  # that are read at once: such models know 512 tokens, and what is beyond would count as silence
 MOST_KNOWN = 8192  # recordings whose words' features are kept: some 150 kB each of a model of the size of BERT
 
 
@@ -113,7 +113,7 @@ class TextLesson:
 
     def __init__(self, lesson: Lesson, items: Items, device: str = "cpu") -> None:
         name = lesson.teacher.removeprefix(TEXT)
-        package: Any = importlib.import_module("transformers")
+        package = load_transformers()
         try:
             self.tokenizer = package.AutoTokenizer.from_pretrained(name)
             self.model = package.AutoModel.from_pretrained(name).eval().requires_grad_(False).to(device)
@@ -156,15 +156,20 @@ class TextLesson:
 
     def _read(self, recording: int) -> tuple[Tensor, list[Span]]:
         words, times = self._words(recording)
-        if not words:
-            return torch.zeros(0, self.dimension), []
+        pieces = [self._features(words[first : first + MOST_WORDS]) for first in range(0, len(words), MOST_WORDS)]
+        features = [torch.zeros(0, self.dimension), *(piece for piece, _ in pieces)]
+        owners = [number * MOST_WORDS + owner for number, (_, own) in enumerate(pieces) for owner in own]
+        return torch.cat(features), token_spans(owners, times)
+
+    def _features(self, words: list[str]) -> tuple[Tensor, list[int]]:
+        """Features [tokens, dim] of words, and which word each token is of."""
         inputs = self.tokenizer(words, is_split_into_words=True, return_tensors="pt", truncation=True)
         given = {name: value.to(self.device) for name, value in inputs.items()}
         states = self.model(**given, output_hidden_states=True).hidden_states
         features = (torch.stack(states).mean(0) if self.layer is None else states[self.layer])[0].cpu()
         owners = inputs.word_ids()  # none of the marks of begin and end
         kept = [n for n, owner in enumerate(owners) if owner is not None]
-        return features[kept], token_spans([owners[n] for n in kept], times)
+        return features[kept], [owners[n] for n in kept]
 
     def _words(self, recording: int) -> tuple[list[str], list[Span]]:
         about = self.items.recordings[recording]

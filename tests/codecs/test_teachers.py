@@ -162,7 +162,7 @@ def test_what_transformers_cannot_load_is_one_sentence(monkeypatch):
         def __getattr__(self, name: str) -> object:
             raise OSError("libc10_cuda.so: cannot open shared object file")
 
-    monkeypatch.setattr(teachers, "_transformers", Broken)
+    monkeypatch.setattr(teachers, "load_transformers", Broken)
     with pytest.raises(
         MissingDependencyError, match=r"cannot load its HubertModel \(libc10_cuda.so.*uninstall what does not load"
     ):

@@ -2,12 +2,13 @@
 
 import itertools
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from toneme.codecs.errors import CheckpointError, ShapeError
+from toneme.codecs.errors import CheckpointError, MissingDependencyError, ShapeError
 from toneme.recipes.alignment import OVERLAP, WINDOW, Aligner, between, ctc_path
 from toneme.recipes.errors import DataError
 
@@ -84,6 +85,12 @@ def test_a_model_of_transformers_is_read_and_heard(tmp_path):
     assert 0 <= times[0] < times[-1] <= 1
     with pytest.raises(CheckpointError, match=r"the aligner .*nowhere cannot be had"):
         Aligner(str(tmp_path / "nowhere"))
+
+
+def test_without_transformers_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingDependencyError, match=r"transformers .*: pip install toneme\[train\]"):
+        Aligner("facebook/wav2vec2-base-960h")
 
 
 def test_windows_join_without_a_seam():

@@ -1,6 +1,7 @@
 """Distillation: features at the codec's rate, cached ones equal to fresh ones, text where it is said."""
 
 import os
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from toneme.codecs.audio import write_audio
+from toneme.codecs.errors import MissingDependencyError
 from toneme.recipes.data.features import WINDOW, FeatureCache
 from toneme.recipes.data.items import make_items
 from toneme.recipes.data.recording import Recording
@@ -115,10 +117,13 @@ def test_features_fit_the_frames_of_the_codec():
 class Letters:
     """A tokenizer whose tokens are the letters of words, between two marks."""
 
+    most = 512
+
     def __call__(self, words, **settings):
-        """Return inputs as a fast tokenizer of transformers does."""
-        owners = [None, *(n for n, word in enumerate(words) for _ in word), None]
-        letters = [0, *(ord(letter) for word in words for letter in word), 0]
+        """Return inputs as a fast tokenizer of transformers does, cut as those are."""
+        within = slice(self.most - 2)
+        owners = [None, *[n for n, word in enumerate(words) for _ in word][within], None]
+        letters = [0, *[ord(letter) for word in words for letter in word][within], 0]
         inputs = {"input_ids": torch.tensor([letters])}
         return type("Inputs", (dict,), {"word_ids": lambda self: owners})(inputs)
 
@@ -153,6 +158,13 @@ def test_tokens_lie_where_their_words_are_said():
     assert letters(lesson._crop(0, 0.7)) == 5 * "e" + 5 * "s" + 40 * "."
 
 
+def test_words_beyond_what_the_model_reads_at_once_are_read_too(monkeypatch):
+    monkeypatch.setattr("toneme.recipes.teaching.MOST_WORDS", 2)
+    monkeypatch.setattr(Letters, "most", 5)
+    lesson = reader(Recording("x", text="a b cc d e", times=(0.0, 0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8, 1.0)))
+    assert letters(lesson._crop(0, 0.0)) == "".join(10 * letter for letter in "abcde")
+
+
 def test_an_aligner_says_when_and_where_need_be_what():
     heard = SimpleNamespace(words=lambda waveform, rate, text: [(word, (1.0, 1.2)) for word in (text or "oh").split()])
     assert letters(reader(Recording("x", text="a"), heard)._crop(0, 0.9)) == 5 * "." + 10 * "a" + 35 * "."
@@ -169,6 +181,12 @@ def test_features_of_the_last_recordings_alone_are_kept_and_none_is_aligned_twic
         assert [letters(lesson._crop(number, 0.9)) for number in range(3)] == [5 * "." + 10 * w + 35 * "." for w in "abc"]
         assert len(lesson.known) == 2
     assert heard == ["a", "b", "c"]
+
+
+def test_without_transformers_it_is_said_what_to_install(monkeypatch, items):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingDependencyError, match=r"transformers .*: pip install toneme\[train\]"):
+        TextLesson(Lesson("text:bert-base-uncased"), items)
 
 
 def test_lessons_that_cannot_be_read_are_explained():
