@@ -4,6 +4,7 @@ import ast
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ["kernels", "quantizers", "codecs", "lm", "export", "eval", "recipes"]  # each may import those before it
+WITH_IT = ["CHANGELOG.md", "constraints.txt"]  # of no folder, and in the sdist
 MAY_IMPORT = {
     "kernels": set(),
     "quantizers": {"kernels"},
@@ -42,16 +44,43 @@ def test_every_folder_of_code_is_a_listed_package():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> list[str]:
+def sdist(tmp_path_factory) -> Path:
     tree = tmp_path_factory.mktemp("tree")
     for name in [*FOLDERS, "toneme"]:
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    for name in ["pyproject.toml", "README.md", "LICENSE"]:
+    (tree / "tests").mkdir()
+    for name in ["pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", *WITH_IT, "tests/test_packaging.py"]:
         shutil.copy(ROOT / name, tree / name)
-    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
-    subprocess.run([sys.executable, "-P", "-c", build], cwd=tree, check=True, capture_output=True)
-    with zipfile.ZipFile(next(tree.glob("*.whl"))) as archive:
-        return archive.namelist()
+    build("sdist", tree)
+    return next(tree.glob("*.tar.gz"))
+
+
+def build(kind: str, tree: Path) -> None:
+    code = f"from setuptools import build_meta; print(build_meta.build_{kind}('.'))"
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tree, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def built(sdist, tmp_path_factory) -> zipfile.ZipFile:
+    """The wheel as installers build it: of what the sdist holds."""
+    place = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(place, filter="data")
+    tree = next(place.iterdir())
+    build("wheel", tree)
+    return zipfile.ZipFile(next(tree.glob("*.whl")))
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> list[str]:
+    return built.namelist()
+
+
+def test_the_sdist_holds_no_tests_without_what_they_need(sdist):
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert [name for name in names if name.startswith("tests")] == []
+    assert {"LICENSE", "kernels/c/kernels.h", *WITH_IT} <= set(names)
 
 
 def test_the_wheel_holds_every_module(wheel):
@@ -75,6 +104,13 @@ def test_the_wheel_holds_the_kernels_in_c(wheel):
     assert any(name.startswith("toneme/kernels/_native") for name in wheel)
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_the_kernels_do_not_say_where_they_were_built(built, wheel):
+    library = built.read(next(name for name in wheel if name.startswith("toneme/kernels/_native")))
+    assert b"kernels/c/" not in library
+    assert b"unpacked" not in library  # the folder that it was built in
+
+
 def imported(path: Path) -> list[tuple[int, str]]:
     """Return (dots, module) of every import, inside functions too."""
     found = []
@@ -96,6 +132,15 @@ def test_imports_point_down_and_never_at_bare_folders(path):
             assert first not in {*FOLDERS} - {"codecs"}, f"{path.name} imports {module}: write toneme.{module}"
         elif dots > depth and folder != "toneme":
             assert first in MAY_IMPORT[folder], f"{folder} must not import {first}"
+
+
+def test_the_extra_of_metrics_has_what_they_need():
+    """What a metric whose package is missing says to install must bring that package."""
+    from toneme.eval.metrics import all_metrics
+
+    extra = " ".join(settings()["project"]["optional-dependencies"]["eval"])
+    needed = {package for metric in all_metrics().values() for package in metric.packages}
+    assert [package for package in sorted(needed) if package not in extra] == []
 
 
 def test_the_base_install_has_no_optional_dependency():
