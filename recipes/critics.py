@@ -66,12 +66,13 @@ class Critics(nn.Module):
         if settings.weight:
             terms["adversarial"] = self._added(lambda kind, _, ours: generator_loss(ours, kind, settings.reduce), real, fake)
         if settings.feature_weight:
-            terms["features"] = self._added(lambda _, *both: feature_matching(*both, settings.features), real, fake)
+            terms["features"] = self._added(lambda _, *pair: feature_matching(pair[0], pair[1], settings.features), real, fake)
         return terms
 
     def learn(self, real: list[Judgements], fake: list[Judgements], share: float = 1.0) -> float:
         """Add the gradients of the discriminators' loss, times `share`, to their weights, and return the loss."""
-        loss = self._added(lambda kind, *both: discriminator_loss(*both, kind, self.settings.reduce), real, fake)
+        reduce = self.settings.reduce
+        loss = self._added(lambda kind, *pair: discriminator_loss(pair[0], pair[1], kind, reduce), real, fake)
         (share * loss).backward(inputs=list(self.weights()))
         return loss.item()
 

@@ -57,11 +57,12 @@ def load_bank(
     """
     key = hashlib.sha256(repr((sample_rate, channels, [part.name for part in recordings])).encode()).hexdigest()[:16]
     samples, table = _kept(cache, key, recordings, channels)
-    stamps = {number: renewed(recordings[number], table[number, :LENGTH]) for number in np.flatnonzero(table[:, LENGTH])}
+    rows = enumerate(table.tolist())
+    stamps = {number: renewed(recordings[number], row[:LENGTH]) for number, row in rows if row[LENGTH]}
     other = [number for number, known in stamps.items() if known is None]
     if other:
         say(f"{len(other)} of {len(recordings)} recordings changed since {cache} was written: they are decoded anew")
-    pieces, failures = _decode(recordings, [*other, *np.flatnonzero(table[:, LENGTH] == 0)], sample_rate, channels)
+    pieces, failures = _decode(recordings, [*other, *np.flatnonzero(table[:, LENGTH] == 0).tolist()], sample_rate, channels)
     now = _table(table, stamps, pieces)
     if not (there := np.flatnonzero(now[:, LENGTH])).size:
         raise DataError(f"none of {len(recordings)} recordings can be read: {next(iter(failures.values()), 'they are empty')}")
@@ -116,7 +117,7 @@ def _decode(recordings: list[Recording], numbers: list[int], sample_rate: int, c
         if not waveform.shape[1]:
             failures[recording.name] = f"{recording.name} is empty"
             continue
-        pieces[int(number)] = known, (waveform.clip(-1, 32767 / 32768) * 32768).astype(np.int16)
+        pieces[number] = known, (waveform.clip(-1, 32767 / 32768) * 32768).astype(np.int16)
     return pieces, failures
 
 

@@ -85,7 +85,7 @@ def _read(path: Path, recording: Recording) -> tuple[Tensor | None, bool]:
     """Features of a recording as it is now, None where there are none, and whether there are such of it as it was or is."""
     if path.is_file():
         with np.load(path) as kept:
-            same = renewed(recording, kept["stamp"]) is not None
+            same = renewed(recording, kept["stamp"].tolist()) is not None
             return torch.from_numpy(kept["features"]) if same else None, True
     old = path.with_suffix(".npy")  # of an earlier form, without a stamp
     if not old.is_file():

@@ -25,7 +25,7 @@ def renewed(recording: Recording, kept: Sequence[int]) -> Stamp | None:
     They are read only where their time alone is another, as that of copies is. A file that is not there has not changed: what
     is in a cache does without it.
     """
-    size, time, digest = (int(number) for number in kept)
+    size, time, digest = kept
     now = _now(recording)
     if now is None or now == (size, time):
         return size, time, digest
