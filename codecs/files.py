@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +18,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OSError: if the folder cannot be written to.
     """
     path = Path(path)
-    suffix = path.suffix if len(path.suffix) <= MOST_SUFFIX else ""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:MOST_NAME]}.", suffix=".part" + suffix)
-    os.close(handle)
-    partial = Path(name)
+    partial = _created(path)
     try:
         yield partial
-        os.chmod(partial, 0o666 & ~_umask())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -61,7 +57,9 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _created(path: Path) -> Path:
+    """Return a new empty file beside `path`, with the permissions of any file that is made there."""
+    suffix = path.suffix if len(path.suffix) <= MOST_SUFFIX else ""
+    partial = path.parent / f".{path.name[:MOST_NAME]}.{secrets.token_hex(8)}.part{suffix}"
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return partial

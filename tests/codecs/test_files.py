@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, whatever they are called."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,19 @@ def test_a_file_appears_under_every_name_that_there_can_be(tmp_path: Path, name:
         assert not path.exists()
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_the_permissions_of_any_other_and_the_mask_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch, atomic_path(tmp_path / "a.tok") as partial:
+            patch.delattr(os, "umask")  # that of the process, which its other threads would meet
+            partial.write_bytes(b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.tok").stat().st_mode & 0o777 == 0o640
 
 
 def test_folders_that_are_links_are_looked_into_and_those_that_lead_back_are_not(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_output_folder_that_may_not_be_written(write_to, tmp_path, monkeypatch):
     def denied(*args, **options):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "x"))
 
-    monkeypatch.setattr("tempfile.mkstemp", denied)
+    monkeypatch.setattr("toneme.codecs.files._created", denied)
     ran = write_to(tmp_path / "x.wav")
     assert "ermission" in refused(ran, tmp_path / "x.wav")
 
