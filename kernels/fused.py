@@ -48,10 +48,10 @@ def search(
     threads = torch.get_num_threads() if rows * Q * K * D >= LEAST_SHARED else 1
     size = c_size_t(rows_of_part(rows, D, threads))
     work = torch.empty(native.toneme_search_bytes(size, D, threads), dtype=torch.uint8)
-    inputs = (address(t) for t in (*books, *(bound.contiguous() for bound in bounds)))
+    inputs = (*books, *(bound.contiguous() for bound in bounds))  # held until the call is over: an address holds nothing
     half = c_double(0.5 if doubt is None and books[1].any() else 0)
     outputs = address(codes), c_size_t(codes.stride(0)), None if doubt is None else address(doubt), address(work)
-    native.toneme_search(address(x), c_size_t(rows), size, Q, K, D, *inputs, half, *outputs, threads)
+    native.toneme_search(address(x), c_size_t(rows), size, Q, K, D, *map(address, inputs), half, *outputs, threads)
 
 
 def rows_of_part(N: int, D: int, workers: int) -> int:

@@ -1,5 +1,6 @@
 """The search in C: every size of panel, tile and part; doubt settled in 64 bits, or told."""
 
+import weakref
 from ctypes import c_size_t
 
 import pytest
@@ -28,6 +29,29 @@ def near_ties(n: int, Q: int = 3, K: int = 64, D: int = 12) -> tuple[torch.Tenso
 def test_every_number_of_rows_equals_the_definition(N):
     x, codebooks = normal(N, 5), normal(3, 50, 5, seed=1)
     assert torch.equal(fused.encode(x, codebooks, half_norms(codebooks)), rvq_encode_reference(x, codebooks))
+
+
+def test_bounds_are_held_while_they_are_read(monkeypatch):
+    x, codebooks, codes = normal(3, 5), normal(2, 50, 5, seed=1), torch.empty((2, 3), dtype=torch.int64)
+    half, library, seen = half_norms(codebooks), native.products(), []
+
+    class Library:
+        toneme_search_bytes = library.toneme_search_bytes
+
+        def toneme_search(self, *values):
+            assert all(one() is not None for one in seen)
+            library.toneme_search(*values)
+
+    def address(values):
+        seen.append(weakref.ref(values))
+        return native.address(values)
+
+    monkeypatch.setattr(fused, "products", Library)
+    monkeypatch.setattr(fused, "address", address)
+    apart = [torch.stack([bound, bound], dim=1)[:, 0] for bound in error_factors(codebooks, half)]
+    fused.search(x, (codebooks, half), (apart[0], apart[1]), codes)
+    assert len(seen) == 7
+    assert torch.equal(codes.T, rvq_encode_reference(x, codebooks))
 
 
 @pytest.mark.parametrize("D", [1, 2, 3, 4, 5, 7, 8, 31, 32, 33, 47, 48, 100, 257, 500, 513, 768, 1024])
