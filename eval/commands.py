@@ -3,14 +3,16 @@
 import hashlib
 import os
 import re
-import resource
 import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from ..codecs.errors import AudioError, TonemeError
 from ..codecs.files import sha256_of
 from .systems import About, Rebuilt, System
 
+resource: Any = import_module("resource") if find_spec("resource") else None  # Windows does not tell what programs took
 PLACES = re.compile(r"\{(kbps|in|out|wav)\}")
 HEAD = re.compile(r"^(?P<name>[\w.+-]+)(@(?P<rates>[\d.,]+))?:\s+(?P<command>.+)$", re.DOTALL)
 LONGEST = 600.0  # seconds for one clip
@@ -130,7 +133,7 @@ def run_command(command: str, name: str) -> None:
         try:
             said = process.communicate(timeout=LONGEST)[1].decode(errors="replace").strip().splitlines()
         except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)  # the shell's end alone would leave what it started at work
+            _end(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise CommandError(
                     f"the command {name!r} was stopped after {LONGEST:g} s on a clip: give shorter ones"
@@ -141,6 +144,14 @@ def run_command(command: str, name: str) -> None:
             f"the command {name!r} failed with status {process.returncode} ({said[-1][:200] if said else 'it said nothing'}): "
             "run it by hand on a WAV to see why"
         )
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a shell and what it started, which its own end would leave at work."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def read_written(wav: Path, name: str) -> tuple[Tensor, int]:
@@ -173,5 +184,8 @@ def coded_bytes(file: bytes) -> int:
 
 
 def _children_seconds() -> float:
+    """Return the processor's time of all programs that have ended; zero where that cannot be told."""
+    if resource is None:
+        return 0.0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -2,7 +2,6 @@
 
 import contextlib
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ..codecs.errors import TonemeError
 from .clips import Clip
-from .commands import CommandSystem
+from .commands import CommandSystem, resource
 from .jobs import Job, Results
 from .systems import System
 
@@ -105,12 +104,14 @@ def _times(seconds: float | None) -> float | None:
 
 def _peak(system: System, audio: Tensor, rate: int, device: str) -> float | None:
     if isinstance(system, CommandSystem):
-        return _command_peak(system, audio, rate)
+        return _command_peak(system, audio, rate) if resource else None
     if _kind(device) == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     if STATUS.exists():  # getrusage would also count the memory of the parent, from before this process was itself
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return round(int(line.split()[1]) / 1024, 1)
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 

@@ -122,6 +122,15 @@ def imported(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+def test_every_module_is_imported_where_the_system_is_no_unix():
+    names = [f"{package}.{path.stem}" for package, folder in package_folders().items() for path in folder.glob("[!_]*.py")]
+    without = "import sys, importlib, torch; sys.modules |= dict.fromkeys(['resource', 'fcntl', 'termios', 'pwd'])"
+    code = f"{without}; [importlib.import_module(name) for name in sys.argv[1:]]"
+    wanted = [name for name in names if not name.endswith("_triton")]
+    done = subprocess.run([sys.executable, "-P", "-c", code, *wanted], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down_and_never_at_bare_folders(path):
     folder = path.relative_to(ROOT).parts[0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from toneme.codecs.audio import read_audio
-from toneme.eval import commands
+from toneme.eval import commands, measurement
 from toneme.eval.commands import CommandError, coded_bytes, command_systems
 
 from .processes import is_running, wait_until
@@ -79,6 +79,15 @@ def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(monke
         system.rebuild(AUDIO, 8000, "cpu")
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not is_running(pid))
+
+
+def test_times_and_peaks_are_left_out_where_the_system_does_not_tell(monkeypatch):
+    monkeypatch.setattr(commands, "resource", None)
+    monkeypatch.setattr(measurement, "resource", None)
+    (system,) = command_systems("copy: cp {in} {wav}")
+    rebuilt = system.rebuild(AUDIO, 8000, "cpu")
+    assert (rebuilt.seconds, len(rebuilt.audio)) == (0.0, 8000)
+    assert measurement._peak(system, AUDIO, 8000, "cpu") is None
 
 
 def test_of_ogg_opus_only_packets_count():
