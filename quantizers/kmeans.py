@@ -96,7 +96,7 @@ class KMeansTokenizer(Quantizer):
 
     def _reassign(self, rows: Tensor, share: float = 0.01) -> None:
         poor = (self.counts < share * self.counts.mean()).nonzero()[:, 0]
-        if len(poor):
+        if len(poor) and len(rows):
             self.centres[poor] = rows[torch.randint(len(rows), (len(poor),), device=rows.device)].to(self.centres.dtype)
             self.counts[poor] = 1
 

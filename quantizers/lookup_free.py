@@ -98,4 +98,4 @@ class BSQ(LFQ):
 
 def entropy(p: Tensor) -> Tensor:
     """-p log p, with a finite gradient at zero."""
-    return -p * p.clamp(min=1e-12).log()
+    return -p * p.clamp(min=max(1e-12, torch.finfo(p.dtype).tiny)).log()

@@ -89,7 +89,7 @@ class FSQ(Quantizer):
     def forward(self, latents: Tensor, depths: Tensor | None = None) -> Quantized:
         bounded = self.bound(self.enter(to_rows(latents, self.dim)))
         numbers = self.round(bounded)
-        out = self.leave(self.values(straight_through(bounded, numbers)))
+        out = self.leave(self.values(straight_through(bounded, numbers)).to(bounded.dtype))
         codes = from_rows(self.pack(numbers)[:, None], latents.shape[0])
         return self._quantized(from_rows(out, latents.shape[0]), codes, latents.new_zeros(()))
 
@@ -127,7 +127,7 @@ class ResidualFSQ(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         values = [self.stage.values(self.stage.unpack(code)) * self._scale(i) for i, code in enumerate(codes.unbind(1))]
-        return self.leave(torch.stack(values).sum(0)).transpose(1, 2)
+        return self._left(torch.stack(values).sum(0)).transpose(1, 2)
 
     def forward(self, latents: Tensor, depths: Tensor | None = None) -> Quantized:
         batch, _, frames = latents.shape
@@ -140,13 +140,17 @@ class ResidualFSQ(Quantizer):
             out = self.stage.values(straight_through(inside, numbers)) * self._scale(stage) * on[stage][:, None]
             total, residual = total + out, residual - out.detach()
             codes.append(self.stage.pack(numbers))
-        out = self.leave(total if self.per_stage else straight_through(rows, total))
+        out = self._left(total if self.per_stage else straight_through(rows, total))
         return self._quantized(from_rows(out, batch), from_rows(torch.stack(codes, 1), batch), latents.new_zeros(()))
 
     def _bounded(self, rows: Tensor) -> Tensor:
         """Rows softly clamped to just outside [-1, 1], so that the outermost levels can be reached."""
         edge = 1 + 1 / (self.stage.levels - 1)
         return (self.enter(rows) / edge).tanh() * edge
+
+    def _left(self, values: Tensor) -> Tensor:
+        weight = next(self.parameters(), None)
+        return self.leave(values if weight is None else values.to(weight.dtype))
 
     def _scale(self, stage: int) -> Tensor:
         return self.stage.levels.float() ** -stage

@@ -70,7 +70,7 @@ class SplitResidualVQ(Quantizer):
         b = self.acoustic.quantizer(self.acoustic.enter(latents), rest)
         acoustic = self.acoustic.leave(b.latents)
         if rest is not None:
-            acoustic = acoustic * (rest > 0)[:, None, None]
+            acoustic = acoustic * (rest > 0).to(acoustic.device)[:, None, None]  # depths are drawn on the CPU
         out = self.semantic.leave(a.latents) + acoustic
         loss = (a.commitment * self.first + b.commitment * (self.depth - self.first)) / self.depth
         return self._quantized(out, torch.cat([a.codes, b.codes], 1), loss, usage=torch.cat([a.usage, b.usage]))

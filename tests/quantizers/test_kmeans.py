@@ -39,3 +39,12 @@ def test_centres_are_the_mean_of_all_they_were_given():
     tokenizer.partial_fit(torch.tensor([[[1.0, 3.0]]]))
     tokenizer.partial_fit(torch.tensor([[[5.0, 7.0, 9.0]]]))
     assert tokenizer.centres.item() == 5.0
+
+
+def test_features_of_no_frames_change_nothing():
+    tokenizer = KMeansTokenizer(2, 4, start_rows=100)
+    tokenizer.partial_fit(blobs(100, torch.Generator().manual_seed(0))[0].T[None])
+    tokenizer.counts[0] = 0
+    before = tokenizer.centres.clone()
+    tokenizer.partial_fit(torch.zeros(1, 2, 0))
+    assert torch.equal(tokenizer.centres, before)

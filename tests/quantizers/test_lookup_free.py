@@ -31,3 +31,10 @@ def test_many_bits_cost_no_table():
     assert result.codes.amax() < 2**36
     assert result.entropy.isfinite()
     assert torch.allclose(result.latents.norm(dim=1), torch.ones(1, 50))
+
+
+@pytest.mark.parametrize("bits", [6, 20])
+def test_losses_of_half_precision_have_finite_gradients(bits):
+    x = torch.randn(1, bits, 50, generator=torch.Generator().manual_seed(0)).half().requires_grad_()
+    LFQ(bits)(x).entropy.backward()
+    assert x.grad.isfinite().all()

@@ -62,3 +62,19 @@ def test_deeper_residual_codes_are_closer():
     codes, bounded = quantizer.encode(x), quantizer._bounded(x[0].T).T[None]
     errors = [(quantizer.decode(codes[:, :d]) - bounded).abs().mean() for d in (1, 2, 3)]
     assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "make", [lambda: FSQ((4, 4), 6, symmetric=True), lambda: ResidualFSQ((4, 4), 3, 6), lambda: ResidualFSQ((4, 4), 3, 6, True)]
+)
+def test_every_type_of_weights_is_trained_and_decoded(make, dtype):
+    quantizer = make().to(dtype)
+    x = torch.randn(1, 6, 20, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    result = quantizer(x)
+    result.latents.sum().backward()
+    assert x.grad.isfinite().all()
+    decoded = quantizer.decode(quantizer.encode(x.detach()))
+    assert decoded.dtype == result.latents.dtype == dtype
+    # one rounding of values up to 2, at the 8 bits of bfloat16, in another order
+    assert torch.allclose(decoded, result.latents, atol=0.05)
