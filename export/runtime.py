@@ -97,8 +97,8 @@ class StreamingCodec:
 
     def decode(self, codes: "Array | tuple[Array, ...]", n_samples: int | None = None) -> Array:
         """Return the audio [batch, channels, samples] of whole codes; `n_samples` long where that is given."""
-        first = codes[0] if isinstance(codes, tuple) else codes
-        decoder = self._decoder(1 if first.ndim == 2 else len(first), whole=True)
+        first = np.asarray(codes[0] if isinstance(codes, tuple | list) else codes)
+        decoder = self._decoder(len(first) if first.ndim == 3 else 1, whole=True)  # which refuses other shapes
         return np.concatenate([decoder.push(codes, n_samples), decoder.flush(n_samples)], axis=-1)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .runtime import StreamingCodec
 
 SILENT = -1  # the code that stands for no vector
+UNKNOWN = -1  # length of audio that nobody has told
 WAITING = {"waiting.audio": 2, "waiting.codes": 1}  # axes that are the same whatever waits
 
 
@@ -45,7 +46,7 @@ class Stream(ABC):
         """Forget everything: the next push starts a new piece of audio."""
         with self._lock:
             self._states = {f"state.{s.name}": np.zeros(s.sized(self.batch), s.type) for s in self.side.states}
-            self._counts = {"samples": 0, "units": 0, "skipped": 0, "first": 0, "finished": 0}
+            self._counts = {"samples": 0, "units": 0, "skipped": 0, "first": 0, "finished": 0, "end": UNKNOWN}
             self._reset()
 
     def save(self) -> dict[str, Array]:
@@ -187,18 +188,28 @@ class Decoder(Stream):
         streams = self._checked(codes)
         with self._lock:
             self._check_open()
+            self._counts["end"] = end = self._counts["end"] if n_samples is None else n_samples
             audio = self._push(streams)
-            return self._give(audio if n_samples is None else audio[..., : max(0, n_samples - self._counts["samples"])])
+            return self._give(audio if end == UNKNOWN else audio[..., : max(0, end - self._counts["samples"])])
 
     def flush(self, n_samples: int | None = None) -> Array:
-        """End the stream and return the audio that was still waiting, cut or filled so that all of it is `n_samples` long."""
+        """End the stream and return the audio that was still waiting, cut or filled so that all of it is `n_samples` long.
+
+        Args:
+            n_samples: what `push` was told last by default.
+
+        Raises:
+            ShapeError: if the stream was flushed, or more samples than that were given out.
+        """
         with self._lock:
             self._check_open()
+            given, end = self._counts["samples"], self._counts["end"] if n_samples is None else n_samples
+            if UNKNOWN < end < given:
+                raise ShapeError(f"{given} samples were given out before the flush at {end}: pass n_samples to push")
             self._counts["finished"] = 1
             tail = self._flush()
-            if n_samples is not None:
-                left = max(0, n_samples - self._counts["samples"])
-                tail = np.pad(tail[..., :left], ((0, 0), (0, 0), (0, max(0, left - tail.shape[-1]))))
+            if end != UNKNOWN:
+                tail = np.pad(tail[..., : end - given], ((0, 0), (0, 0), (0, max(0, end - given - tail.shape[-1]))))
             return self._give(tail)
 
     def _give(self, audio: Array) -> Array:

@@ -216,6 +216,29 @@ def test_wrong_codes_are_refused(codec):
         decoder.push(np.zeros((1, 3, 1), np.int64))
 
 
+def test_an_end_before_what_was_given_out_is_refused(codec, audio):
+    codes, decoder = codec.encode(audio), codec.decoder()
+    given = decoder.push(codes).shape[-1]
+    with pytest.raises(
+        toneme.ShapeError, match=f"{given} samples were given out before the flush at 9: pass n_samples to push"
+    ):
+        decoder.flush(9)
+    assert given + decoder.flush().shape[-1] == codec.decode(codes).shape[-1]
+
+
+def test_an_end_is_known_from_push_on(codec, audio):
+    codes, decoder = codec.encode(audio), codec.decoder()
+    pieces = [decoder.push(codes[..., :1], n_samples=900), decoder.push(codes[..., 1:]), decoder.flush()]
+    assert np.array_equal(np.concatenate(pieces, axis=-1), codec.decode(codes)[..., :900])
+
+
+def test_lists_of_codes_are_taken(codec, audio):
+    codes = codec.encode(audio)
+    assert np.array_equal(codec.decode([codes]), codec.decode(codes))
+    with pytest.raises(toneme.ShapeError, match="codes must be integers"):
+        codec.decode([[0.5, 1.5]])
+
+
 def test_a_flushed_stream_takes_nothing(codec, audio):
     encoder, decoder = codec.encoder(), codec.decoder()
     encoder.flush(), decoder.flush()
