@@ -189,3 +189,13 @@ def test_output_is_the_same_when_memory_is_cut_into_other_blocks(codec, wav, tin
     monkeypatch.setattr("toneme.cli.coding.BLOCK_SECONDS", 0.31)
     assert codec("encode", path, "-c", tiny, "-o", tmp_path / "y.tok").code == 0
     assert torch.equal(toneme.read_tokens(tmp_path / "x.tok").codes, toneme.read_tokens(tmp_path / "y.tok").codes)
+
+
+def test_a_name_that_ends_with_a_slash_is_a_folder(codec, wav, tiny, tmp_path):
+    ran = codec("encode", wav("a.wav", 1.0), "-c", tiny, "-o", f"{tmp_path}/new/deep/")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "new" / "deep" / "a.tok").is_file()
+    ran = codec("encode", "-", "-o", f"{tmp_path}/other/")
+    assert ran.code == 2
+    assert "is a folder" in ran.err
+    assert not (tmp_path / "other").exists()

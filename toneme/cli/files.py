@@ -4,6 +4,7 @@ A name given with -o is written to, whatever stands there; a name that the comma
 --force says so, and an input is never overwritten.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import typer
 
 STANDARD = Path("-")
+SLASHES = tuple(filter(None, (os.sep, os.altsep)))
 AUDIO = frozenset(
     (
         *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
@@ -19,6 +21,15 @@ AUDIO = frozenset(
     )
 )
 TOKENS = frozenset((".tok", ".ecdc", ".dac", ".npz", ".safetensors"))
+
+
+class Folder(type(Path())):
+    """A path that its writer ended with a slash: a folder, though there is none yet."""
+
+
+def place(name: str) -> Path:
+    """Return the path of a name that is given with -o."""
+    return Folder(name) if name.endswith(SLASHES) else Path(name)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ def plan(inputs: list[Path], output: Path | None, suffix: str, known: Iterable[s
     if STANDARD in inputs and len(inputs) > 1:
         raise typer.BadParameter("- (stdin) goes alone, without other inputs")
     if inputs == [STANDARD]:
+        if isinstance(output, Folder):
+            raise typer.BadParameter(f"{output} is a folder, and what comes by - has no name: name a file with -o")
         return [Job(STANDARD, output or STANDARD, named=True)]
     found = [(root, file) for root in inputs for file in _files(root, frozenset(known))]
     if len(inputs) == 1 and not inputs[0].is_dir() and not _is_folder(output):
@@ -103,7 +116,7 @@ def _raise(error: OSError) -> None:
 
 
 def _is_folder(output: Path | None) -> bool:
-    return output is not None and output.is_dir()
+    return output is not None and (isinstance(output, Folder) or output.is_dir())
 
 
 def _check_output_folder(output: Path | None) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toneme.cli.files import place
+
 if TYPE_CHECKING:
     from toneme.codecs.coder import Coder
 
@@ -26,7 +28,12 @@ Input = Annotated[Path, typer.Argument(metavar="IN", help="A file, or - for stdi
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", help="File to write, - for stdout, or a folder for several inputs.", show_default="beside the input"
+        "--output",
+        "-o",
+        help="File to write, - for stdout, or a folder for several inputs.",
+        show_default="beside the input",
+        parser=place,
+        metavar="PATH",
     ),
 ]
 CodecName = Annotated[
