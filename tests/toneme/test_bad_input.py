@@ -280,12 +280,14 @@ def test_device_that_is_not_there(codec, wav, tiny, tmp_path, monkeypatch):
 def write_to(request, codec, wav, tok, tiny):
     """Run each writing command with a given -o."""
     source = tok if request.param == "decode" else wav()
-    return lambda target: codec(request.param, source, "-c", tiny, "-o", target)
+    write = lambda target: codec(request.param, source, "-c", tiny, "-o", target)  # noqa: E731
+    write.suffix = ".tok" if request.param == "encode" else ".wav"
+    return write
 
 
 def test_output_under_a_file(write_to, tmp_path):
     (tmp_path / "file").write_text("")
-    ran = write_to(tmp_path / "file" / "x.wav")
+    ran = write_to(tmp_path / "file" / f"x{write_to.suffix}")
     assert ran.code == 1
     assert str(tmp_path / "file") in ran.sentence
     assert "name another place" in ran.sentence
@@ -296,12 +298,12 @@ def test_output_folder_that_may_not_be_written(write_to, tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "x"))
 
     monkeypatch.setattr("toneme.codecs.files._created", denied)
-    ran = write_to(tmp_path / "x.wav")
-    assert "ermission" in refused(ran, tmp_path / "x.wav")
+    target = tmp_path / f"x{write_to.suffix}"
+    assert "ermission" in refused(write_to(target), target)
 
 
 def test_output_name_too_long(write_to, tmp_path):
-    ran = write_to(tmp_path / ("x" * 300 + ".wav"))
+    ran = write_to(tmp_path / ("x" * 300 + write_to.suffix))
     assert ran.code == 1
     assert ran.sentence
 
@@ -334,12 +336,13 @@ def test_disk_full_leaves_no_file(codec, wav, tok, tiny, tmp_path, command):
 
 @pytest.mark.parametrize("command", ["encode", "decode", "roundtrip"])
 def test_an_old_result_survives_a_failure(codec, wav, tok, tiny, tmp_path, command):
-    (tmp_path / "x.wav").write_text("precious")
+    target = tmp_path / ("x.tok" if command == "encode" else "x.wav")
+    target.write_text("precious")
     bad = tmp_path / ("bad.tok" if command == "decode" else "bad.wav")
     data = tok.read_bytes() if command == "decode" else wav().read_bytes()
     bad.write_bytes(data[: len(data) - 20])
-    assert codec(command, bad, "-c", tiny, "-o", tmp_path / "x.wav").code == 1
-    assert (tmp_path / "x.wav").read_text() == "precious"
+    assert codec(command, bad, "-c", tiny, "-o", target).code == 1
+    assert target.read_text() == "precious"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
