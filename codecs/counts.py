@@ -1,12 +1,12 @@
 """Whole numbers that callers give in many types: plain, NumPy's, tensors."""
 
 import operator
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .errors import ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def whole(value: Any, what: str) -> int:
@@ -21,7 +21,7 @@ def whole(value: Any, what: str) -> int:
         raise ShapeError(f"{what} must be a whole number; got {value!r}") from None
 
 
-def counts(values: Any, what: str) -> Tensor:
+def counts(values: Any, what: str) -> "Tensor":
     """Return whole numbers, one for each item, as int64 on the CPU.
 
     Numbers with a point are refused: those that others call relative lengths, from 0 to 1, would become nothing.
@@ -29,6 +29,8 @@ def counts(values: Any, what: str) -> Tensor:
     Raises:
         ShapeError: if they are not whole numbers.
     """
+    import torch  # here alone: exported codecs, which use `whole`, run without
+
     try:
         given = torch.as_tensor(values if hasattr(values, "ndim") else list(values), device="cpu")
     except (TypeError, ValueError, RuntimeError):

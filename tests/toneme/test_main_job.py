@@ -49,7 +49,8 @@ def test_memory_does_not_grow_with_the_file(tiny, tmp_path, command):
         if command == "decode":
             subprocess.run([*COMMAND, "encode", str(source), "-c", str(tiny)], check=True, capture_output=True)
         line = ["encode", str(source)] if command == "encode" else ["decode", str(source.with_suffix(".tok"))]
-        peaks.append(peak_megabytes([*line, "-c", str(tiny), "-o", str(tmp_path / "out.wav")]))
+        target = tmp_path / ("out.tok" if command == "encode" else "out.wav")
+        peaks.append(peak_megabytes([*line, "-c", str(tiny), "-o", str(target)]))
         source.unlink()
     assert peaks[1] < 1000
     assert peaks[1] - peaks[0] < 64
