@@ -15,6 +15,7 @@ import soundfile
 
 from .audio_wav import PcmFormat, from_bytes, is_wav, read_fully, read_header
 from .errors import AudioError
+from .files import native_name
 
 AudioFile = str | os.PathLike | BinaryIO  # a path, "-" for standard input or output, or a binary file object
 _FULL_SCALE = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -103,7 +104,7 @@ class LibsndfileSource:
     """What libsndfile reads: wav, flac, ogg, opus, mp3, aiff, caf, w64 and more."""
 
     def __init__(self, path: Path, name: str, remove: bool = False) -> None:
-        self._file = _OneWay(cast(str, os.fsencode(path)))
+        self._file = _OneWay(native_name(path))
         self._name, self._place, self._path = name, 0, path if remove else None
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
         self.n_samples: int | None = None if self._file.frames == _UNKNOWN else self._file.frames

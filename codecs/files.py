@@ -6,7 +6,14 @@ import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+AUDIO = frozenset(  # suffixes, in lower case
+    (
+        *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
+        *(".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".amr"),  # through ffmpeg
+    )
+)
 MOST_NAME, MOST_SUFFIX = 40, 12  # characters in a temporary name, of up to 4 bytes each: file systems take 255 bytes
 
 
@@ -45,6 +52,11 @@ def files_below(
         below[:] = [name for name, place in real.items() if place not in known]
         above |= {os.path.join(here, name): known | {real[name]} for name in below}
         yield from (Path(here, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes)
+
+
+def native_name(path: str | os.PathLike[str]) -> Any:
+    """Return the name that libsndfile opens: bytes, since it may be no text, though `soundfile`'s types say text."""
+    return os.fsencode(path)
 
 
 def sha256_of(path: str | Path) -> str:

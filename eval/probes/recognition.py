@@ -8,17 +8,16 @@ knows nothing about what a codec leaves there.
 """
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import soundfile
 from torch import Tensor
 
 from ...codecs.audio_resampling import resample
 from ...codecs.errors import TonemeError
+from ...codecs.files import native_name
 from ..clips import Clip, find_clips
 from ..summary import Summary, summarise_ratio
 from ..systems import CodecSystem
@@ -137,7 +136,7 @@ def recognise(
 
 def lowest_rate(clips: Sequence[Clip]) -> int:
     """Return the lowest sample rate in Hz of some clips' files, whose names may be no text."""
-    return min(soundfile.info(cast(str, os.fsencode(clip.path))).samplerate for clip in clips)
+    return min(soundfile.info(native_name(clip.path)).samplerate for clip in clips)
 
 
 def _hear(name: str, pairs: Sequence[tuple[Clip, str]], rate: int, system: CodecSystem | None, device: str) -> Heard:

@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ...codecs.errors import AudioError
-from ...codecs.files import files_below
+from ...codecs.files import AUDIO, files_below
 from ..errors import DataError
 from .recording import Recording
 
-SUFFIXES = {
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64",
-    ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".amr",  # through ffmpeg
-}  # fmt: skip
 HOW = "give data.train=FOLDER, a manifest (.csv, .jsonl) or tar shards"
 Failures = dict[str, str]  # name of a recording -> why it cannot be used
 
@@ -43,7 +39,7 @@ def list_recordings(train: Any, split: str = "train") -> list[Recording]:
         return [part for inner in train for part in list_recordings(inner, split)]
     found = [part for path in expand(str(train)) for part in _one(Path(path), split)]
     if not found:
-        raise DataError(f"no training audio in {train}: {HOW} that holds {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"no training audio in {train}: {HOW} that holds {', '.join(sorted(AUDIO))}")
     return found
 
 
@@ -75,7 +71,7 @@ def _folder(path: Path) -> list[Recording]:
     shards = sorted(path.glob("*.tar"))
     if shards:
         return [part for shard in shards for part in _shard(shard)]
-    return [Recording(str(file)) for file in sorted(files_below(path, SUFFIXES))]
+    return [Recording(str(file)) for file in sorted(files_below(path, AUDIO))]
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:
@@ -143,7 +139,7 @@ def _shard(path: Path) -> list[Recording]:
     try:
         with tarfile.open(path, "r:") as shard:
             for member in shard:
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                if member.isfile() and Path(member.name).suffix.lower() in AUDIO:
                     found.append(Recording(str(path), member=member.name, offset=member.offset_data, size=member.size))
     except tarfile.TarError as error:
         if not found:

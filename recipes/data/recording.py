@@ -1,7 +1,6 @@
 """One recording: a file, or a member of a tar shard, of which any stretch can be read."""
 
 import io
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from ...codecs.audio import mix_channels, read_audio, resample
 from ...codecs.errors import AudioError
+from ...codecs.files import native_name
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recording:
     def _native(self) -> Any:
         """Return what libsndfile opens: a file's name in bytes, since it may be no text."""
         opened = self.open()
-        return os.fsencode(opened) if isinstance(opened, str) else opened
+        return native_name(opened) if isinstance(opened, str) else opened
 
     def measure(self) -> float:
         """Return the length in seconds that the header claims.

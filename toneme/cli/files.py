@@ -12,14 +12,11 @@ from pathlib import Path
 
 import typer
 
+from toneme.codecs.files import AUDIO as AUDIO
+from toneme.codecs.files import files_below
+
 STANDARD = Path("-")
 SLASHES = tuple(filter(None, (os.sep, os.altsep)))
-AUDIO = frozenset(
-    (
-        *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
-        *(".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".amr"),  # through ffmpeg
-    )
-)
 TOKENS = frozenset((".tok", ".ecdc", ".dac", ".npz", ".safetensors"))
 
 
@@ -103,8 +100,6 @@ def _files(root: Path, known: frozenset[str]) -> list[Path]:
         if not root.exists():
             raise TonemeError(f"{root} does not exist: check the name")
         return [root]
-    from toneme.codecs.files import files_below
-
     found = sorted(files_below(root, known, _raise))
     if not found:
         raise TonemeError(f"{root} holds no file to work on: looked for {', '.join(sorted(known))} in it and below")

@@ -3,13 +3,14 @@
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from toneme.cli.files import AUDIO
 from toneme.codecs.audio import write_audio
-from toneme.recipes.data.listing import SUFFIXES, expand, list_recordings, measure
+from toneme.recipes.data.listing import expand, list_recordings, measure
 from toneme.recipes.errors import DataError
 
 
@@ -81,8 +82,11 @@ def test_rows_that_are_no_objects_are_refused_in_a_sentence(folder):
         list_recordings(str(folder / "m.jsonl"))
 
 
-def test_folders_are_searched_for_the_audio_that_commands_search_them_for():
-    assert SUFFIXES == AUDIO
+def test_folders_are_searched_for_the_audio_that_commands_search_them_for(folder):
+    for suffix in AUDIO:
+        (folder / "all" / f"a{suffix}").parent.mkdir(exist_ok=True)
+        (folder / "all" / f"a{suffix}").touch()
+    assert {Path(part.path).suffix for part in list_recordings(str(folder / "all"))} == AUDIO
 
 
 def test_times_of_words_are_numbers_and_two_a_word(folder):
