@@ -249,7 +249,7 @@ class Codec(nn.Module):
             n_samples = self.max_samples(tuple(stream.shape[-1] for stream in streams))
         one = not hasattr(n_samples, "__len__") or getattr(n_samples, "ndim", 1) == 0
         samples = [whole(n_samples, "n_samples")] * batch if one else counts(n_samples, "n_samples").tolist()
-        if not isinstance(samples, list) or len(samples) != batch or any(n < 0 for n in samples):
+        if len(samples) != batch or any(n < 0 for n in samples):
             raise ShapeError(f"n_samples must be {batch} counts from 0 up, one per item; got {samples}")
         return self.make_tokens(streams, samples, side)
 

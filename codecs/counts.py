@@ -35,7 +35,7 @@ def counts(values: Any, what: str) -> "Tensor":
         given = torch.as_tensor(values if hasattr(values, "ndim") else list(values), device="cpu")
     except (TypeError, ValueError, RuntimeError):
         raise _unlike(what, values) from None
-    if given.numel() and (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool):
+    if given.ndim > 1 or (given.numel() and (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)):
         raise _unlike(what, values)
     return given.long()
 

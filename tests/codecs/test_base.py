@@ -111,7 +111,7 @@ def test_samples_are_counted_in_any_type(codec: EncodecCodec, n_samples: object)
     assert codec.tokens_from_codes(codes, n_samples).n_samples.tolist() == [24]  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("n_samples", [24.0, [24.5], "24", [1, 2], -1])
+@pytest.mark.parametrize("n_samples", [24.0, [24.5], "24", [1, 2], -1, [[24]]])
 def test_other_counts_of_samples_are_refused(codec: EncodecCodec, n_samples: object):
     with pytest.raises(ShapeError, match="n_samples"):
         codec.tokens_from_codes(torch.zeros(1, 4, 3, dtype=torch.int64), n_samples)  # pyright: ignore[reportArgumentType]
