@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..codecs.files import atomic_path
 from .report import report_html
 from .suite import Findings, Row, Table
 
@@ -67,10 +67,5 @@ def _code(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that an interrupted run leaves the old one."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of clips may be no text
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of clips may be no text
