@@ -41,10 +41,6 @@ def inference(module: torch.nn.Module) -> Iterator[None]:
 def plain_defaults() -> Iterator[None]:
     """Make modules of 32 bits on the processor, whatever type and device the caller made PyTorch's default."""
     before = torch.get_default_dtype()
-    if before == torch.float32:
-        with _processor():
-            yield
-        return
     torch.set_default_dtype(torch.float32)
     try:
         with _processor():
