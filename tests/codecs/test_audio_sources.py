@@ -32,6 +32,13 @@ def read_all(source, frames: int = 7_000) -> np.ndarray:
     return np.concatenate(blocks)
 
 
+def assert_whole_without_a_length(path: Path) -> None:
+    source = open_source(path)
+    assert source.n_samples is None
+    assert len(read_all(source)) == 30_000
+    assert not source.truncated
+
+
 class Pipe(io.RawIOBase):
     """A stream that cannot go back and gives at most 1,000 bytes at a time, as pipes may."""
 
@@ -123,10 +130,7 @@ def test_a_wav_whose_sizes_were_never_written_gives_what_is_there(tmp_path: Path
     data = bytearray(path.read_bytes())
     data[4:8] = data[40:44] = bytes(4)  # what a recorder leaves that is killed, and a pipe into a file
     path.write_bytes(data)
-    source = open_source(path)
-    assert source.n_samples is None
-    assert len(read_all(source)) == 30_000
-    assert not source.truncated
+    assert_whole_without_a_length(path)
 
 
 def test_a_wav_of_nothing_has_nothing(tmp_path: Path) -> None:
@@ -141,10 +145,7 @@ def test_a_flac_of_unknown_length_is_not_cut(tmp_path: Path) -> None:
     data[21] &= 0xF0  # 36 bits of samples in STREAMINFO: 0 is what an encoder writes into a pipe
     data[22:26] = bytes(4)
     path.write_bytes(data)
-    source = open_source(path)
-    assert source.n_samples is None
-    assert len(read_all(source)) == 30_000
-    assert not source.truncated
+    assert_whole_without_a_length(path)
 
 
 def test_a_cut_mp3_is_noticed(tmp_path: Path) -> None:
