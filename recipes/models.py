@@ -26,7 +26,8 @@ from ..quantizers.gradients import straight_through
 from ..quantizers.multiscale import MultiScaleQuantized
 from ..quantizers.split import SplitResidualVQ
 from .errors import RecipeError
-from .recipe import CodecSettings, merge
+from .recipe import CodecSettings
+from .tables import merge
 
 
 class Passage(NamedTuple):

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from ..codecs.files import atomic_path
 from . import machines
 from .journal import Journal
-from .recipe import OptimizerSettings, Recipe, changes, read_table, to_table, to_yaml
+from .recipe import OptimizerSettings, Recipe, to_table, to_yaml
 from .schedule import learning_rate
 from .signals import on_end_signals
+from .tables import changes, read_table
 
 
 class Run:

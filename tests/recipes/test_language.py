@@ -13,7 +13,8 @@ from toneme.lm.models import base
 from toneme.lm.tokenizing import tokenize
 from toneme.recipes.errors import RecipeError, TrainingError
 from toneme.recipes.language import LanguageTraining
-from toneme.recipes.recipe import read_recipe, recipe_names
+from toneme.recipes.recipe import read_recipe
+from toneme.recipes.tables import recipe_names
 
 from ..lm.made import make_codec, make_recordings
 

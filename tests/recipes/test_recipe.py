@@ -3,7 +3,8 @@
 import pytest
 
 from toneme.recipes.errors import RecipeError
-from toneme.recipes.recipe import read_recipe, read_table, recipe_names, setting_table, to_yaml
+from toneme.recipes.recipe import read_recipe, to_yaml
+from toneme.recipes.tables import recipe_names
 
 
 def test_a_recipe_says_only_how_it_differs_from_its_base(tmp_path):
@@ -55,29 +56,6 @@ def test_what_is_not_understood_is_named(settings, message):
         read_recipe("tiny", settings)
 
 
-def test_a_recipe_that_is_not_there_is_guessed_at():
-    with pytest.raises(RecipeError, match=r"no recipe is called tny \(did you mean tiny\?\)"):
-        read_recipe("tny")
-
-
-def test_a_recipe_that_is_its_own_base_is_refused(tmp_path):
-    (tmp_path / "a.yaml").write_text("base: b\n")
-    (tmp_path / "b.yaml").write_text("base: a\n")
-    with pytest.raises(RecipeError, match="is its own base: remove the circle"):
-        read_table(tmp_path / "a.yaml")
-
-
-def test_a_file_that_is_not_a_recipe_is_refused(tmp_path):
-    (tmp_path / "a.yaml").write_text("steps: [1\n")
-    with pytest.raises(RecipeError, match=r"a\.yaml is not YAML"):
-        read_recipe(tmp_path / "a.yaml")
-
-
-def test_settings_reach_into_tables():
-    assert setting_table("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
-    assert setting_table("data.train=/some folder") == {"data": {"train": "/some folder"}}
-
-
 def test_a_number_of_a_file_needs_no_dot_and_what_is_quoted_is_text(tmp_path):
     (tmp_path / "a.yaml").write_text(
         "adversarial: {learning_rate: 1e-4, clip: 2}\nlosses: {l1: {weight: 1E+1}}\ncodec: {name: '1e3'}\n"
@@ -87,9 +65,3 @@ def test_a_number_of_a_file_needs_no_dot_and_what_is_quoted_is_text(tmp_path):
     assert (recipe.adversarial.learning_rate, recipe.adversarial.clip, recipe.data.loudness) == (1e-4, 2.0, (-30.0, -20.0))
     assert recipe.losses == {"l1": {"weight": 10.0}}
     assert recipe.codec.name == "1e3"
-
-
-def test_what_follows_a_hash_in_a_folders_name_is_no_comment():
-    assert setting_table("data.train=/music/Album #1") == {"data": {"train": "/music/Album #1"}}
-    assert setting_table("data.train='/music/Album #1'") == {"data": {"train": "/music/Album #1"}}
-    assert setting_table("codec.name=''") == {"codec": {"name": ""}}

@@ -10,7 +10,8 @@ from toneme.codecs.audio import write_audio
 from toneme.codecs.errors import ShapeError
 from toneme.recipes.clustering import Clustering
 from toneme.recipes.errors import RecipeError
-from toneme.recipes.recipe import Recipe, read_recipe, recipe_names
+from toneme.recipes.recipe import Recipe, read_recipe
+from toneme.recipes.tables import recipe_names
 from toneme.recipes.trainer import Trainer
 
 from .toys import COMMON, TEACHER, TOY

@@ -10,7 +10,7 @@ from toneme.cli import options
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Return the shipped recipes whose names begin so."""
-    from toneme.recipes.recipe import recipe_names
+    from toneme.recipes.tables import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
