@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..quantizers.kmeans import KMeansTokenizer
 from .base import Codec, Encoded, config_from_dict
-from .chunking import WindowEncoder
+from .chunking import Plan, WindowEncoder
 from .errors import ShapeError
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder
@@ -61,6 +61,11 @@ class UnitsCodec(Codec):
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the speech model's frames: less than 80 samples at the end give none."""
         return (self.teacher.n_frames(n_samples),)
+
+    @property
+    def window(self) -> str:
+        """The chunks that audio in memory goes in, as that of a stream does."""
+        return str(Plan(self, self.config.window, self.config.chunk))
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
         return self.stream_encoder(waveform.shape[0], codebooks).encode(waveform)
