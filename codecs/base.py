@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from ..quantizers.residual import ResidualVQ
 from .audio import fit_waveform
 from .batches import Codes, Encoded, as_streams, equal_rows, join_rows, take_rows, zero_beyond
 from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
@@ -101,6 +102,36 @@ class Codec(nn.Module):
         raise NotImplementedError
 
     @property
+    def encode_options(self) -> dict[str, int]:
+        """What `encode` can be told beside audio, and what it goes by now.
+
+        `beam` of codecs with residual codebooks is how many choices are kept at each of them: 1 takes the nearest code of one
+        after another; with 16 the codes end nearer to the audio, encoding takes longer, and decoding knows nothing of it.
+        With a beam, codes of fewer codebooks are not a prefix of more, but those that are best when they stand alone.
+        """
+        residual = self._residual()
+        return {"beam": residual[0].beam} if residual else {}
+
+    def set_encode_options(self, **options: int) -> None:
+        """Tell `encode` how to work from now on.
+
+        Raises:
+            ShapeError: if the codec does not have such an option, or not such a value.
+        """
+        check_options(self.name, options, self.encode_options, encoding=True)
+        for value in options.values():
+            beam = whole(value, "beam")
+            if beam < 1:
+                raise ShapeError(f"beam must be at least 1; got {beam}")
+            for quantizer in self._residual():
+                quantizer.beam = beam
+
+    def _residual(self) -> list[ResidualVQ]:
+        """Return the quantizers in which a beam can find what the nearest codes miss."""
+        parts = quantizer.modules() if isinstance(quantizer := getattr(self, "quantizer", None), nn.Module) else ()
+        return [part for part in parts if isinstance(part, ResidualVQ) and part.depth > 1]
+
+    @property
     def window(self) -> str:
         """How much audio a frame of `encode` hears, as its tokens record it; "" where a receptive field bounds that."""
         return "" if self.spec.causal or self.spec.receptive_field is not None else "whole"
@@ -139,7 +170,7 @@ class Codec(nn.Module):
             waveform, lengths = fit_waveform(waveform, lengths, rate, self.spec)
             waveform = self.check_waveform(waveform.to(self.device))
             streams, side = self._encode_batch(waveform, lengths, depth)
-            tokens = self.make_tokens(streams, lengths, side, self.window)
+            tokens = self.make_tokens(streams, lengths, side, self.window, self.encode_options)
         return tokens.clone()  # what was made without gradients could not take part in training
 
     def decode(self, tokens: Tokens, any_weights: bool = False) -> Tensor:
@@ -206,12 +237,15 @@ class Codec(nn.Module):
         n_samples: Iterable[int] | Tensor | None,
         side: dict[str, Tensor] | None = None,
         window: str = "",
+        options: Mapping[str, int] | None = None,
     ) -> Tokens:
         """Wrap codes with what this codec knows; frames beyond an item's own are zeroed.
 
         `n_samples` None is a piece of a stream that has not ended: it keeps all frames and counts no samples. `window` is kept
-        in the metadata where there is one.
+        in the metadata where there is one, and so is a beam of more than one of the `options` that `encode` went by.
         """
+        metadata = {"window": window} if window else {}
+        metadata |= {"beam": str(beam)} if (beam := (options or {}).get("beam", 1)) > 1 else {}
         available = torch.tensor([codes.shape[-1] for codes in streams])
         if n_samples is None:
             samples = torch.zeros(streams[0].shape[0], dtype=torch.int64)
@@ -224,7 +258,7 @@ class Codec(nn.Module):
         sizes = tuple(stream.codebook_sizes[: codes.shape[1]] for stream, codes in zip(self.spec.streams, streams, strict=True))
         return Tokens(
             streams, lengths, samples, self.name, self.weights_hash, self.spec.sample_rate, self.spec.channels,
-            self.spec.frame_rates, sizes, side or {}, self.spec.side_period, {"window": window} if window else {},
+            self.spec.frame_rates, sizes, side or {}, self.spec.side_period, metadata,
         )  # fmt: skip
 
     def tokens_from_codes(

@@ -77,6 +77,10 @@ class Coder(ABC):
         """Tell decoding how to work from now on, as `Codec.set_decode_options`."""
         check_options(self.name, options)
 
+    def set_encode_options(self, **options: int) -> None:
+        """Tell encoding how to work from now on, as `Codec.set_encode_options`."""
+        check_options(self.name, options, encoding=True)
+
     def check(self, made: Header, any_weights: bool = False) -> None:
         """Raise CheckpointError unless this codec, with these weights, made the codes."""
         check_maker(made, self.name, self.weights_hash, any_weights)
@@ -113,15 +117,19 @@ class TorchCoder(Coder):
     def set_decode_options(self, **options: float) -> None:
         self.codec.set_decode_options(**options)
 
+    def set_encode_options(self, **options: int) -> None:
+        self.codec.set_encode_options(**options)
+
     def max_samples(self, n_frames: tuple[int, ...]) -> int:
         return self.codec.max_samples(n_frames)
 
 
-def check_options(name: str, options: Iterable[str], known: Collection[str] = ()) -> None:
-    """Raise ShapeError where a codec is told something about decoding that it does not know."""
+def check_options(name: str, options: Iterable[str], known: Collection[str] = (), encoding: bool = False) -> None:
+    """Raise ShapeError where a codec is told something about decoding, or encoding, that it does not know."""
     if unknown := ", ".join(sorted(set(options) - set(known))):
-        has = f"it can be told {', '.join(known)}" if known else "its codes alone say how it sounds"
-        raise ShapeError(f"{name} cannot be told {unknown} when it decodes: {has}")
+        alone = "the audio alone says what its codes are" if encoding else "its codes alone say how it sounds"
+        has = f"it can be told {', '.join(known)}" if known else alone
+        raise ShapeError(f"{name} cannot be told {unknown} when it {'encodes' if encoding else 'decodes'}: {has}")
 
 
 class TorchEncoding(Encoding):

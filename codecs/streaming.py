@@ -61,7 +61,8 @@ class StreamEncoder(ABC):
 
     def _tokens(self, pieces: "tuple[tuple[Tensor, ...], dict[str, Tensor]]", n_samples: int | None) -> Tokens:
         streams, side = pieces
-        return self.codec.make_tokens(streams, None if n_samples is None else [n_samples] * self.batch, side, self.window)
+        samples = None if n_samples is None else [n_samples] * self.batch
+        return self.codec.make_tokens(streams, samples, side, self.window, self.codec.encode_options)
 
     @property
     def window(self) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..codecs.base import Codec, Encoded
 from ..codecs.spec import CodecSpec
 from ..codecs.streaming import StreamDecoder, StreamEncoder
+from .coder import refuse_options
 from .manifest import Manifest
 from .runtime import StreamingCodec
 from .runtime_streams import Array
@@ -55,6 +56,9 @@ class ExportedCodec(Codec):
     def dtype(self) -> torch.dtype:
         """What the graphs take and give."""
         return torch.float32
+
+    def set_encode_options(self, **options: int) -> None:
+        refuse_options(self.name, options)
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the frames of each stream for audio of `n_samples`, whole units of them."""

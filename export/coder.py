@@ -1,12 +1,13 @@
 """An exported codec for commands, which need no torch with it: arrays go from files to its graphs and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..codecs.coder import Coder, Decoding, Encoding
+from ..codecs.errors import ShapeError
 from ..codecs.pieces import Piece
 from ..codecs.tokenfile_header import Header
 from .runtime import StreamingCodec
@@ -33,6 +34,9 @@ class ExportedCoder(Coder):
 
     def decoding(self) -> "ExportedDecoding":
         return ExportedDecoding(self)
+
+    def set_encode_options(self, **options: int) -> None:
+        refuse_options(self.name, options)
 
     def as_codec(self) -> "Codec":
         from .codec import ExportedCodec  # a torch module
@@ -77,6 +81,12 @@ class ExportedDecoding(Decoding):
 
     def flush(self, n_samples: int | None = None) -> np.ndarray:
         return self.stream.flush(n_samples)[0]
+
+
+def refuse_options(name: str, options: Iterable[str]) -> None:
+    """Raise ShapeError where an exported codec is told how to encode."""
+    if told := ", ".join(options):
+        raise ShapeError(f"{name} is exported, and its graphs take the nearest codes: give {told} to the codec itself")
 
 
 def _each(codes: "np.ndarray | Sequence[np.ndarray]") -> Sequence[np.ndarray]:

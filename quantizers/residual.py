@@ -6,6 +6,7 @@ Source: Zeghidour et al., "SoundStream", 2021, section III-C; Defossez et al., "
 import torch
 from torch import Tensor, nn
 
+from ..kernels.beam import beam_encode
 from .base import Quantized, from_rows, in_use, mean_squared, to_rows
 from .ema import MovingCodebooks
 from .gradients import gradient_named
@@ -20,7 +21,13 @@ class ResidualVQ(MovingCodebooks):
         per_stage: pass the gradient through each stage to that stage's input, and add them, as vector-quantize-pytorch does.
         upstream_compat: do as EnCodec's published code: revival has no effect, and a stage's input is what the ones before
             it left *after* their straight-through, so that only the first stage's commitment reaches the encoder.
+
+    Attributes:
+        beam: choices that `encode` keeps at every stage (`beam_encode`); 1 takes the nearest code of each codebook in turn.
+            With more, codes of fewer codebooks are no prefix of those of more. Training and saved models know nothing of it.
     """
+
+    beam = 1
 
     def __init__(
         self,
@@ -38,7 +45,11 @@ class ResidualVQ(MovingCodebooks):
         self.per_stage = per_stage or upstream_compat
 
     def encode(self, latents: Tensor, depth: int | None = None) -> Tensor:
-        return from_rows(self.search(to_rows(latents, self.dim), 0, depth), latents.shape[0])
+        rows = to_rows(latents, self.dim)
+        if self.beam == 1:
+            return from_rows(self.search(rows, 0, depth), latents.shape[0])
+        codes = beam_encode(rows, self.codebooks[:depth], self.beam, self._current_half_norms()[:depth])
+        return from_rows(codes, latents.shape[0])
 
     def decode(self, codes: Tensor) -> Tensor:
         depth, size = codes.shape[1], self.codebooks.shape[1]

@@ -36,6 +36,17 @@ def test_json_has_the_figures(codec, wav, tiny, tmp_path):
     assert done["output"] == str(tmp_path / "x.tok")
 
 
+def test_a_beam_is_the_librarys(codec, wav, tiny, tmp_path):
+    path = wav("a.wav", 2.5)
+    assert codec("encode", path, "-c", tiny, "--beam", 4).code == 0
+    model = toneme.load(tiny)
+    model.set_encode_options(beam=4)
+    made, expected = toneme.read_tokens(tmp_path / "a.tok"), model.encode(*toneme.read_audio(path))
+    assert torch.equal(made.codes, expected.codes)
+    assert dict(made.metadata) == dict(expected.metadata) == {"beam": "4"}
+    assert not torch.equal(made.codes, whole(tiny, path).codes)
+
+
 @pytest.mark.parametrize(("options", "depth"), [(["-n", 3], 3), (["--bitrate", 2], 4), (["-b", 2.4], 4), ([], 8)])
 def test_depth(codec, wav, tiny, tmp_path, options, depth):
     path = wav()

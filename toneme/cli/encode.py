@@ -18,6 +18,7 @@ def encode(
     codec: options.CodecName = "default",
     codebooks: options.Codebooks = None,
     bitrate: options.Bitrate = None,
+    beam: options.Beam = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     packed: options.Packed = False,
@@ -33,7 +34,7 @@ def encode(
     jobs = plan(inputs, output, ".tok", AUDIO)
     from toneme.cli.coding import choose_depth
 
-    model = options.loader(backend, device)(codec)
+    model = options.encoder(codec, backend, device, beam)
     depth = choose_depth(model, codebooks, bitrate)
     run_jobs(jobs, lambda job: encode_file(model, job, depth, salvage, force, packed), is_batch(inputs), json, describe)
 

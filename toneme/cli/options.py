@@ -59,6 +59,15 @@ Bitrate = Annotated[
     float | None,
     typer.Option("--bitrate", "-b", help="Highest nominal rate in kbps, instead of --codebooks.", show_default="all"),
 ]
+Beam = Annotated[
+    int | None,
+    typer.Option(
+        "--beam",
+        min=1,
+        help="Of residual codebooks: choices kept at each; 16 sounds better, takes longer.",
+        show_default="1",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")]
 Backend = Annotated[
     str,
@@ -117,6 +126,14 @@ def loader(backend: str, device: str, live: bool = False) -> "Callable[[str], Co
         return ExportedCoder(name, 1 if live else processors())  # steps of live audio are too short to be shared
 
     return pick
+
+
+def encoder(name: str, backend: str, device: str, beam: int | None) -> "Coder":
+    """Return the codec that encodes for a choice of --backend, --device and --beam; kept graphs know no beam."""
+    model = loader("torch" if backend == "auto" and (beam or 1) > 1 else backend, device)(name)
+    if beam is not None:
+        model.set_encode_options(beam=beam)
+    return model
 
 
 def _torch_coder(name: str, backend: str, device: str, live: bool) -> "Coder":

@@ -31,6 +31,7 @@ def roundtrip(
     codec: options.CodecName = "default",
     codebooks: options.Codebooks = None,
     bitrate: options.Bitrate = None,
+    beam: options.Beam = None,
     bits: options.Bits = "16",
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -49,7 +50,7 @@ def roundtrip(
         jobs = [Job(job.source, NOWHERE, named=True) for job in jobs]
     from toneme.cli.coding import choose_depth
 
-    model = options.loader(backend, device)(codec)
+    model = options.encoder(codec, backend, device, beam)
     depth = choose_depth(model, codebooks, bitrate)
     run_jobs(jobs, lambda job: roundtrip_file(model, job, depth, subtype, salvage, force), is_batch(inputs), json, describe)
 
