@@ -177,5 +177,10 @@ def words_of(doc: str | None) -> str:
 
 def deepest(systems: Iterable[System]) -> dict[str, CodecSystem]:
     """Return every codec's system with the most codebooks, by its source; fewest first."""
-    codecs = [system for system in systems if isinstance(system, CodecSystem)]
-    return {system.source: system for system in sorted(codecs, key=lambda system: system.codebooks)}
+    return {system.source: system for system in plain_codecs(systems)}
+
+
+def plain_codecs(systems: Iterable[System]) -> list[CodecSystem]:
+    """Return the codecs without a beam, whose codes of fewer codebooks are those of more; fewest codebooks first."""
+    codecs = (system for system in systems if isinstance(system, CodecSystem) and system.beam == 1)
+    return sorted(codecs, key=lambda system: system.codebooks)

@@ -95,7 +95,7 @@ class System(ABC):
 
 @dataclass(frozen=True)
 class CodecSystem(System):
-    """A codec with its first `codebooks` codebooks; `source` is what `load` takes."""
+    """A codec with its first `codebooks` codebooks; `source` is what `load` takes, `beam` what it encodes with."""
 
     source: str
     name: str
@@ -103,10 +103,18 @@ class CodecSystem(System):
     identity: str
     about: About
     codebooks: int
+    beam: int = 1
+
+    def codec(self, device: str) -> Codec:
+        """Return the codec, told how to encode; the last one asked for is kept in memory."""
+        codec = load_once(self.source, device)
+        if codec.encode_options:
+            codec.set_encode_options(beam=self.beam)
+        return codec
 
     def rebuild(self, waveform: Tensor, sample_rate: int, device: str) -> Rebuilt:
         """Code and decode a clip [time]; several channels are mixed to one."""
-        codec = load_once(self.source, device)
+        codec = self.codec(device)
         start = clock(device)
         tokens = codec.encode(waveform, sample_rate, codebooks=self.codebooks)
         between = clock(device)
@@ -133,7 +141,9 @@ def clock(device: str) -> float:
     return time.process_time()
 
 
-def codec_systems(source: str, depths: list[int] | None = None, kbps: list[float] | None = None) -> list[CodecSystem]:
+def codec_systems(
+    source: str, depths: list[int] | None = None, kbps: list[float] | None = None, beam: int = 1
+) -> list[CodecSystem]:
     """Return a codec at several depths.
 
     Args:
@@ -141,6 +151,7 @@ def codec_systems(source: str, depths: list[int] | None = None, kbps: list[float
         depths: numbers of codebooks; those that the codec lacks are left out.
         kbps: highest nominal rates, as another way to say depths; rates below the codec's lowest are left out.
             Without either: powers of two, and all.
+        beam: with more than 1, a codec that can encode so is there with and without.
 
     Raises:
         TonemeError: if the codec cannot be loaded.
@@ -149,12 +160,13 @@ def codec_systems(source: str, depths: list[int] | None = None, kbps: list[float
     spec = codec.spec
     parameters = sum(weight.numel() for weight in codec.parameters())
     weights = f"{codec.name} {codec.weights_hash}"
+    beams = (1, beam) if beam > 1 and codec.encode_options else (1,)
     return [
         CodecSystem(
-            source=source, name=codec.name, label=f"{codec.name} x{depth}", identity=f"{weights} x{depth}",
-            about=_about(spec, depth, parameters), codebooks=depth,
+            source=source, name=_named(codec.name, width), label=f"{_named(codec.name, width)} x{depth}",
+            identity=f"{_named(weights, width)} x{depth}", about=_about(spec, depth, parameters), codebooks=depth, beam=width,
         )
-        for depth in pick_depths(spec, depths, kbps)
+        for width in beams for depth in pick_depths(spec, depths, kbps)
     ]  # fmt: skip
 
 
@@ -165,11 +177,15 @@ def tell_apart(systems: Sequence[System]) -> list[System]:
         if isinstance(system, CodecSystem):
             sources.setdefault(system.name, set()).add(system.source)
     return [
-        replace(system, name=system.source, label=f"{system.source} x{system.codebooks}")
+        replace(system, name=(name := _named(system.source, system.beam)), label=f"{name} x{system.codebooks}")
         if isinstance(system, CodecSystem) and len(sources[system.name]) > 1
         else system
         for system in systems
     ]
+
+
+def _named(name: str, beam: int) -> str:
+    return f"{name} beam {beam}" if beam > 1 else name
 
 
 def is_elsewhere(source: str) -> bool:

@@ -30,7 +30,7 @@ from .measurement import facts_of, measure_jobs
 from .reconstruction import pack, package_version, unpack
 from .suite import Findings, Row, Section, Setup, Suite, Table, deepest, words_of
 from .summary import Summary, summarise
-from .systems import CodecSystem, load_once
+from .systems import CodecSystem
 
 GENERATIONS = 10
 SHOWN = (1, 2, 5, 10)  # generations in tables
@@ -57,7 +57,7 @@ class TokenJob(Job):
         return {self.keys[0]: self._examine(device)}
 
     def _examine(self, device: str) -> dict[str, Any]:
-        codec, depth = load_once(self.system.source, device), self.system.codebooks
+        codec, depth = self.system.codec(device), self.system.codebooks
         waveform, rate = self.clip.read()
         audio = resample(waveform, rate, codec.spec.sample_rate)
         tokens = codec.encode(audio, codebooks=depth)

@@ -18,7 +18,7 @@ from ..clips import Clip
 from ..jobs import Job, Results
 from ..reconstruction import pack, package_version, unpack
 from ..spectra import mel_magnitudes
-from ..systems import CodecSystem, load_once
+from ..systems import CodecSystem
 from ..token_statistics import codes_of
 from ..weights import find_weights
 
@@ -68,7 +68,7 @@ class CodesJob(Job):
         return {self.keys[0]: self._encode(device)}
 
     def _encode(self, device: str) -> dict[str, Any]:
-        codec, depth = load_once(self.system.source, device), self.system.codebooks
+        codec, depth = self.system.codec(device), self.system.codebooks
         tokens = codec.encode(*self.clip.read(), codebooks=depth)
         pairs = list(zip(tokens.frame_rates, tokens.codebook_sizes, strict=True))
         return {

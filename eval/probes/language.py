@@ -25,7 +25,7 @@ from ..jobs import Job, Results
 from ..measurement import facts_of, measure_jobs
 from ..metrics import Measure, SetMetric, pick_metrics
 from ..reconstruction import ARROWS, unpack
-from ..suite import Findings, Row, Section, Setup, Suite, Table, deepest, words_of
+from ..suite import Findings, Row, Section, Setup, Suite, Table, deepest, plain_codecs, words_of
 from ..summary import Summary, summarise, summarise_ratio, summarise_set
 from ..systems import CodecSystem
 from .features import CodesJob
@@ -47,7 +47,7 @@ class Language(Suite):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        codecs = sorted((s for s in setup.systems if isinstance(s, CodecSystem)), key=lambda system: system.codebooks)
+        codecs = plain_codecs(setup.systems)
         self.deepest = deepest(codecs)
         least = {system.source: system for system in reversed(codecs)}
         self.systems = [system for system in codecs if system in (least[system.source], self.deepest[system.source])]

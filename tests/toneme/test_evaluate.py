@@ -35,6 +35,18 @@ def test_a_codec_and_a_command_get_a_report(codec, tiny, data, tmp_path):
     assert "36 figures" in again.out.decode()
 
 
+def test_a_beam_is_a_system_of_its_own_and_of_reconstruction_alone(codec, tiny, data, tmp_path):
+    line = ["eval", tiny, "--data", data, "-o", tmp_path / "out", "-n", "1,8", "--beam", 4, "--metrics", LIGHT, "-j", 1]
+    ran = codec(*line, "--suite", "reconstruction,tokens", "--json")
+    assert ran.code == 0, ran.err
+    rows = json.loads(ran.out)["rows"]
+    figures = {row["system"]: row["mean"] for row in rows if (row["domain"], row["metric"]) == ("all", "mel_distance")}
+    assert set(figures) == {"tiny x1", "tiny x8", "tiny beam 4 x1", "tiny beam 4 x8"}
+    assert figures["tiny beam 4 x1"] == figures["tiny x1"]  # one codebook has nothing to choose
+    assert figures["tiny beam 4 x8"] != figures["tiny x8"]
+    assert {row["system"] for row in rows if row["suite"] == "tokens"} == {"tiny x8"}
+
+
 def test_suites_can_be_joined(codec, tiny, data, tmp_path):
     ran = codec(
         "eval",

@@ -42,6 +42,9 @@ Depths = Annotated[
     str | None,
     typer.Option("--codebooks", "-n", help="Numbers of codebooks, such as 1,2,4, or all.", show_default="powers of two"),
 ]
+Beam = Annotated[
+    int, typer.Option("--beam", min=1, help="Reconstruct with this beam too, with codecs that can encode so: 16, say.")
+]
 Suites = Annotated[str, typer.Option("--suite", help="One or several of reconstruction,tokens,downstream,language.")]
 Metrics = Annotated[str | None, typer.Option("--metrics", help="Names of metrics, such as pesq_wb,stoi.", show_default="all")]
 Rate = Annotated[int, typer.Option("--rate", min=8000, max=192_000, help="Hz at which estimates and targets are compared.")]
@@ -66,6 +69,7 @@ def eval_(
     command: Command = None,
     bitrate: Rates = None,
     codebooks: Depths = None,
+    beam: Beam = 1,
     suite: Suites = "reconstruction",
     metrics: Metrics = None,
     rate: Rate = 24000,
@@ -101,7 +105,7 @@ def eval_(
     from toneme.eval.suite import Setup
 
     names = tuple(pick_metrics(metrics.split(","))) if metrics else None
-    systems, absent = find_systems(codecs or [], command or [], depths, rates, codebooks == "all")
+    systems, absent = find_systems(codecs or [], command or [], depths, rates, codebooks == "all", beam)
     clips = find_clips(data, AUDIO, limit, seconds)
     others = tuple(tuple(find_clips(folder, AUDIO, limit, seconds)) for folder in probes or [])
     setup = Setup(tuple(systems), tuple(clips), rate, names, examples, absent, probes=others)
@@ -113,7 +117,7 @@ def eval_(
 
 
 def find_systems(
-    codecs: list[str], commands: list[str], depths: Any, rates: Any, every: bool
+    codecs: list[str], commands: list[str], depths: Any, rates: Any, every: bool, beam: int = 1
 ) -> tuple[list[Any], dict[str, str]]:
     """Return all systems, and why those cannot be had whose weights are elsewhere; two of one label are a usage error."""
     from toneme.codecs.errors import TonemeError
@@ -130,7 +134,7 @@ def find_systems(
             systems.append(decoded)
             continue
         try:
-            systems += codec_systems(name, depths, rates)
+            systems += codec_systems(name, depths, rates, beam)
         except TonemeError as error:
             if not is_elsewhere(name):
                 raise
