@@ -95,10 +95,11 @@ class KMeansTokenizer(Quantizer):
         self.centres += step.to(self.centres.dtype)
 
     def _reassign(self, rows: Tensor, share: float = 0.01) -> None:
-        poor = (self.counts < share * self.counts.mean()).nonzero()[:, 0]
+        floor = share * self.counts.mean()
+        poor = (self.counts < floor).nonzero()[:, 0]
         if len(poor) and len(rows):
             self.centres[poor] = rows[torch.randint(len(rows), (len(poor),), device=rows.device)].to(self.centres.dtype)
-            self.counts[poor] = 1
+            self.counts[poor] = floor.clamp(min=1)  # with less, the next batch would move it again, and so on for good
 
 
 def _random_rows(rows: Tensor, size: int, generator: torch.Generator | None) -> Tensor:

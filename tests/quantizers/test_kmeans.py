@@ -41,6 +41,34 @@ def test_centres_are_the_mean_of_all_they_were_given():
     assert tokenizer.centres.item() == 5.0
 
 
+def test_the_first_centres_wait_for_enough_rows():
+    tokenizer = KMeansTokenizer(2, 4, start_rows=100)
+    first, second = (blobs(60, torch.Generator().manual_seed(seed))[0] for seed in (0, 1))
+    tokenizer.partial_fit(first.T[None])
+    assert not tokenizer.fitted
+    tokenizer.partial_fit(second.T[None])
+    assert tokenizer.fitted
+    assert tokenizer.counts.sum() == 120
+    tokenizer.partial_fit(first.T[None])
+    assert tokenizer.counts.sum() == 180
+
+
+def test_a_dead_centre_takes_over_a_row_and_keeps_it_however_much_was_seen_before():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    tokenizer = KMeansTokenizer(2, 5, start_rows=100)
+    tokenizer.partial_fit(blobs(100, generator)[0].T[None])
+    tokenizer.centres[:4], tokenizer.centres[4] = blobs(4, generator)[0], 1000.0  # which no row is near to
+    tokenizer.counts[:4], tokenizer.counts[4] = 40_000, 7  # as after thousands of batches
+    places = []
+    for _ in range(3):
+        tokenizer.partial_fit(blobs(100, generator)[0].T[None])
+        places.append(tokenizer.centres[4].clone())
+    assert (places[0].abs() < 11).all()
+    assert torch.dist(places[0], places[2]) < 0.5, "it is moved to a row of another blob by the next batch"
+    assert (tokenizer.counts > 300).all()
+
+
 def test_features_of_no_frames_change_nothing():
     tokenizer = KMeansTokenizer(2, 4, start_rows=100)
     tokenizer.partial_fit(blobs(100, torch.Generator().manual_seed(0))[0].T[None])
