@@ -53,6 +53,14 @@ def test_the_folder_encodes_and_decodes(codec, exported, tiny, wav, tmp_path):
     np.testing.assert_allclose(sound, load(tiny).decode(theirs)[0, 0].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["onnx", "auto"])
+def test_graphs_have_no_beam_and_say_so(codec, exported, wav, tmp_path, backend):
+    ran = codec("encode", wav(), "-c", exported, "--backend", backend, "--beam", 4, "-o", tmp_path / "x.tok")
+    assert ran.code == 1
+    assert "tiny is exported, and its graphs take the nearest codes: give beam to the codec itself" in ran.sentence
+    assert not (tmp_path / "x.tok").exists()
+
+
 def test_the_folder_codes_live_audio(codec, exported, tiny, wav, tmp_path):
     data = wav(seconds=1.3).read_bytes()
     live = codec("stream", "-c", exported, "--backend", "onnx", stdin=data)

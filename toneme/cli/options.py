@@ -130,7 +130,10 @@ def loader(backend: str, device: str, live: bool = False) -> "Callable[[str], Co
 
 def encoder(name: str, backend: str, device: str, beam: int | None) -> "Coder":
     """Return the codec that encodes for a choice of --backend, --device and --beam; kept graphs know no beam."""
-    model = loader("torch" if backend == "auto" and (beam or 1) > 1 else backend, device)(name)
+    from toneme.export.manifest import is_exported
+
+    itself = backend == "auto" and (beam or 1) > 1 and not is_exported(name)
+    model = loader("torch" if itself else backend, device)(name)
     if beam is not None:
         model.set_encode_options(beam=beam)
     return model
