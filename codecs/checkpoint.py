@@ -162,11 +162,13 @@ def read_checkpoint(source: str | Path | Mapping) -> Mapping:
     No code of a pickle is run. Published ones hold settings, paths and buffers beside their tensors: those are left out.
 
     Raises:
-        CheckpointError: if the file is missing, is not a checkpoint, or cannot be read without running code from it.
+        CheckpointError: if the file is missing, a folder, not a checkpoint, or cannot be read without running code from it.
     """
     if isinstance(source, Mapping):
         return source
     path = Path(source)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, and a checkpoint is a file: pass the one in it that holds the weights")
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: download the official file first")
     if path.suffix == ".safetensors":

@@ -42,7 +42,7 @@ class Published:
             raise CheckpointError(
                 f"this checkpoint has the parts {', '.join(self.files)}; got {given}: pass a folder or a mapping of all of them"
             )
-        return {f"{part}.{name}": tensor for part in self.files for name, tensor in _tensors(parts[part]).items()}
+        return {f"{part}.{name}": tensor for part in self.files for name, tensor in _tensors(parts[part], part).items()}
 
     def find(self, folder: Path) -> dict[str, Path]:
         """Return the file of each part.
@@ -65,13 +65,18 @@ def _only(folder: Path, part: str, patterns: tuple[str, ...]) -> Path:
     return found[0]
 
 
-def _tensors(content: Any) -> dict[str, Tensor]:
+def _tensors(content: Any, part: str) -> dict[str, Tensor]:
     if isinstance(content, str | Path) and Path(content).suffix == ".npy":
         return {"": _array(Path(content))}
     if isinstance(content, Tensor) or hasattr(content, "__array__"):
         return {"": torch.as_tensor(content)}
     if callable(state_dict := getattr(content, "state_dict", None)):
         content = state_dict()
+    if not isinstance(content, str | Path | Mapping):
+        raise CheckpointError(
+            f"the part {part} of a checkpoint is a path, a mapping of names to tensors, a module or an array; "
+            f"got {type(content).__name__}"
+        )
     return tensors_of(read_checkpoint(content), "the checkpoint" if isinstance(content, Mapping) else str(content))
 
 

@@ -39,7 +39,10 @@ def convert_semanticodec(weights: Mapping[str, Tensor], rate: int, vocabulary: i
     Raises:
         CheckpointError: if keys are missing, unexpected or of another shape.
     """
-    centres = weights["centroids."]
+    centres = weights.get("centroids.")
+    if centres is None or centres.ndim != 2:
+        got = "a mapping of names" if centres is None else f"an array of shape {list(centres.shape)}"
+        raise CheckpointError(f"the k-means centres are an array of two dimensions, one centre per row; got {got}")
     if vocabulary not in (None, len(centres), 2 * len(centres)):
         raise CheckpointError(f"{len(centres)} k-means centres are not those of a vocabulary of {vocabulary}: pass its file")
     (stack, layers), width = STACKS[rate], AudioMAEConfig.width

@@ -123,6 +123,8 @@ def test_checkpoints_are_read_without_running_their_code(tmp_path, capsys):
     assert tensors_of(read_checkpoint(tmp_path / "good.th"))["w"].tolist() == [1, 1]
     with pytest.raises(CheckpointError, match="no checkpoint"):
         read_checkpoint(tmp_path / "none.th")
+    with pytest.raises(CheckpointError, match="is a folder, and a checkpoint is a file: pass the one in it"):
+        read_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no tensors"):
         tensors_of({"epoch": 3})
 

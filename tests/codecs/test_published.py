@@ -56,6 +56,8 @@ def test_what_is_missing_or_twice_there_is_said(folder):
         TWO.read({"encoder": {}})
     with pytest.raises(CheckpointError, match="is no folder"):
         TWO.read(folder / "a.npy")
+    with pytest.raises(CheckpointError, match="the part encoder of a checkpoint is a path"):
+        TWO.read({"encoder": 1, "centres": folder / "a.npy"})
     (folder / "b.npy").unlink()
     (folder / "a.npy").write_bytes(b"no array")
     with pytest.raises(CheckpointError, match="not a readable array"):

@@ -124,6 +124,13 @@ def test_a_folder_laid_out_as_published_fits(tmp_path):
     assert from_official("semanticodec-100-4096", tmp_path).spec.codebook_sizes == (2048, 8192)
 
 
+@pytest.mark.parametrize(("centres", "got"), [({"x": torch.zeros(2, 3)}, "a mapping"), (torch.zeros(4), r"shape \[4\]")])
+def test_centres_that_are_no_array_of_rows_are_refused(centres: object, got: str):
+    files = {"encoder": {"w": torch.zeros(1)}, "decoder": {"w": torch.zeros(1)}, "centroids": centres}
+    with pytest.raises(CheckpointError, match=f"centres are an array of two dimensions.* got .*{got}"):
+        from_official("semanticodec_100", files)
+
+
 @pytest.mark.parametrize("rate", [50, 25])
 def test_the_published_files_of_the_slower_rates_fit(rate: int):
     codec = from_official(f"semanticodec-{rate}-16384", published(rate))
