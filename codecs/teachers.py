@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from .audio_resampling import resample
+from .checkpoint import Undrawn
 from .errors import CheckpointError, MissingDependencyError, ShapeError
 from .layers.fbank import kaldi_fbank
 
@@ -123,6 +124,10 @@ class Teacher(nn.Module):
         """Stay as it is: a teacher does not learn."""
         return super().train(False)
 
+    def __reduce__(self) -> tuple:
+        """Build a copy anew: transformers hooks its layers at their first call, by functions that cannot be pickled."""
+        return _built_anew, (type(self), type(self.model), self.model.config, self.layer, self.state_dict())
+
     @torch.no_grad()
     def forward(self, waveform: Tensor, sample_rate: int = SAMPLE_RATE) -> Tensor:
         """Return the features [batch, frames, dimension] of a waveform [batch, samples].
@@ -139,6 +144,13 @@ class Teacher(nn.Module):
         heard = (mel_spectra(heard) if self.hears_spectra else heard).to(next(self.model.parameters()))
         found = self.model(heard, output_hidden_states=True).hidden_states
         return torch.stack(found).mean(0) if self.layer is None else found[self.layer]
+
+
+def _built_anew(kind: type[Teacher], model: type[nn.Module], settings: Any, layer: int | None, weights: Any) -> Teacher:
+    with Undrawn():
+        teacher = kind(model(settings), layer)
+    teacher.load_state_dict(weights, assign=True)
+    return teacher.eval()
 
 
 class BlockedFeatures(nn.Module):

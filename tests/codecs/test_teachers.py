@@ -1,7 +1,9 @@
 """Teachers: features of transformers' own models, frames for every length, and one sentence where something is missing."""
 
+import copy
 import importlib
 import json
+import pickle
 
 import pytest
 import torch
@@ -60,6 +62,20 @@ def test_a_teacher_stays_frozen(teacher: Teacher):
     assert not any(weight.requires_grad for weight in teacher.parameters())
     assert not teacher(audio).requires_grad
     assert torch.equal(teacher(audio), teacher(audio))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda teacher: pickle.loads(pickle.dumps(teacher))])
+@pytest.mark.parametrize("layer", [None, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_teacher_in_use_can_be_copied_and_sent_to_another_process(kind: str, layer: int | None, copied):
+    teacher = Teacher.from_config(TeacherConfig(kind, layer, tuple(KINDS[kind].items())))
+    features = teacher(noise(3200))
+    again = copied(teacher)
+    assert torch.equal(again(noise(3200)), features)
+    assert not any(module.training for module in again.modules())
+    assert not any(weight.requires_grad for weight in again.parameters())
+    next(again.parameters()).zero_()
+    assert torch.equal(teacher(noise(3200)), features)
 
 
 @pytest.mark.parametrize("kind", KINDS)
