@@ -3,6 +3,7 @@
 import errno
 import io
 import itertools
+import math
 import re
 import struct
 from dataclasses import replace
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from toneme.codecs import tokenfile_writer
 from toneme.codecs.errors import ShapeError, TokenFileError
 from toneme.codecs.tokenfile import TokenReader, TokenWriter, read_tok, write_tok
+from toneme.codecs.tokenfile_bytes import Fields, Source, varint
 from toneme.codecs.tokens import Tokens
 
 from . import plain_reader
+from .fuzzing import join_records, split_records
 from .tokensets import assert_same, make_tokens, token_sets
 
 SPECIFICATION = Path(tokenfile_writer.__file__).with_name("TOKENFILE.md")
@@ -102,6 +105,14 @@ def test_an_empty_file_of_a_known_codec():
     assert_same(read_tok(io.BytesIO(to_bytes(tokens))), tokens)
 
 
+@pytest.mark.parametrize("number", [0, 127, 128, 255, 256, 16383, 16384, 2**63 - 1])
+def test_numbers_come_back_at_the_edges_of_their_bytes(number):
+    data = varint(number)
+    assert len(data) == max(1, -(-number.bit_length() // 7))
+    assert Fields(data, 0, "record").number() == number
+    assert Source(io.BytesIO(data)).number(number, "record", "a number") == number
+
+
 def test_codebooks_beyond_sixteen_bits_are_packed():
     tokens = make_tokens(50, sizes=((1 << 18, 1000),), repeat=0.9)
     data = to_bytes(tokens)
@@ -173,6 +184,7 @@ def test_a_reader_of_a_pipe_learns_the_samples_at_the_end():
     reader = TokenReader(Pipe(file.getvalue()))
     assert reader.header.n_samples is None
     list(reader)
+    assert reader.next() is None
     assert reader.header.n_samples == int(tokens.n_samples)
     assert TokenReader(io.BytesIO(file.getvalue())).header.n_samples == int(tokens.n_samples)
 
@@ -187,6 +199,16 @@ def test_a_live_stream_can_be_read_before_it_ends():
     assert torch.equal(reader.read().codes, tokens.codes[..., :70])
     assert reader.damage
     assert "still being written" in reader.damage
+    writer.abort()
+
+
+def test_each_chunk_leaves_as_soon_as_it_is_full():
+    """As on a pipe, whose file object keeps back what is not flushed."""
+    tokens, out = make_tokens(200), io.BytesIO()
+    writer = TokenWriter(io.BufferedWriter(out, 1 << 20), chunk_seconds=1)
+    for start, there in ((0, 0), (40, 50), (80, 100), (120, 150)):
+        writer.write(tokens.frames(start, start + 40))
+        assert _frames(out.getvalue()) == there
     writer.abort()
 
 
@@ -274,6 +296,18 @@ def test_a_missing_chunk_is_noticed_though_every_checksum_holds():
     chunk = next(n for n in range(header, len(data)) if _frames(data[:n]) == 50) - header
     with pytest.raises(TokenFileError, match="begins at frame 50 where frame 0 was expected"):
         read_tok(io.BytesIO(data[:header] + data[header + chunk :]))
+    without_last = data[: header + 2 * chunk] + data[header + 3 * chunk :]
+    for file in (io.BytesIO(without_last), Pipe(without_last)):
+        with pytest.raises(TokenFileError, match=r"counts \(150,\) frames, and the chunks hold \(100,\)"):
+            read_tok(file)
+
+
+def test_two_counts_of_samples_are_refused():
+    tokens = make_tokens(150)
+    header, *chunks, _ = split_records(to_bytes(tokens))
+    end = split_records(to_bytes(replace(tokens, n_samples=tokens.n_samples - 1)))[-1]
+    with pytest.raises(TokenFileError, match="it counts 71999 samples, and the header 72000"):
+        read_tok(io.BytesIO(join_records([header, *chunks, end])))
 
 
 def recrc(data: bytearray, start: int, end: int) -> bytes:
@@ -352,8 +386,11 @@ def test_wrong_pieces_are_refused():
         writer.write(make_tokens(50, sizes=((1024,) * 4,)))
     with pytest.raises(ShapeError, match="one item"):
         writer.write(make_tokens(50, batch=2))
-    with pytest.raises(ShapeError, match="from 0 to 1023"):
-        writer.write(replace(tokens, streams=(tokens.codes + 1024,)))
+    for code in (-1, 1024):
+        wrong = tokens.codes.clone()
+        wrong[0, 7, 49] = code
+        with pytest.raises(ShapeError, match="from 0 to 1023"):
+            writer.write(replace(tokens, streams=(wrong,)))
     made, other = make_tokens(50, side_period=10), TokenWriter(io.BytesIO())
     with pytest.raises(ShapeError, match="one side number per segment"):
         other.write(replace(made, side={"scale": torch.ones(1, 2)}))
@@ -362,6 +399,12 @@ def test_wrong_pieces_are_refused():
         writer.write(tokens)
     with pytest.raises(TokenFileError, match="no header yet"), TokenWriter(io.BytesIO()):
         pass
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.inf, math.nan, 1e10])
+def test_frame_rates_that_the_format_cannot_hold(rate):
+    with pytest.raises(TokenFileError, match="a frame rate must be from 1e-6 to 1e9 Hz"):
+        to_bytes(replace(make_tokens(10), frame_rates=(rate,)))
 
 
 def test_metadata_that_the_format_cannot_hold():

@@ -92,6 +92,7 @@ def test_side_numbers_follow_their_item():
     )
     assert tokens[0].side["scale"].tolist() == [[0.5, 0.25, 0.125]]  # a third segment, shorter than the period
     assert tokens[1].side["scale"].tolist() == [[2.0]]
+    assert tokens[:].side["scale"].tolist() == tokens.side["scale"].tolist()
 
 
 def test_depth(levels):
@@ -110,6 +111,9 @@ def test_frames_cut_every_stream_at_one_instant(levels):
     assert torch.equal(part.streams[2], levels.streams[2][..., 40:100])
     assert part.lengths.tolist() == [[15, 30, 60]]
     assert part.n_samples.tolist() == [15 * 1920]
+    assert levels.frames(10, 40).lengths.tolist() == [[30, 60, 120]]
+    with pytest.raises(ShapeError, match="range within 0 to 40; got 0 to 41"):
+        levels.frames(0, 41)
 
 
 def test_frames_of_a_batch_keep_to_the_lengths(batch):

@@ -67,11 +67,16 @@ def test_refusals():
     for call, message in [
         (lambda: pattern.apply(codes[:, :1], text, 10), r"takes codes \[batch, 2, frames\]"),
         (lambda: pattern.apply(codes + 4, text, 10), "within the codebooks' sizes"),
-        (lambda: pattern.apply(codes, text + 10, 10), "ids of text must be from 0 to 9"),
+        (lambda: pattern.apply(codes, text + torch.tensor([0, 10]), 10), "ids of text must be from 0 to 9; got 0 to 10"),
+        (lambda: pattern.apply(codes, text - torch.tensor([0, 1]), 10), "ids of text must be from 0 to 9; got -1 to 0"),
         (lambda: pattern.revert(sequence[:, :-1], 10), "does not take turns"),
         (lambda: pattern.revert(sequence[:, [0, 2, 1, 3, 4, 5]], 10), "out of step"),
+        (lambda: pattern.revert(sequence[:, [0, 2, 2, 3, 4, 5]], 10), "out of step"),
+        (lambda: pattern.revert(sequence[:, [0, 1, 1, 3, 4, 5]], 10), "out of step"),
         (lambda: pattern.revert(sequence[:, [1, 2, 0, 3, 4, 5]], 10), "does not take turns"),
         (lambda: Pattern.interleaved(2, 1, 1), "and sizes of the codebooks"),
+        (lambda: Pattern.interleaved((4, 4), 0, 1), "at least one text token and one frame"),
+        (lambda: Pattern.interleaved((4, 4), 1, 0), "at least one text token and one frame"),
     ]:
         with pytest.raises(ShapeError, match=message):
             call()

@@ -171,10 +171,12 @@ def test_kinds_as_they_are_drawn():
 
 
 def test_what_does_not_fit_is_refused():
-    pattern = Pattern.delay((8, 8))
+    pattern, one = Pattern.delay((8, 8)), torch.tensor([[[0, 7, 0], [0, 0, 8]]])
     for call, message in [
         (lambda: pattern.apply(torch.zeros(1, 3, 4).long()), r"takes codes \[batch, 2, frames\]; got \[1, 3, 4\]"),
         (lambda: pattern.apply(torch.full((1, 2, 4), 8)), "codebook 0 must be from 0 to 7; got 8 in frame 0 of item 0"),
+        (lambda: pattern.apply(one), "codebook 1 must be from 0 to 7; got 8 in frame 2 of item 0"),
+        (lambda: pattern.apply(one - 1), "codebook 0 must be from 0 to 7; got -1 in frame 0 of item 0"),
         (lambda: pattern.revert(torch.full((1, 2, 4), 8)), "the sequence is cut or out of step"),
         (lambda: pattern.revert(torch.zeros(1, 2, 2).long()), "2 columns are no whole number of frames"),
         (lambda: pattern.revert(torch.zeros(1, 3, 4).long()), r"takes sequences \[batch, 2, columns\]"),

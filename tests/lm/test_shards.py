@@ -1,7 +1,8 @@
 """Shards: every format gives back what went in, other programs read them, and what does not belong is refused."""
 
 import json
-from itertools import pairwise
+from itertools import pairwise, product
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import torch
 
 from toneme.codecs.errors import CheckpointError, TokenFileError
 from toneme.codecs.registry import load
+from toneme.codecs.spec import CodecSpec, StreamSpec
 from toneme.lm import shard_formats
 from toneme.lm.shard_formats import FORMATS, SUFFIXES, read_shard, write_shard
 from toneme.lm.shard_item import About, Item
@@ -130,6 +132,20 @@ def test_workers_get_shards_of_their_own(tmp_path, monkeypatch):
         monkeypatch.setattr(stream, "_part", lambda part=part: (part, 2))
         seen += [tokens.codes.sum().item() for tokens in stream]
     assert sorted(seen) == sorted(tokens.codes.sum().item() for tokens in read_shards(tmp_path))
+
+
+def test_every_worker_of_every_rank_has_a_part_of_its_own(tmp_path, monkeypatch):
+    make_folder(tmp_path)
+    stream, parts = read_shards(tmp_path).stream(), []
+    assert stream._part() == (0, 1)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    for rank, worker in product(range(3), range(2)):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        told = SimpleNamespace(id=worker, num_workers=2)
+        monkeypatch.setattr("toneme.lm.shards.get_worker_info", lambda told=told: told)
+        parts.append(stream._part())
+    assert sorted(parts) == [(i, 6) for i in range(6)]
 
 
 @pytest.mark.parametrize(("shards", "most"), [(1, 3), (2, 6), (1, 0)])
@@ -270,6 +286,14 @@ def test_other_folders_are_refused(tmp_path, text):
     (tmp_path / "plan.jsonl").write_text("[]\n")
     with pytest.raises(TokenFileError, match=r"no folder of shards|does not say what its tokens are|another version of shards"):
         read_shards(tmp_path)
+
+
+def test_streams_beyond_the_depth_hold_nothing():
+    streams = tuple(StreamSpec(hop, sizes) for hop, sizes in ((640, (64,)), (320, (64, 32)), (160, (64,))))
+    codec = SimpleNamespace(name="made", weights_hash="0123", spec=CodecSpec(16000, 1, streams, causal=False))
+    assert About.of(codec, 1).codebook_sizes == ((64,), (), ())
+    assert About.of(codec, 2).codebook_sizes == ((64,), (64,), ())
+    assert About.of(codec, 4).codebook_sizes == ((64,), (64, 32), (64,))
 
 
 def test_what_is_common_comes_back_from_json():

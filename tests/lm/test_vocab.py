@@ -120,8 +120,9 @@ def test_ids_out_of_place_are_refused():
     ]:
         with pytest.raises(ShapeError, match=message):
             vocab.codes(torch.tensor(bad))
-    with pytest.raises(ShapeError, match="codes must be from 0 to 15; got 16 to 16"):
-        vocab.ids(torch.full((1, 2, 1), 16))
+    for code, message in ((16, "codes must be from 0 to 15; got 0 to 16"), (-1, "codes must be from 0 to 15; got -1 to 0")):
+        with pytest.raises(ShapeError, match=message):
+            vocab.ids(torch.tensor([[[0, 0, 0], [0, code, 0]]]))
     for codes in (torch.zeros(1, 1, 4).long(), torch.zeros(1, 3, 4).long(), torch.zeros(2, 4).long()):
         with pytest.raises(ShapeError, match=r"of \[2\] codebooks .* got .*: make it of as many with codebooks="):
             vocab.ids(codes)
@@ -224,7 +225,7 @@ def test_speechgpt_is_as_published_and_writes_repeated_units_once():
 
 def test_wavtokenizer_is_as_published():
     vocab = Vocab.preset("wavtokenizer")
-    assert vocab.text(torch.tensor([[[257, 740]]])) == "<|code_start|><|257|><|740|><|code_end|>"
+    assert vocab.text(torch.tensor([[[257, 740, 740]]])) == "<|code_start|><|257|><|740|><|740|><|code_end|>"
     words = "<|audio_start|>\nthe<|t_0.08|><|code_start|><|257|><|740|><|code_end|>\noverall<|t_0.36|><|code_start|><|127|>"
     assert vocab.strings(vocab.parse(words)) == re_found(words)
     assert vocab.codes(vocab.parse(words + "<|code_end|>\n<|audio_end|>"))[0].tolist() == [[[257, 740, 127]]]
