@@ -157,7 +157,8 @@ class TorchDecoding(Decoding):
     def push(self, piece: Piece, n_samples: int | None = None) -> np.ndarray:
         from .tokens import Tokens
 
-        return self.stream.push(Tokens.of(piece).to(self.device), n_samples)[0].float().cpu().numpy()
+        tokens = Tokens.of(piece).to(self.device)
+        return self.stream.push(tokens, n_samples, any_weights=True)[0].float().cpu().numpy()  # `Coder.check` looks at them
 
     def flush(self, n_samples: int | None = None) -> np.ndarray:
         return self.stream.flush(n_samples)[0].float().cpu().numpy()

@@ -99,17 +99,26 @@ class StreamDecoder(ABC):
         self.finished = False
         self._reset()
 
-    def push(self, codes: "Tensor | tuple[Tensor, ...] | Tokens", n_samples: int | None = None) -> Tensor:
+    def push(
+        self, codes: "Tensor | tuple[Tensor, ...] | Tokens", n_samples: int | None = None, any_weights: bool = False
+    ) -> Tensor:
         """Take the next frames and return the audio [batch, channels, n] that is now certain.
 
         Args:
             codes: the frames; as Tokens where side numbers travel with them.
             n_samples: length of the whole audio, where it is known: nothing beyond it is given out.
+            any_weights: sound Tokens though other weights made them, as `Codec.decode`.
+
+        Raises:
+            CheckpointError: if another codec, or this one with other weights, made the Tokens.
+            ShapeError: if the stream was flushed, or codes or counts are not as they should be.
         """
         if self.finished:
             raise ShapeError("this stream was flushed: call reset() before pushing more codes")
+        if isinstance(codes, Tokens):
+            self.codec.check_tokens(codes, any_weights)
         streams, side = self._pieces(codes)
-        self.end = self.end if n_samples is None else n_samples
+        self.end = self.end if n_samples is None else whole(n_samples, "n_samples")
         with inference(self.codec):
             streams = self.codec.check_streams(streams)
             if len(streams[0]) != self.batch:
@@ -121,10 +130,10 @@ class StreamDecoder(ABC):
         """End the stream and return the audio that was still waiting, cut so that all of it is `n_samples` long."""
         if self.finished:
             raise ShapeError("this stream was flushed already: call reset() to start anew")
+        n_samples = self.end if n_samples is None else whole(n_samples, "n_samples")
         self.finished = True
         with inference(self.codec):
             tail = self._flush()
-        n_samples = self.end if n_samples is None else n_samples
         if n_samples is None:
             return self._count(tail)
         if n_samples < self.n_samples:

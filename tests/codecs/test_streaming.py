@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from toneme.codecs.encodec import EncodecCodec, EncodecConfig
-from toneme.codecs.errors import ShapeError
+from toneme.codecs.errors import CheckpointError, ShapeError
 from toneme.codecs.layers.seanet import SEANetConfig
 
 
@@ -50,6 +50,28 @@ def test_audio_ends_where_it_is_told_to(codec: EncodecCodec):
     decoder.push(codes)
     with pytest.raises(ShapeError, match="pass n_samples to push"):
         decoder.flush(10)
+
+
+def test_a_stream_sounds_no_tokens_of_others(codec: EncodecCodec):
+    torch.manual_seed(1)
+    others, stream = EncodecCodec(codec.config, "tiny").eval(), codec.stream_decoder()
+    with pytest.raises(CheckpointError, match="made by other, not by tiny"):
+        stream.push(EncodecCodec(codec.config, "other").eval().encode(torch.zeros(1, 1, 8)))
+    tokens = others.encode(torch.zeros(1, 1, 8))
+    with pytest.raises(CheckpointError, match="any_weights"):
+        stream.push(tokens)
+    heard = torch.cat([stream.push(tokens, any_weights=True), stream.flush()], dim=-1)
+    torch.testing.assert_close(heard, codec.decode(tokens, any_weights=True))
+
+
+@pytest.mark.parametrize("n_samples", [8.0, "8", [8]])
+def test_counts_of_samples_are_whole_numbers(codec: EncodecCodec, n_samples: object):
+    stream, codes = codec.stream_decoder(), torch.zeros(1, 2, 2, dtype=torch.int64)
+    with pytest.raises(ShapeError, match="n_samples must be a whole number"):
+        stream.push(codes, n_samples)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ShapeError, match="n_samples must be a whole number"):
+        stream.flush(n_samples)  # pyright: ignore[reportArgumentType]
+    assert stream.flush(8).shape == (1, 1, 8), "a wrong count ends no stream"
 
 
 @pytest.mark.parametrize("audio", [torch.zeros(2, 1, 8), torch.zeros(1, 2, 8), torch.zeros(8)])
