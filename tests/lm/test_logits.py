@@ -42,6 +42,8 @@ def test_text_around_audio_holds_no_codes(vocab):
     assert torch.isinf(scores[:2, 10:31]).all()
     assert not torch.isinf(scores[:2, :10]).any()
     assert (~torch.isinf(scores[2])).nonzero().flatten().tolist() == list(range(23, 31))
+    again = VocabLogits(vocab)(torch.tensor([[start, 10, end, 4, start, 11]]), torch.zeros(1, vocab.padded_size))
+    assert (~torch.isinf(again[0])).nonzero().flatten().tolist() == list(range(16, 23))
 
 
 def test_sections_follow_their_own_start_tokens():

@@ -199,6 +199,7 @@ def test_hugging_face_datasets_reads_parquet(tmp_path):
     ]  # fmt: skip
     for row, item in zip(found, items, strict=True):
         assert (row["path"], row["codec"], row["weights_hash"], row["frame_rate"]) == (item.path, "made", "0123", 50.0)
+        assert (row["n_samples"], row["sample_rate"], row["seconds"]) == (item.n_samples, 24000, item.n_samples / 24000)
         assert row["codes"] == item.streams[0].tolist()
 
 

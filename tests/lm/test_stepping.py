@@ -38,6 +38,8 @@ def test_codes_out_of_range_never_pass():
     stepper = Pattern.delay((8, 4)).generator()
     with pytest.raises(ShapeError, match=r"codebook 0 must be from 0 to 7; got \[9\] at step 1: limit"):
         stepper.push(torch.tensor([[9, 0]]))
+    with pytest.raises(ShapeError, match=r"codebook 0 must be from 0 to 7; got \[7, 8\] at step 1"):
+        Pattern.delay((8, 4)).generator(2).push(torch.tensor([[7, 0], [8, 0]]))
     with pytest.raises(ShapeError, match=r"a column is \[1, 2\]; got \[1, 3\]"):
         stepper.push(torch.zeros(1, 3))
     with pytest.raises(ShapeError, match=r"stage 1 takes codes \[1, 0, 0\]"):

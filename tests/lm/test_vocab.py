@@ -126,6 +126,12 @@ def test_ids_out_of_place_are_refused():
     for codes in (torch.zeros(1, 1, 4).long(), torch.zeros(1, 3, 4).long(), torch.zeros(2, 4).long()):
         with pytest.raises(ShapeError, match=r"of \[2\] codebooks .* got .*: make it of as many with codebooks="):
             vocab.ids(codes)
+    rates = Vocab.from_codec(Made((640, 320), ((16,), (16,))))
+    for frames, message in ((3, "stream 1 must be a multiple of 2; got 3"), (6, r"the same time; got \[2, 6\] frames")):
+        with pytest.raises(ShapeError, match=message):
+            rates.ids([torch.zeros(1, 1, 2).long(), torch.zeros(1, 1, frames).long()])
+    with pytest.raises(ShapeError, match="a text holds one item; got 2"):
+        vocab.text(torch.zeros(2, 2, 1).long())
     with pytest.raises(ShapeError, match="id 40 is not in this vocabulary"):
         vocab.strings(torch.tensor([40]))
 

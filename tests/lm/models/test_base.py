@@ -26,6 +26,15 @@ def test_a_saved_model_is_the_same(kind, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["config"]["weights_hash"] == "hash"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_what_an_editor_wrote_is_read(tmp_path, encoding):
+    make_model("delay").save(tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    told["config"]["codec"] = "m\u00fcller"
+    (tmp_path / "config.json").write_text(json.dumps(told, ensure_ascii=False), encoding=encoding)
+    assert load(tmp_path).config.codec == "m\u00fcller"
+
+
 def test_tokens_of_another_codec_are_refused():
     model = make_model("delay")
     model.check(SimpleNamespace(codec="tiny", weights_hash="hash"), "x.tok")
