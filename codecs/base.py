@@ -424,7 +424,7 @@ def read_config(folder: str | Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no config.json: a codec folder has config.json and model.safetensors")
     try:
-        about = json.loads(path.read_text())
+        about = json.loads(path.read_bytes())
         return {"family": str(about["family"]), "name": str(about["name"]), "config": dict(about["config"])}
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

@@ -42,13 +42,14 @@ def agree(name: str, licence: str) -> None:
 def licence_of(folder: Path) -> str:
     """Return the licence that a codec's folder states, in config.json or else at the head of its README.md, "" for none."""
     try:
-        stated = json.loads((folder / "config.json").read_text())["config"]["licence"]
+        stated = json.loads((folder / "config.json").read_bytes())["config"]["licence"]
     except (OSError, ValueError, KeyError, TypeError):  # what is wrong with it is said when the codec is loaded
         stated = ""
     if stated:
         return str(stated)
     card = folder / "README.md"
-    head = re.match(r"---\s*\n(.*?)\n---", card.read_text(errors="replace"), re.DOTALL) if card.is_file() else None
+    text = card.read_text(encoding="utf-8-sig", errors="replace") if card.is_file() else ""
+    head = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
     found = re.search(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", head[1], re.MULTILINE) if head else None
     return found[1] if found else ""
 

@@ -167,7 +167,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no {FILE}: make it with `codec export CODEC -o {folder}`")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         if content["format"] > FORMAT:
             raise CheckpointError(
                 f"{path} has format {content['format']}, and this version reads {FORMAT}: install a newer toneme"

@@ -125,7 +125,7 @@ class ShardFolder:
         if self.suffix != ".npz" and not path.exists():
             with atomic_path(path) as partial:
                 told = {"codebooks": about.codebooks, "codec": about.codec, "weights_hash": about.weights_hash}
-                partial.write_text(CARD.format(suffix=self.suffix, **told))
+                partial.write_text(CARD.format(suffix=self.suffix, **told), encoding="utf-8")
 
     def path(self, number: int) -> Path:
         """Return where a shard stands."""

@@ -92,7 +92,7 @@ def load(folder: str | Path, device: str = "cpu") -> Any:
     """
     path = Path(folder) / "config.json"
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_bytes())
         if found["family"] != FAMILY or found["version"] != VERSION:
             raise CheckpointError(f"{path} is of {found['family']} {found['version']}, and {FAMILY} {VERSION} was expected")
         plain: dict[str, Any] = {

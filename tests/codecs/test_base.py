@@ -251,6 +251,14 @@ def test_a_folder_that_is_no_codecs_is_refused(codec: EncodecCodec, tmp_path):
         EncodecCodec.from_folder(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_configuration_is_read_in_any_unicode(codec: EncodecCodec, tmp_path, encoding):
+    codec.save(tmp_path)
+    about = {**read_config(tmp_path), "name": "m\u00fcller"}
+    (tmp_path / "config.json").write_text(json.dumps(about, ensure_ascii=False), encoding=encoding)
+    assert EncodecCodec.from_folder(tmp_path).name == "m\u00fcller"
+
+
 def test_unknown_and_missing_settings_are_refused():
     with pytest.raises(CheckpointError, match="unknown settings"):
         config_from_dict(SEANetConfig, {"filter": 4})

@@ -126,10 +126,12 @@ def test_an_answer_that_cannot_be_kept_counts_once(typed, home):
         ("{", '---\nlicense: "mit"\n---\n', "mit"),
         ("{}", "# Card\nlicense: mit", ""),
         (None, None, ""),
+        ('\ufeff{"config": {"licence": "\u00a9 M\u00fcller"}}', None, "\u00a9 M\u00fcller"),  # as Windows' editors write UTF-8
+        (None, "\ufeff---\nlicense: mit\n---\n", "mit"),
     ],
 )
 def test_where_the_licence_is_stated(tmp_path, config, card, expected):
     for name, text in (("config.json", config), ("README.md", card)):
         if text is not None:
-            (tmp_path / name).write_text(text)
+            (tmp_path / name).write_text(text, encoding="utf-8")
     assert licence_of(tmp_path) == expected

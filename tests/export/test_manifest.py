@@ -49,6 +49,13 @@ def test_the_format_before_rings_is_read(manifest, tmp_path):
     assert [state.ring for state in read_manifest(tmp_path).encoder.states] == [None, None]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_what_an_editor_wrote_is_read(manifest, tmp_path, encoding):
+    content = {**manifest.to_dict(), "licence": "\u00a9 M\u00fcller"}
+    (tmp_path / FILE).write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
+    assert read_manifest(tmp_path).licence == "\u00a9 M\u00fcller"
+
+
 def test_what_is_not_json_is_refused(tmp_path):
     (tmp_path / FILE).write_text("{")
     with pytest.raises(toneme.CheckpointError, match="export it again"):

@@ -114,7 +114,7 @@ def _licence(codec: str) -> dict[str, Any]:
     if codec not in codec_names():
         return {}
     folder = find_folder(codec)
-    said = json_format.loads((folder / "config.json").read_text())["config"].get("licence")
+    said = json_format.loads((folder / "config.json").read_bytes())["config"].get("licence")
     return {"licence": describe(folder).spec.licence if said is None else said}
 
 
