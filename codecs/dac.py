@@ -6,9 +6,10 @@ Source: Kumar et al., "High-Fidelity Audio Compression with Improved RVQGAN", 20
 import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -16,9 +17,13 @@ from ..quantizers.factorised import ResidualFactorisedVQ
 from .base import Codec, Encoded, config_from_dict
 from .checkpoint import load_official
 from .chunking import ChunkedDecoder, ChunkedEncoder
+from .errors import ShapeError
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
+from .layers.dac_unpadded import unpadded
 from .long_audio import decode_long, encode_long
+from .pieces import chunk_frames
 from .spec import CodecSpec, StreamSpec
+from .tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,28 @@ class DacCodec(Codec):
     def _decode_piece(self, streams: tuple[Tensor, ...]) -> Tensor:
         audio = self.decoder(self.quantizer.decode(streams[0]))
         return pad(audio, (0, streams[0].shape[-1] * self.spec.hop - audio.shape[-1]))
+
+    def check_tokens(self, tokens: Tokens, any_weights: bool = False) -> None:
+        """Raise CheckpointError unless this codec, with these weights, made the tokens, in a row or in chunks."""
+        super().check_tokens(replace(tokens, metadata={}), any_weights)
+
+    def _decode_batch(self, tokens: Tokens) -> Tensor:
+        if chunk := chunk_frames(tokens.metadata):
+            return self._decode_chunks(tokens, chunk)
+        return super()._decode_batch(tokens)
+
+    def _decode_chunks(self, tokens: Tokens, chunk: int) -> Tensor:
+        """Return the audio of chunks as they stand in a `.dac` file."""
+        (codes,), longest = self.check_streams(tokens.streams), int(tokens.n_samples.max()) if tokens.batch else 0
+        if codes.shape[-1] % chunk or bool((tokens.lengths != codes.shape[-1]).any()):
+            raise ShapeError(f"codes in chunks of {chunk} frames are decoded together; got some of them: decode the whole file")
+        parts = [unpadded(self.decoder, self.quantizer.decode(part)) for part in codes.split(chunk, dim=-1)] if longest else []
+        audio = torch.cat(parts or [codes.new_zeros(tokens.batch, 1, 0)], dim=-1)[..., :longest].float()
+        n_samples = tokens.n_samples.to(audio.device)[:, None, None]
+        audio = pad(audio, (0, longest - audio.shape[-1]))
+        audio = audio.masked_fill(torch.arange(longest, device=audio.device) >= n_samples, 0)
+        with torch.inference_mode(False):  # or the audio could not take part in training
+            return audio.clone()
 
     def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> ChunkedEncoder:
         """Return an encoder of audio in pieces: exact chunks, each waiting for the receptive field after it."""

@@ -1,20 +1,26 @@
 """Descript's own file format, `.dac`, read without ever running what its pickle says.
 
 A `.dac` file is `numpy.save` of a pickled dictionary {"codes": uint16 [items x channels, codebooks, frames], "metadata": {...}}
-(descript-audio-codec 1.0.0). A pickle is a program; here its few harmless instructions are followed by an interpreter that can
-make dictionaries, lists, numbers, strings and numpy arrays of numbers, and knows no way to call or import anything.
+(descript-audio-codec 1.0.0). Rate and length are those of the audio before it was resampled for the model, and of longer audio
+the codes are those of chunks that overlap, coded without padding (`dac_unpadded`).
+
+A pickle is a program; here its few harmless instructions are followed by an interpreter that can make dictionaries, lists,
+numbers, strings and numpy arrays of numbers, and knows no way to call or import anything.
 """
 
 import pickletools
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from .dac import CONFIGS, DacConfig
 from .errors import TokenFileError
+from .layers.dac_unpadded import unpadded_length
 from .tokenfile_bytes import brief
 from .tokens import Tokens
 
@@ -22,7 +28,6 @@ if TYPE_CHECKING:
     from .base import Codec
 
 _CODEBOOK_SIZE = 1024
-_HOPS = {44100: 512, 24000: 320, 16000: 320}
 _MOST = 256  # items, or codebooks
 _MAX_STEPS = 1000  # instructions; a real file has about a hundred
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -33,11 +38,13 @@ _MARK = object()
 def read_dac(data: bytes, codec: "Codec | str | None" = None) -> Tokens:
     """Read the content of a `.dac` file; channels become items of the batch, as DAC codes them.
 
-    What decoding needs beside the codes is in the metadata: dac_input_db, dac_chunk_length, dac_padding, dac_channels.
+    `codec.decode` of them gives audio at the level that the program brings all to; `dac_decompress.decompress` gives it as the
+    program does, by what is in the metadata: dac_input_db, dac_channels. With dac_padding "false" the frames are of chunks of
+    dac_chunk_length frames that overlap, which only the whole of `decode` puts together, and no stream.
 
     Args:
         data: all bytes of the file.
-        codec: the codec that made it, or its name; by default told from sample rate and codebooks, as the file does not say.
+        codec: the codec that made it, or its name; by default told from length, frames and codebooks, as the file does not say.
 
     Raises:
         TokenFileError: if it is damaged, hostile or not of tokens.
@@ -77,19 +84,47 @@ def _tokens(codes: np.ndarray, about: dict[str, Any], codec: "Codec | str | None
         raise ValueError(f"codes must be integers [items, codebooks, frames], got {codes.dtype} {codes.shape}")
     if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < _CODEBOOK_SIZE:
         raise ValueError(f"codes must be from 0 to {_CODEBOOK_SIZE - 1}, got up to {codes.max()}")
-    n_samples, sample_rate = _number(about, "original_length"), _number(about, "sample_rate")
-    metadata = _metadata(about)
+    metadata, frames = _metadata(about), codes.shape[-1]
     batch = torch.from_numpy(codes.astype(np.int64))
+    chunk = int(metadata["dac_chunk_length"]) if metadata["dac_padding"] == "false" else 0
+    if chunk and frames % chunk:
+        raise ValueError(f"codes in chunks of {chunk} frames must be a multiple of that, got {frames}")
     if codec is not None and not isinstance(codec, str):
-        return codec.tokens_from_codes(batch, n_samples).with_metadata(**metadata)
-    if sample_rate not in _HOPS:
-        raise ValueError(f"the sample rate must be one of {', '.join(map(str, _HOPS))} Hz, got {sample_rate}")
-    name = codec or f"dac_{sample_rate // 1000}khz" + ("_16kbps" if sample_rate == 44100 and codes.shape[1] > 9 else "")
+        tokens = codec.tokens_from_codes(batch).with_metadata(**metadata)
+        n_samples = torch.full((len(codes),), _samples(about, codec.spec.sample_rate))
+        lengths = tokens.lengths if chunk else tokens.lengths.clamp(max=codec.n_frames(int(n_samples[0]))[0])
+        return replace(tokens, n_samples=n_samples, lengths=lengths)
+    made = codec if codec in CONFIGS else _maker_of(about, codes.shape[1], frames, chunk)
+    rate, hop = CONFIGS[made].sample_rate, CONFIGS[made].blocks.hop
     items, depth, frames = codes.shape
     return Tokens(
-        (batch,), torch.full((items, 1), frames), torch.full((items,), n_samples), name, "", sample_rate, 1,
-        (sample_rate / _HOPS[sample_rate],), ((_CODEBOOK_SIZE,) * depth,), metadata=metadata,
+        (batch,), torch.full((items, 1), frames), torch.full((items,), _samples(about, rate)), codec or made, "", rate, 1,
+        (rate / hop,), ((_CODEBOOK_SIZE,) * depth,), metadata=metadata,
     )  # fmt: skip
+
+
+def _samples(about: dict[str, Any], rate: int) -> int:
+    """Return the samples that were coded, at the model's rate."""
+    return _number(about, "original_length") * rate // max(1, _number(about, "sample_rate"))
+
+
+def _maker_of(about: dict[str, Any], depth: int, frames: int, chunk: int) -> str:
+    """Return the published model whose frames these are; where several could be it, the one of the audio's own rate is it."""
+    names = [name for name, config in CONFIGS.items() if depth <= config.codebooks and _fits(about, config, frames, chunk)]
+    if not names:
+        raise ValueError(
+            f"no published model makes {depth} x {frames} codes of {_number(about, 'original_length')} samples at the sample "
+            f"rate {_number(about, 'sample_rate')}: name the codec"
+        )
+    return min(names, key=lambda name: CONFIGS[name].sample_rate != about["sample_rate"])
+
+
+def _fits(about: dict[str, Any], config: DacConfig, frames: int, chunk: int) -> bool:
+    samples = _samples(about, config.sample_rate)
+    if not chunk:
+        return frames == -(-samples // config.blocks.hop)
+    step = unpadded_length(config.blocks, chunk)
+    return step > 0 and frames == -(-samples // step) * chunk
 
 
 def _number(about: dict[str, Any], key: str) -> int:

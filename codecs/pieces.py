@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import CheckpointError
+from .errors import CheckpointError, ShapeError
 from .tokenfile_header import Header
 
 if TYPE_CHECKING:
@@ -42,8 +42,28 @@ def piece_of(tokens: "Tokens") -> Piece:
     return Piece(Header.of(item), streams, int(item.n_samples[0]), side)
 
 
+def chunk_frames(metadata: Mapping[str, str]) -> int:
+    """Return the frames of each of the chunks that the codes of a long `.dac` file lie in, 0 for those of all else."""
+    chunk = metadata.get("dac_chunk_length", "")
+    return int(chunk) if metadata.get("dac_padding") == "false" and chunk.isdecimal() else 0
+
+
+def check_row(metadata: Mapping[str, str]) -> None:
+    """Raise ShapeError for codes that are not frame after frame, and so cannot be decoded piece by piece."""
+    if chunk := chunk_frames(metadata):
+        raise ShapeError(
+            f"these codes are of a .dac file in chunks of {chunk} frames that overlap, which only their whole tells apart: "
+            "give the .dac file itself to `codec decode`, or all of its tokens to codec.decode"
+        )
+
+
 def check_maker(made: "Header | Tokens", name: str, weights_hash: str, any_weights: bool = False) -> None:
-    """Raise CheckpointError unless the codec of this name, with these weights, made what the header or the tokens tell of."""
+    """Raise CheckpointError unless the codec of this name, with these weights, made what the header or the tokens tell of.
+
+    Raises:
+        ShapeError: as `check_row`.
+    """
+    check_row(made.metadata)
     if made.codec != name:
         raise CheckpointError(f"these tokens were made by {made.codec}, not by {name}: load that codec to decode them")
     if made.weights_hash and made.weights_hash != weights_hash and not any_weights:

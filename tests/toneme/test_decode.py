@@ -1,12 +1,16 @@
 """`codec decode`: token files of every format to audio of exactly the right length."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 
 import toneme
+from toneme.codecs.dac import CONFIGS, DacConfig, convert_dac
+from toneme.codecs.layers.dac_blocks import DacBlocksConfig
 
 from .conftest import leftovers
 
@@ -153,3 +157,25 @@ def test_salvage_decodes_up_to_the_damage(codec, wav, tiny, tmp_path):
     inner = part.shape[1] - 4800  # the last frames lack what would have followed
     assert (part[:, :inner] - whole[:, :inner]).abs().max() < 1e-4
     assert not leftovers(tmp_path)
+
+
+def test_dac_files_of_several_channels_are_decoded_by_the_codec_that_is_named(codec, tmp_path):
+    golden = np.load(Path(__file__).parents[1] / "goldens" / "dacfile" / "small.npz")
+    weights = {name.removeprefix("weights/"): torch.from_numpy(golden[name]).float() for name in golden if "weights/" in name}
+    config = DacConfig(16000, DacBlocksConfig(2, (2, 4, 5, 8), 32, 32, keeps_length=False), 2, 1024, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CONFIGS, "small", config)
+        convert_dac(weights, "small").save(tmp_path / "small")
+    about = {"original_length": 20000, "sample_rate": 16000, "chunk_length": 34, "channels": 2, "padding": False}
+    about |= {"input_db": golden["chunks/input_db"], "dac_version": "1.0.0"}
+    with (tmp_path / "x.dac").open("wb") as file:
+        content = {"codes": golden["chunks/codes"].repeat(2, 0), "metadata": about}
+        np.save(file, content, allow_pickle=True)  # pyright: ignore[reportArgumentType]
+    ran = codec("decode", tmp_path / "x.dac", "-c", tmp_path / "small", "--bits", "float")
+    assert (ran.code, ran.err) == (0, "")
+    made, rate = soundfile.read(tmp_path / "x.wav")
+    assert (made.shape, rate) == ((20000, 2), 16000)
+    wanted = golden["chunks/audio"][0, 0].astype(np.float64)
+    assert np.corrcoef(made[:, 1], wanted)[0, 1] > 0.99999  # the level is that of both channels together
+    figures = json.loads(codec("info", tmp_path / "x.dac", "--json").out)
+    assert (figures["samples"], figures["metadata"]["dac_channels"]) == (20000, "2")

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from toneme.codecs.audio_wav import quantise, to_bytes
 from toneme.codecs.coder import Coder
 from toneme.codecs.errors import AudioError
 from toneme.codecs.pieces import Piece
+
+if TYPE_CHECKING:
+    from toneme.cli.sources import TokenSource
 
 BLOCK_SECONDS = 10.0  # long blocks keep the processor busy, and 10 s at 48 kHz stereo are 4 MB
 
@@ -119,6 +122,16 @@ def decode_pieces(
     left = max(0, (length() or 0) - given)
     if left:
         yield np.pad(held, ((0, 0), (0, max(0, left - held.shape[-1]))))[:, :left]
+
+
+def decode_source(codec: Coder, source: "TokenSource", any_weights: bool = False) -> tuple[int, Iterator[np.ndarray]]:
+    """Return the channels of a token file, and its audio as `decode_pieces` gives it; of a `.dac` file all at once."""
+    if source.compressed is None:
+        return codec.spec.channels, decode_pieces(codec, source, source.length, any_weights)
+    from toneme.codecs.dac_decompress import decompress
+
+    audio = decompress(codec.as_codec(), source.compressed, any_weights)[0].numpy()
+    return len(audio), iter([audio])
 
 
 @contextmanager

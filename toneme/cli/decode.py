@@ -75,24 +75,24 @@ class Models:
 
 def decode_file(models: Models, job: Job, subtype: str, any_weights: bool, salvage: bool, force: bool) -> dict[str, Any]:
     """Decode one file and return its figures."""
-    from toneme.cli.coding import Clock, decode_pieces, note_clipped_output, with_progress
+    from toneme.cli.coding import Clock, decode_source, note_clipped_output, with_progress
     from toneme.cli.sources import open_tokens
     from toneme.codecs.audio_writing import AudioWriter
 
     check_target(job, force)
-    with open_tokens(job.source, models.given if any_weights else lambda: None, salvage) as tokens:
+    with open_tokens(job.source, models.given, salvage, any_weights) as tokens:
         model, clock = models.of(tokens.codec, tokens.name), Clock()  # loading, of torch too, is no part of decoding
         make_parent(job.target)
-        spec = model.spec
-        writer = AudioWriter(str(job.target), spec.sample_rate, spec.channels, subtype, n_samples=tokens.length())
+        rate, (channels, blocks) = model.spec.sample_rate, decode_source(model, tokens, any_weights)
+        writer = AudioWriter(str(job.target), rate, channels, subtype, n_samples=tokens.length())
         with writer:
-            for block in with_progress(decode_pieces(model, tokens, tokens.length, any_weights), tokens.name, tokens.length()):
+            for block in with_progress(blocks, tokens.name, tokens.length()):
                 writer.write(block)
     note_clipped_output(job.target, writer.clipped)
-    seconds = writer.n_samples / spec.sample_rate
+    seconds = writer.n_samples / rate
     return {
         "input": str(job.source), "output": str(job.target), "codec": model.name, "seconds": round(seconds, 6),
-        "samples": writer.n_samples, "sample_rate": spec.sample_rate, "channels": spec.channels, "clipped": writer.clipped,
+        "samples": writer.n_samples, "sample_rate": rate, "channels": channels, "clipped": writer.clipped,
         "realtime_factor": round(seconds / clock.seconds, 2),
     }  # fmt: skip
 

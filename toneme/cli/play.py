@@ -50,15 +50,15 @@ def play(
 
 
 def _play_tokens(file: Path, codec: str | None, device: str, any_weights: bool, salvage: bool, open_player: Any) -> None:
-    from toneme.cli.coding import decode_pieces, with_progress
+    from toneme.cli.coding import decode_source, with_progress
     from toneme.cli.decode import Models
     from toneme.cli.sources import open_tokens
 
     models = Models(codec, device)
-    with open_tokens(file, models.given if any_weights else lambda: None, salvage) as tokens:
+    with open_tokens(file, models.given, salvage, any_weights) as tokens:
         model = models.of(tokens.codec, tokens.name)
-        blocks = decode_pieces(model, tokens, tokens.length, any_weights)
-        with open_player(model.spec.sample_rate, model.spec.channels) as write:
+        channels, blocks = decode_source(model, tokens, any_weights)
+        with open_player(model.spec.sample_rate, channels) as write:
             _send(with_progress(blocks, tokens.name, tokens.length()), write)
 
 

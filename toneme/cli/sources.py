@@ -18,6 +18,7 @@ from toneme.codecs.tokenfile import MAGIC, TokenReader
 
 if TYPE_CHECKING:
     from toneme.codecs.base import Codec
+    from toneme.codecs.tokens import Tokens
 
 
 class TokenSource:
@@ -27,10 +28,13 @@ class TokenSource:
         name: how messages call the file.
         codec: name of the codec that made the tokens.
         salvage: stop at the first damage, with a warning, instead of raising.
+        compressed: all tokens of a `.dac` file, an item per channel, which are decoded together; None of other files.
     """
 
-    def __init__(self, name: str, content: TokenReader | Piece, salvage: bool = False) -> None:
-        self.name, self.content, self.salvage = name, content, salvage
+    def __init__(
+        self, name: str, content: TokenReader | Piece, salvage: bool = False, compressed: "Tokens | None" = None
+    ) -> None:
+        self.name, self.content, self.salvage, self.compressed = name, content, salvage, compressed
         self._told: int | None = None
         self._seen = 0
 
@@ -65,14 +69,15 @@ class TokenSource:
 
 @contextmanager
 def open_tokens(
-    source: Path, codec: "Callable[[], Codec | None]" = lambda: None, salvage: bool = False
+    source: Path, codec: "Callable[[], Codec | None]" = lambda: None, salvage: bool = False, any_weights: bool = False
 ) -> Iterator[TokenSource]:
     """Open a token file of any format, or stdin.
 
     Args:
         source: a path or `STANDARD`.
-        codec: gives what is taken for the maker of the tokens where the format does not name its weights (`.ecdc`, `.dac`).
+        codec: gives what the user named, which is taken for the maker of the tokens where the format names none (`.dac`).
         salvage: take what comes before the first damage.
+        any_weights: take it for that too where the format names the codec, and not its weights (`.ecdc`).
 
     Raises:
         TokenFileError: if it is missing, of no known format, or damaged from the start.
@@ -86,7 +91,7 @@ def open_tokens(
         if not head:
             raise TokenFileError(f"{name} is empty (0 bytes): encode or fetch it again")
         if not head.startswith(MAGIC):
-            yield TokenSource(name, _other_format(name, head + file.read(), codec()))
+            yield _other_format(name, head + file.read(), codec, any_weights)
             return
         if file.seekable():
             file.seek(0)
@@ -96,15 +101,18 @@ def open_tokens(
         yield TokenSource(name, reader, salvage)
 
 
-def _other_format(name: str, data: bytes, codec: "Codec | None") -> Piece:
+def _other_format(name: str, data: bytes, codec: "Callable[[], Codec | None]", any_weights: bool) -> TokenSource:
     """Read what is no `.tok` file, which needs torch."""
     from toneme.codecs.formats import read_tokens
 
+    is_dac = data.startswith(b"\x93NUMPY")
     with named(name):
-        tokens = read_tokens(io.BytesIO(data), codec)
+        tokens = read_tokens(io.BytesIO(data), codec() if is_dac or any_weights else None)
+        if is_dac:
+            return TokenSource(name, piece_of(tokens[0]), compressed=tokens)
         if tokens.batch != 1:
             raise TokenFileError(f"{name} holds {tokens.batch} items: save each by tokens[i].save(path) first")
-        return piece_of(tokens)
+        return TokenSource(name, piece_of(tokens))
 
 
 @contextmanager
