@@ -9,6 +9,7 @@ from toneme.codecs.errors import ShapeError
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig
 from toneme.codecs.snac import SnacCodec, SnacConfig
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
+from toneme.lm.bank import Place, Section
 from toneme.lm.incremental import IncrementalDecoder, PatternDecoder
 from toneme.lm.pattern import Pattern
 from toneme.lm.vocab import Vocab
@@ -101,7 +102,7 @@ def test_text_around_audio_is_passed_over(codec, errors):
     turn = vocab.specials["<|turn|>"]
     words = [vocab.ids(codes[0][..., :2])[0].tolist(), vocab.ids(codes[0][..., 2:])[0].tolist()]
     decoder = IncrementalDecoder(codec, vocab, errors)
-    pieces = [decoder.push(ids) for ids in ([turn, 3, 49], words[0], [7, 99999, turn], words[1], [2])]
+    pieces = [decoder.push(ids) for ids in ([turn, 0, 49], words[0], [7, 99999, turn], words[1], [2])]
     joined = torch.cat([*pieces, decoder.flush()], -1)
     torch.testing.assert_close(joined, codec.decode(codec.tokens_from_codes(codes)), atol=1e-5, rtol=0)
     assert (decoder.dropped, decoder.passed, decoder.ended) == (0, 5, True)
@@ -159,6 +160,21 @@ def test_orpheus_ids_sound_through_snac():
     turn = torch.tensor([[128261]]), torch.tensor([[128262, 128009]])  # as the model writes it
     audio = torch.cat([decoder.push(torch.cat([turn[0], vocab.ids(codes), turn[1]], 1)), decoder.flush()], -1)
     torch.testing.assert_close(audio, codec.decode(codec.tokens_from_codes(codes)), atol=1e-5, rtol=0)
+
+
+def test_streams_in_sections_of_their_own_sound_whole(snac):
+    """As Spark's, whose first section says how all that follows sounds."""
+    banks = Vocab.from_codec(snac).banks
+    sections = tuple(Section((Place(i, 0, 0, i),), f"<{i}>", f"</{i}>") for i in range(3))
+    specials = {name: 96 + i for i, name in enumerate(name for own in sections for name in (own.start, own.end))}
+    vocab, codes = Vocab(banks, sections, (1, 1, 1), specials), made(snac, 10)
+    ids, whole = vocab.ids(codes)[0], snac.decode(snac.tokens_from_codes(codes))
+    decoder = IncrementalDecoder(snac, vocab)
+    assert all(decoder.push(piece).shape == (1, 1, 0) for piece in ids.split(7))
+    assert torch.equal(decoder.flush(), whole)
+    decoder.reset()
+    decoder.push(ids[:15])
+    assert decoder.flush().shape == (1, 1, 0)  # two sections are not there yet
 
 
 def test_patterns_sound_as_their_columns_come(codec):

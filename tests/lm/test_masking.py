@@ -58,5 +58,7 @@ def test_the_least_sure_frames_are_written_again_and_a_prompt_never():
     assert remask(confidence, fixed, 0.4).tolist() == [[False, False, True, False, True, False]]
     spans = remask(confidence, torch.zeros_like(fixed), 0.34, span=2)
     assert spans.tolist() == [[False, False, False, False, True, True]]
+    short = remask(confidence[:, :5], torch.zeros_like(fixed[:, :5]), 0.4, span=2)  # the last span is cut at the end
+    assert short.tolist() == [[False, False, False, False, True]]
     assert not remask(confidence, fixed, 0.0).any()
     assert remask(confidence, fixed, 1.0).tolist() == [[False] + [True] * 5]

@@ -130,6 +130,8 @@ def test_ids_out_of_place_are_refused():
     for frames, message in ((3, "stream 1 must be a multiple of 2; got 3"), (6, r"the same time; got \[2, 6\] frames")):
         with pytest.raises(ShapeError, match=message):
             rates.ids([torch.zeros(1, 1, 2).long(), torch.zeros(1, 1, frames).long()])
+    with pytest.raises(ShapeError, match="has 2 streams of codes; got 1"):
+        rates.ids(torch.zeros(1, 1, 2).long())
     with pytest.raises(ShapeError, match="a text holds one item; got 2"):
         vocab.text(torch.zeros(2, 2, 1).long())
     with pytest.raises(ShapeError, match="id 40 is not in this vocabulary"):
@@ -285,7 +287,7 @@ def model():
 def test_apply_to_a_tokenizer_and_a_model(tokenizer, model):
     codec = Made((1280, 640, 320), ((16,), (16,), (16,)))
     vocab = Vocab.from_codec(codec).apply_to(tokenizer, model)
-    assert vocab.offsets == (4, 20, 36)
+    assert (vocab.base, vocab.offsets) == (4, (4, 20, 36))
     assert len(tokenizer) == vocab.end == 55
     assert model.get_input_embeddings().num_embeddings == vocab.padded_size == 64
     codes = made_codes(codec, 1, 3)
