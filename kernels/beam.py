@@ -13,7 +13,8 @@ from .nearest import half_norms, rvq_encode
 
 SHORTER = 0.25  # weight of what fewer codebooks leave: with 0 all come nearer still, and one or two end farther than without
 SPARE = 2  # candidates for each place in the beam: they are found in 32 bits, and the places given out in 64
-SCORES, VECTORS = 1 << 20, 1 << 20  # elements that are in memory at once
+SCORES, VECTORS = 1 << 20, 1 << 20  # elements that are in memory at once, of those of a processor in its cache
+ON_GPU = 64  # times as many, since each call costs as much as a million of them
 
 
 def beam_encode(x: Tensor, codebooks: Tensor, width: int, half: Tensor | None = None) -> Tensor:
@@ -33,7 +34,8 @@ def beam_encode(x: Tensor, codebooks: Tensor, width: int, half: Tensor | None = 
     if width == 1 or not len(x):
         return plain
     (_, K, D), books = codebooks.shape, codebooks.double()
-    rows = max(1, min(SCORES // (width * K), VECTORS // (SPARE * width * D)))
+    room = ON_GPU if x.is_cuda else 1
+    rows = max(1, min(SCORES * room // (width * K), VECTORS * room // (SPARE * width * D)))
     found = torch.cat([_search(part, books, half, width) for part in x.double().split(rows)])
     return torch.where((score(x, books, plain) < score(x, books, found))[:, None], plain, found)
 

@@ -109,6 +109,8 @@ def modules() -> Iterator[tuple[str, nn.Module, Callable[[Any], None]]]:
         "scalar, residual": scalar.ResidualFSQ((5, 4, 3), 2, DIM),
         "simvq": simvq.SimVQ(DIM, 16),
     }
+    quantizers["residual, by a beam"] = residual.ResidualVQ(DIM, 16, 3)
+    quantizers["residual, by a beam"].beam = 4
     for name, quantizer in quantizers.items():
         yield f"quantizer {name}", quantizer, walk_quantizer
     for name in LOSSES:
