@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels import half_norms, nearest_code
+from ..kernels.errors import ShapeError
 from .base import Quantized, Quantizer, from_rows, mean_squared, to_rows
 from .gradients import straight_through
 
 
 class MultiCodebookVQ(Quantizer):
     """`depth` codebooks of `size` codes; unlike a residual chain no codebook comes first, and all are needed to decode.
+
+    `encode`, `decode` and `forward` refuse any other depth with a ShapeError.
 
     Args:
         dim, size, depth: shape of the codebooks.
@@ -32,9 +35,11 @@ class MultiCodebookVQ(Quantizer):
         return (self.codebooks.shape[1],) * self.codebooks.shape[0]
 
     def encode(self, latents: Tensor, depth: int | None = None) -> Tensor:
+        self._check_depth(self.depth if depth is None else depth)
         return from_rows(self.choose(to_rows(latents, self.codebooks.shape[2])), latents.shape[0])
 
     def decode(self, codes: Tensor) -> Tensor:
+        self._check_depth(codes.shape[1])
         return (
             torch.stack([book[code] for book, code in zip(self.codebooks, codes.unbind(1), strict=True)]).sum(0).transpose(1, 2)
         )
@@ -61,7 +66,12 @@ class MultiCodebookVQ(Quantizer):
 
         `codebook` is the distance that the codebooks minimise. `entropy` teaches the proposal: the refined codes' negative
         log likelihood, less the entropy of its mean over the batch, which keeps all codes in use.
+
+        Raises:
+            ShapeError: if `depths` ask for fewer codebooks than all.
         """
+        if depths is not None:
+            self._check_depth(int(depths.min()) if len(depths) else self.depth)
         batch = latents.shape[0]
         rows = to_rows(latents, self.codebooks.shape[2])
         codes = self.choose(rows.detach())
@@ -73,6 +83,10 @@ class MultiCodebookVQ(Quantizer):
             codebook=mean_squared(chosen, rows.detach(), on),
             entropy=self._proposal_loss(rows.detach(), codes),
         )
+
+    def _check_depth(self, depth: int) -> None:
+        if depth != self.depth:
+            raise ShapeError(f"all {self.depth} codebooks were chosen together and none can be left out; got depth {depth}")
 
     def _sum(self, codes: Tensor) -> Tensor:
         return torch.stack([book[code] for book, code in zip(self.codebooks, codes.unbind(1), strict=True)]).sum(0)

@@ -1,7 +1,9 @@
 """Multi-codebook VQ: refinement helps, and training improves what it decodes."""
 
+import pytest
 import torch
 
+from toneme.kernels.errors import ShapeError
 from toneme.quantizers.multicodebook import MultiCodebookVQ
 
 
@@ -31,3 +33,13 @@ def test_training_improves_codes_and_proposal():
     after = quantizer(x)
     assert after.codebook < 0.6 * before.codebook
     assert after.entropy < before.entropy
+
+
+def test_fewer_codebooks_are_refused():
+    x, quantizer = torch.randn(2, 8, 20), MultiCodebookVQ(8, 16, 4)
+    codes = quantizer.encode(x, 4)
+    depths = torch.tensor([4, 2])
+    for call in (lambda: quantizer.encode(x, 2), lambda: quantizer.decode(codes[:, :2]), lambda: quantizer(x, depths)):
+        with pytest.raises(ShapeError, match="none can be left out; got depth 2"):
+            call()
+    assert torch.equal(quantizer(x, torch.tensor([4, 4])).codes, codes)
