@@ -106,12 +106,28 @@ def test_fewer_codebooks_are_a_prefix(name, latents):
         assert torch.allclose(result.latents[item : item + 1], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "learned"), [("factorised", "stages.0.codebook"), ("simvq", "map.weight"), ("multi-codebook", "codebooks")]
+)
+def test_commitment_moves_the_input_alone_and_the_codebook_loss_the_codes(name, learned, latents):
+    quantizer = MAKERS[name]()
+    result = quantizer(latents.requires_grad_())
+    pair = latents, quantizer.get_parameter(learned)
+    moved = []
+    for loss in (result.commitment, result.codebook):
+        gradients = torch.autograd.grad(loss, pair, retain_graph=True, allow_unused=True)
+        moved.append([gradient is not None and bool(gradient.any()) for gradient in gradients])
+    assert moved == [[True, False], [False, True]]
+
+
 def test_depth_dropout_draws_every_depth():
     drawn = sample_depths(2000, 4, keep=0.5, generator=torch.Generator().manual_seed(0))
     counts = torch.bincount(drawn, minlength=5)
     assert counts[0] == 0
     assert counts[4] > 1000
     assert (counts[1:4] > 180).all()
+    mostly_all = sample_depths(2000, 4, keep=0.9, generator=torch.Generator().manual_seed(0))
+    assert (mostly_all == 4).sum() > 1750
 
 
 def test_usage_and_perplexity_of_known_codes():

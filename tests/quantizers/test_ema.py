@@ -65,6 +65,22 @@ def test_start_uses_every_code_at_every_stage():
     assert errors[0] > 1.5 * errors[1] > 2 * errors[2]
 
 
+def test_averages_start_as_the_codebooks_do():
+    torch.manual_seed(0)
+    quantizer, rows = ResidualVQ(6, 16, 2, decay=0.5, revive_below=0.0), torch.randn(1000, 6)
+    quantizer.start(rows, iterations=40)
+    before = quantizer.codebooks.clone()
+    assert quantizer.counts.sum(1).tolist() == [1000, 1000]
+    quantizer(rows.T[None])
+    assert torch.allclose(quantizer.codebooks, before, atol=1e-3)  # k-means has settled
+
+
+def test_usage_is_that_of_the_moving_average():
+    quantizer = ResidualVQ(4, 4, 2, revive_below=0.5).eval()
+    quantizer.counts.copy_(torch.tensor([[9.0, 1.0, 1.0, 1.0], [3.0, 3.0, 3.0, 3.0]]))
+    assert quantizer(torch.zeros(1, 4, 5)).usage.tolist() == [0.25, 1.0]
+
+
 def test_a_stage_that_coded_nothing_stands_still():
     quantizer = ResidualVQ(4, 8, 2)
     before = quantizer.codebooks[1].clone(), quantizer.counts[1].clone()

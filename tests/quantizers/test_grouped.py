@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from toneme.kernels.errors import ShapeError
+from toneme.quantizers.factorised import ResidualFactorisedVQ
 from toneme.quantizers.grouped import Grouped
+from toneme.quantizers.lookup_free import LFQ
 from toneme.quantizers.residual import ResidualVQ
 
 
@@ -19,6 +21,18 @@ def test_codes_are_those_of_each_group_interleaved():
     assert torch.allclose(quantizer.decode(codes[:, :4])[:, :4], quantizer.groups[0].decode(codes[:, 0:4:2]))
     with pytest.raises(ShapeError, match="multiple"):
         quantizer.encode(x, 3)
+
+
+def test_losses_and_usage_are_those_of_the_groups():
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 50)
+    for make, name in ((lambda: ResidualFactorisedVQ(4, 16, 2), "codebook"), (lambda: LFQ(4), "entropy")):
+        quantizer = Grouped(make, 2)
+        parts = [getattr(group(part), name) for group, part in zip(quantizer.groups, x.chunk(2, 1), strict=True)]
+        assert torch.allclose(getattr(quantizer(x), name), sum(parts) / 2)
+    quantizer = Grouped(lambda: ResidualVQ(4, 16, 2), 2).eval()
+    quantizer.groups[1].counts[0, :12] = 0
+    assert quantizer(x).usage.tolist() == [1, 0.25, 1, 1]
 
 
 @pytest.mark.parametrize("gradient", ["straight_through", "rotation"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from toneme.quantizers import lookup_free
 from toneme.quantizers.lookup_free import BSQ, LFQ
 
 peers = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is the peer compared with")
@@ -31,6 +32,14 @@ def test_many_bits_cost_no_table():
     assert result.codes.amax() < 2**36
     assert result.entropy.isfinite()
     assert torch.allclose(result.latents.norm(dim=1), torch.ones(1, 50))
+
+
+def test_the_bound_on_the_batchs_entropy_is_met_by_bits_that_are_independent(monkeypatch: pytest.MonkeyPatch):
+    chances = torch.tensor([0.1, 0.5, 0.8])
+    rows = torch.cartesian_prod(*torch.stack([chances - 0.1, chances + 0.1], 1).unbind(0))
+    exact = LFQ(3)._batch_entropy(rows)
+    monkeypatch.setattr(lookup_free, "TABLE_BITS", 0)
+    assert torch.allclose(LFQ(3)._batch_entropy(rows), exact, atol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [6, 20])

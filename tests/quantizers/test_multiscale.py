@@ -5,7 +5,7 @@ import torch
 
 from toneme.kernels.errors import ShapeError
 from toneme.quantizers.factorised import ResidualFactorisedVQ
-from toneme.quantizers.multiscale import MultiScaleResidual
+from toneme.quantizers.multiscale import MultiScaleResidual, pool, spread
 from toneme.quantizers.residual import ResidualVQ
 
 
@@ -25,6 +25,14 @@ def test_each_scale_has_its_rate_and_forward_is_decode_of_encode(quantizer):
     assert result.usage.shape == (3,)
     result.latents.square().sum().backward()
     assert x.grad.abs().sum() > 0
+
+
+def test_each_scales_gradient_is_of_its_means():
+    torch.manual_seed(0)
+    quantizer = MultiScaleResidual(lambda: ResidualVQ(6, 16, 1), (4, 1)).eval()
+    x, upstream = torch.randn(1, 6, 8, requires_grad=True), torch.randn(1, 6, 8)
+    quantizer(x).latents.backward(upstream)
+    assert torch.allclose(x.grad, upstream + spread(pool(upstream, 4), 4), atol=1e-6)
 
 
 def test_a_prefix_decodes_and_more_scales_come_closer():
