@@ -10,6 +10,7 @@ SpeechTokenizer's network. A FOLDER is any codec's own.
 import argparse
 import functools
 import importlib.util
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -87,7 +88,8 @@ def main() -> None:
         audio = audio[:, : round(given.seconds * rate)].mean(0).expand(1, codec.spec.channels, -1)
         found = agreement(codec, audio, getattr(torch, given.dtype), given.device)
         mean = sum(found.codes) / len(found.codes)
-        print(f"| {codec.name} | {found.codes[0]:.2%} | {mean:.2%} | {found.snr:.1f} |", flush=True)
+        snr = f"{found.snr:.1f}" if math.isfinite(found.snr) else "-"  # random weights may sound beyond all numbers
+        print(f"| {codec.name} | {found.codes[0]:.2%} | {mean:.2%} | {snr} |", flush=True)
 
 
 if __name__ == "__main__":
