@@ -1,6 +1,7 @@
 """Reading shards of tokens: all of them as a list or a PyTorch dataset, or as an endless shuffled stream over many workers."""
 
 import random
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ from .shard_plan import ShardFolder
 
 if TYPE_CHECKING:
     from ..codecs.base import Codec
+
+KEPT = 1 << 28  # bytes of shards that were read, for each process
+ITEM = 2000  # bytes of an item beside its codes: strings, and Python's objects
 
 
 def read_shards(folder: str | Path, codec: "Codec | str | None" = None, partial: bool = False) -> "TokenShards":
@@ -56,8 +60,8 @@ def _known(codec: "Codec | str", expected: str) -> "Codec | str":
 class TokenShards:
     """Shards as a list of tokens, one item each; a map-style dataset for `torch.utils.data.DataLoader`.
 
-    The tokens' metadata has the recording's `path` and `sha256`. One shard is kept in memory, so go through them in order, or
-    shuffle with `TokenStream`.
+    The tokens' metadata has the recording's `path` and `sha256`. Shards that were read are kept in memory up to `KEPT` bytes in
+    each process, so that samplers may go through them in any order; beyond that, go in order, or shuffle with `TokenStream`.
 
     Attributes:
         about: what the tokens are.
@@ -70,7 +74,8 @@ class TokenShards:
         self.failures = [failure for done in told for failure in folder.failures(done)]
         self.seconds = sum(done.seconds for done in told)
         self._counts = [done.items for done in told]
-        self._kept: tuple[int, list[Item]] = (-1, [])
+        self._kept: OrderedDict[int, list[Item]] = OrderedDict()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return sum(self._counts)
@@ -98,9 +103,15 @@ class TokenShards:
             CheckpointError: if the shard's tokens are not what the folder says.
             TokenFileError: if it is damaged.
         """
-        if self._kept[0] != number:
-            self._kept = (number, self._read(number))
-        return self._kept[1]
+        if number not in self._kept:
+            items = self._read(number)
+            self._bytes += _size(items)
+            while self._kept and self._bytes > KEPT:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= _size(oldest)
+            self._kept[number] = items
+        self._kept.move_to_end(number)
+        return self._kept[number]
 
     def _read(self, number: int) -> list[Item]:
         path = self.folder.path(number)
@@ -113,6 +124,11 @@ class TokenShards:
     def stream(self, seed: int = 0, epochs: int | None = None) -> "TokenStream":
         """Return the items shuffled, again and again or for so many epochs, shared out to workers and ranks."""
         return TokenStream(self, seed, epochs)
+
+
+def _size(items: list[Item]) -> int:
+    """Return about how many bytes items take: their numbers, and the rest of each."""
+    return sum(ITEM + sum(codes.nbytes for codes in item.streams) for item in items)
 
 
 class TokenStream(IterableDataset):

@@ -16,7 +16,7 @@ from toneme.lm import shard_formats
 from toneme.lm.shard_formats import FORMATS, SUFFIXES, read_shard, write_shard
 from toneme.lm.shard_item import About, Item
 from toneme.lm.shard_plan import Done, ShardFolder
-from toneme.lm.shards import read_shards
+from toneme.lm.shards import _size, read_shards
 
 from .made import make_codec
 
@@ -123,6 +123,29 @@ def test_a_loader_of_pytorch_takes_both(tmp_path):
     again = [int(tokens.n_samples) for tokens in shards.stream(seed=1, epochs=2)]
     assert counts == again
     assert counts != [int(tokens.n_samples) for tokens in shards.stream(seed=2, epochs=2)]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_sampler_in_any_order_reads_each_shard_once(tmp_path, suffix, monkeypatch):
+    shards, reads = read_shards(make_folder(tmp_path, suffix, shards=3).folder), []
+    wanted = [tokens.codes.tolist() for tokens in read_shards(tmp_path)]
+    monkeypatch.setattr("toneme.lm.shards.read_shard", lambda path: reads.append(path) or read_shard(path))
+    order = [i for _ in range(3) for i in range(len(shards) - 1, -1, -1)] + list(range(0, len(shards), 4))
+    assert [shards[i].codes.tolist() for i in order] == [wanted[i] for i in order]
+    assert len(reads) == 3
+
+
+def test_shards_beyond_the_memory_are_let_go_oldest_first(tmp_path, monkeypatch):
+    shards, reads = read_shards(make_folder(tmp_path, shards=3).folder), []
+    read, size = shards._read, _size(shards.items(0))
+    monkeypatch.setattr("toneme.lm.shards.KEPT", 5 * size // 2)
+    monkeypatch.setattr(shards, "_read", lambda number: reads.append(number) or read(number))
+    for number in (0, 1, 0, 2, 0, 1, 2):
+        assert [item.path for item in shards.items(number)] == [item.path for item in read(number)]
+    assert reads == [1, 2, 1, 2]
+    monkeypatch.setattr("toneme.lm.shards.KEPT", 0)  # the one that is asked for is always there
+    assert [len(shards.items(number)) for number in (0, 1, 2)] == [3, 3, 3]
+    assert list(shards._kept) == [2]
 
 
 def test_workers_get_shards_of_their_own(tmp_path, monkeypatch):
