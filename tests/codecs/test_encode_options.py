@@ -12,6 +12,7 @@ from toneme.codecs.mimi import MimiCodec
 from toneme.codecs.wavtokenizer import WavTokenizerCodec
 from toneme.kernels.beam import score
 
+from .small_codecs import CODECS, small_codec
 from .test_base import build as build_random
 from .test_base import noise
 from .test_mimi import SMALL as MIMI
@@ -97,3 +98,17 @@ def test_a_codec_of_one_codebook_has_nothing_to_search():
     assert codec.encode_options == {}
     with pytest.raises(ShapeError, match="cannot be told beam when it encodes: the audio alone says what its codes are"):
         codec.set_encode_options(beam=4)
+
+
+def test_every_family_with_residual_codebooks_takes_a_beam():
+    told = []
+    for name in CODECS:
+        codec = small_codec(name)
+        if not codec.encode_options:
+            continue
+        codec.set_encode_options(beam=4)
+        tokens = codec.encode(noise(1, codec.spec.channels, codec.spec.sample_rate // 5))
+        assert tokens.metadata["beam"] == "4"
+        assert codec.decode(tokens).isfinite().all()
+        told.append(codec.family)
+    assert set(told) == {"encodec", "mimi", "speechtokenizer", "toneme", "xcodec"}
