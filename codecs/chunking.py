@@ -53,6 +53,14 @@ class Plan:
         return max(0, (units - self.context - done) // self.chunk)
 
 
+def awaited(hop: int, sample_rate: int, context: int, seconds: float = CHUNK_SECONDS) -> int:
+    """Return the samples after its own `hop` that the first frame of a chunk is coded or sounded with.
+
+    They are those of the other frames of the chunk, and of the `context` after it, as a `Plan` makes them.
+    """
+    return (max(1, round(seconds * sample_rate / hop)) + -(-context // hop) - 1) * hop
+
+
 class ChunkedEncoder(StreamEncoder):
     """Codes chunks of `seconds` as soon as the context after them is there."""
 

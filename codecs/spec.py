@@ -30,7 +30,8 @@ class CodecSpec:
         channels: audio channels that go in and come out.
         streams: one for most codecs; several where rates differ (SNAC's levels).
         causal: a frame never depends on audio later than its own end plus `lookahead`.
-        lookahead: samples of future, beyond the frame's own hop, that encode plus decode need.
+        lookahead: samples of future, beyond the frame's own hop, that encode plus decode need; where one of them sees
+            everything, in the chunks of its streams.
         receptive_field: samples on either side that can change a frame; None where it sees everything.
         nominal_frame_rate: Hz, where it differs from sample_rate / hop (EnCodec 48 kHz overlaps segments).
         side: names of per-segment numbers that travel beside the codes (EnCodec 48 kHz: ("scale",)).

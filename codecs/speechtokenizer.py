@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded, config_from_dict
 from .checkpoint import load_official
-from .chunking import ChunkedDecoder, ChunkedEncoder
+from .chunking import ChunkedDecoder, ChunkedEncoder, awaited
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names
 from .spec import CodecSpec, StreamSpec
@@ -71,7 +71,10 @@ class SpeechTokenizerCodec(Codec):
         config = self.config
         roles = ("semantic",) + ("acoustic",) * (config.codebooks - 1)
         stream = StreamSpec(config.seanet.hop, (config.codebook_size,) * config.codebooks, roles)
-        return CodecSpec(config.sample_rate, config.seanet.channels, (stream,), causal=False, licence=config.licence)
+        ahead = 2 * awaited(stream.hop, config.sample_rate, config.window)
+        return CodecSpec(
+            config.sample_rate, config.seanet.channels, (stream,), causal=False, lookahead=ahead, licence=config.licence
+        )
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
         return (self.quantizer.encode(self.encoder(waveform), codebooks),), {}

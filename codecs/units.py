@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..quantizers.kmeans import KMeansTokenizer
 from .base import Codec, Encoded, config_from_dict
-from .chunking import Plan, WindowEncoder
+from .chunking import Plan, WindowEncoder, awaited
 from .errors import ShapeError
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder
@@ -55,8 +55,10 @@ class UnitsCodec(Codec):
 
     @property
     def spec(self) -> CodecSpec:
-        stream = StreamSpec(HOP, (self.config.codebook_size,), ("semantic",))
-        return CodecSpec(SAMPLE_RATE, 1, (stream,), causal=False, licence=self.config.licence)
+        config = self.config
+        stream = StreamSpec(HOP, (config.codebook_size,), ("semantic",))
+        ahead = awaited(HOP, SAMPLE_RATE, config.window, config.chunk)
+        return CodecSpec(SAMPLE_RATE, 1, (stream,), causal=False, lookahead=ahead, licence=config.licence)
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the speech model's frames: less than 80 samples at the end give none."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..quantizers.euclidean import EuclideanVQ
 from .base import Codec, Encoded, config_from_dict
 from .checkpoint import load_official
-from .chunking import ChunkedDecoder, ChunkedEncoder
+from .chunking import ChunkedDecoder, ChunkedEncoder, awaited
 from .errors import CheckpointError
 from .layers.seanet import SEANetConfig, SEANetEncoder
 from .layers.seanet_names import encoder_names
@@ -76,7 +76,10 @@ class WavTokenizerCodec(Codec):
     def spec(self) -> CodecSpec:
         config = self.config
         stream = StreamSpec(config.seanet.hop, (config.codebook_size,), ("acoustic",))
-        return CodecSpec(config.sample_rate, config.seanet.channels, (stream,), causal=False, licence=config.licence)
+        ahead = 2 * awaited(stream.hop, config.sample_rate, config.window, config.chunk)
+        return CodecSpec(
+            config.sample_rate, config.seanet.channels, (stream,), causal=False, lookahead=ahead, licence=config.licence
+        )
 
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
         return (self.quantizer.encode(self.encoder(waveform), codebooks),), {}

@@ -20,7 +20,7 @@ from torch.nn.functional import elu, pad
 from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded, config_from_dict
 from .checkpoint import load_official
-from .chunking import ChunkedDecoder, Plan, WindowEncoder
+from .chunking import ChunkedDecoder, Plan, WindowEncoder, awaited
 from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .long_audio import decode_long
@@ -67,7 +67,10 @@ class XCodecConfig:
 
 
 class XCodec(Codec):
-    """Audio to residual codes of acoustic and semantic features, and back."""
+    """Audio to residual codes of acoustic and semantic features, and back.
+
+    The published inference script multiplies audio by 0.95 before its codec hears it; here, as in transformers, nothing does.
+    """
 
     Config = XCodecConfig
     family = "xcodec"
@@ -101,7 +104,8 @@ class XCodec(Codec):
         config = self.config
         roles = ("semantic",) + ("acoustic",) * (config.codebooks - 1)
         stream = StreamSpec(config.blocks.hop, (config.codebook_size,) * config.codebooks, roles)
-        return CodecSpec(config.sample_rate, 1, (stream,), causal=False, licence=config.licence)
+        ahead = awaited(stream.hop, config.sample_rate, config.window, config.chunk) + config.blocks.reach
+        return CodecSpec(config.sample_rate, 1, (stream,), causal=False, lookahead=ahead, licence=config.licence)
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the semantic model's frames: less than 80 samples at the end give none."""

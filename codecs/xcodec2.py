@@ -19,7 +19,7 @@ from torch.nn.functional import pad, relu
 from ..quantizers.scalar import FSQ
 from .base import Codec, Encoded, config_from_dict
 from .checkpoint import load_official
-from .chunking import Plan, WindowDecoder, WindowEncoder
+from .chunking import Plan, WindowDecoder, WindowEncoder, awaited
 from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Encoder, encoder_names, renamed
 from .layers.transformer import Transformer, TransformerConfig
@@ -114,8 +114,10 @@ class XCodec2(Codec):
 
     @property
     def spec(self) -> CodecSpec:
-        stream = StreamSpec(self.config.blocks.hop, self.quantizer.sizes, ("semantic",))
-        return CodecSpec(self.config.sample_rate, 1, (stream,), causal=False, licence=self.config.licence)
+        config = self.config
+        stream = StreamSpec(config.blocks.hop, self.quantizer.sizes, ("semantic",))
+        ahead = 2 * awaited(stream.hop, config.sample_rate, config.window, config.chunk)
+        return CodecSpec(config.sample_rate, 1, (stream,), causal=False, lookahead=ahead, licence=config.licence)
 
     @property
     def window(self) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toneme.codecs.agreement import agreement
 from toneme.codecs.base import Codec
+from toneme.codecs.chunking import ChunkedEncoder
 from toneme.codecs.errors import ShapeError
 from toneme.codecs.registry import FAMILIES
 
@@ -52,6 +53,18 @@ def test_what_is_beyond_the_reach_changes_no_code(codec: Codec):
     kept = check_reach(codec, noise(codec, seconds))
     assert kept > 0 or spec.receptive_field is None
     assert codec.window or spec.causal or spec.receptive_field is not None
+
+
+def test_codecs_that_see_everything_state_what_their_streams_wait_for(codec: Codec):
+    encoder, spec = codec.stream_encoder(), codec.spec
+    if spec.causal or spec.receptive_field is not None or not isinstance(encoder, ChunkedEncoder):
+        return
+    waits = (encoder.plan.chunk + encoder.plan.context) * spec.hop
+    assert encoder.push(torch.zeros(1, spec.channels, waits - 1)).shape[-1] == 0  # type: ignore[union-attr]
+    assert encoder.push(torch.zeros(1, spec.channels, 1)).shape[-1] == encoder.plan.chunk  # type: ignore[union-attr]
+    chunked = waits - spec.hop  # of a decoder that sees everything too
+    rest = {SILENT: lambda: 0, "xcodec": lambda: codec.config.blocks.reach}.get(codec.family, lambda: chunked)()
+    assert spec.latency == waits + rest
 
 
 def test_half_precision_codes_mostly_alike_and_sounds_alike(codec: Codec):
