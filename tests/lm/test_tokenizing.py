@@ -16,8 +16,9 @@ import soundfile
 import torch
 
 from toneme.codecs.audio import read_audio
-from toneme.codecs.errors import CheckpointError, TonemeError
+from toneme.codecs.errors import CheckpointError, ShapeError, TonemeError
 from toneme.codecs.registry import load
+from toneme.codecs.toneme24k import TonemeCodec
 from toneme.lm import shard_work
 from toneme.lm.shard_plan import locked
 from toneme.lm.shards import read_shards
@@ -102,6 +103,24 @@ def test_files_that_cannot_be_read_are_listed_and_left_out(tmp_path, codec, reco
     assert [failure[0] for failure in read_shards(tmp_path / "out").failures] == [f.name for f in files[14:]]
     salvaged = tokenize(files[14:15], tmp_path / "salvaged", str(codec), workers=0, salvage=True)
     assert salvaged["items"] == 1
+
+
+def test_a_recording_that_the_codec_refuses_does_not_take_its_batch_with_it(tmp_path, codec, recordings, monkeypatch):
+    encode = TonemeCodec.encode
+
+    def refuse(self, waveform, **options):
+        if waveform.abs().max() > 0.8:
+            raise ShapeError("this is too loud")
+        return encode(self, waveform, **options)
+
+    tokenize(recordings[:3] + recordings[4:], tmp_path / "others", str(codec), workers=0)
+    soundfile.write(recordings[3], [0.9] * 8000, 16000)
+    monkeypatch.setattr(TonemeCodec, "encode", refuse)
+    done = tokenize(recordings, tmp_path / "out", str(codec), workers=0, files_per_shard=14)
+    assert done["failures"] == [{"path": "right/003.wav", "error": "this is too loud"}]
+    for ours, theirs in zip(read_shards(tmp_path / "out"), read_shards(tmp_path / "others"), strict=True):
+        assert ours.metadata == theirs.metadata
+        assert torch.equal(ours.codes, theirs.codes)
 
 
 def test_a_second_run_does_nothing_and_new_files_are_added(tmp_path, codec, recordings):
