@@ -89,9 +89,12 @@ class PeerQuantizer(Quantizer):
             frames = codes.shape[2]
             first = [-(torch.arange(scale) * -frames // scale) for scale in self.scales]  # of the frames of each code
             return tuple(level[:, at] for level, at in zip(codes.unbind(1), first, strict=True))
+        chain = hasattr(self.peer, "num_quantizers")
+        if chain or self.groups:  # with -1 the peer marks the stages that it leaves out
+            codes = nn.functional.pad(codes, (0, 0, 0, self.depth - codes.shape[1]), value=-1)
         if self.groups:
             return codes.unflatten(1, (-1, self.groups)).permute(2, 0, 3, 1)
-        several = len(self.sizes) > 1 or hasattr(self.peer, "num_quantizers")
+        several = len(self.sizes) > 1 or chain
         return codes.transpose(1, 2) if several else codes[:, 0]
 
     def _stated_sizes(self, options: dict[str, Any]) -> tuple[int, ...]:

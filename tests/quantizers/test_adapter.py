@@ -61,6 +61,18 @@ def test_codes_decode_to_what_forward_gave(name):
     assert torch.allclose(quantizer.decode(result.codes), result.latents, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", sorted(name for name in CASES if "Residual" in name))
+def test_fewer_codes_decode_as_the_peers_own_that_drops_stages(name):
+    torch.manual_seed(0)
+    quantizer, dropping = (PeerQuantizer(name, 12, **CASES[name], quantize_dropout=drops) for drops in (False, True))
+    quantizer(torch.randn(2, 12, 40))
+    dropping.load_state_dict(quantizer.state_dict())
+    codes = quantizer.eval().encode(torch.randn(2, 12, 40), quantizer.groups or 1)
+    found = quantizer.decode(codes)
+    indices = codes.permute(1, 0, 2)[..., None] if quantizer.groups else codes.transpose(1, 2)
+    assert torch.allclose(found, dropping.eval().peer.get_output_from_indices(indices).transpose(1, 2), atol=1e-6)
+
+
 def test_codes_of_groups_are_neighbours():
     torch.manual_seed(0)
     quantizer = PeerQuantizer("GroupedResidualVQ", 12, **CASES["GroupedResidualVQ"]).eval()
