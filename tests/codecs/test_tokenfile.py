@@ -83,6 +83,11 @@ def test_pieces_of_a_stream_count_their_samples_at_the_end():
         writer.write(replace(first, n_samples=zero))
         writer.write(replace(rest, n_samples=tokens.n_samples))
     assert_same(read_tok(io.BytesIO(file.getvalue())), tokens)
+    file = io.BytesIO()
+    with TokenWriter(file) as writer:
+        writer.write(tokens)
+        writer.close(int(tokens.n_samples) - 7)
+    assert_same(read_tok(io.BytesIO(file.getvalue())), replace(tokens, n_samples=tokens.n_samples - 7))
 
 
 def test_segments_shorter_than_the_period_keep_their_numbers():
@@ -98,6 +103,14 @@ def test_segments_shorter_than_the_period_keep_their_numbers():
         writer.write(tokens.frames(150, 300))
         writer.flush()
     assert_same(read_tok(io.BytesIO(file.getvalue())), tokens)
+
+
+@pytest.mark.parametrize(("frames", "codebooks"), [(140_000, 1), (70_000, 32)])
+def test_chunks_keep_to_the_formats_limits_however_long_they_are_asked_for(frames, codebooks):
+    tokens = make_tokens(frames, sizes=((2,) * codebooks,))
+    data = to_bytes(tokens, chunk_seconds=1e9, encoding="packed")
+    assert TokenReader(io.BytesIO(data)).verify().packed == 3
+    assert_same(read_tok(io.BytesIO(data)), tokens)
 
 
 def test_an_empty_file_of_a_known_codec():
@@ -329,6 +342,10 @@ def test_codes_out_of_range_are_refused():
     data[start + 4 : start + 14] = b"\xff" * 10
     with pytest.raises(TokenFileError, match=rf"chunk at byte {start} is not valid: codebook 0 has 1000 codes.* code 1023"):
         read_tok(io.BytesIO(recrc(data, start, start + 18)))
+    header, *_ = split_records(to_bytes(make_tokens(8, sizes=((1000,),))))
+    one = replace(make_tokens(8, sizes=((1001,),)), streams=(torch.tensor([[[0, 999, 3, 1000, 5, 6, 7, 8]]]),))
+    with pytest.raises(TokenFileError, match=r"codebook 0 has 1000 codes, from 0 to 999, and code 1000 is stored"):
+        read_tok(io.BytesIO(join_records([header, *split_records(to_bytes(one))[1:]])))
 
 
 @pytest.mark.parametrize(

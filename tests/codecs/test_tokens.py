@@ -100,6 +100,8 @@ def test_depth(levels):
     assert levels.with_depth(3).codebook_sizes == ((4096,), (4096,), (4096,))
     assert torch.equal(levels.with_depth(3).streams[2], levels.streams[2][:, :1])
     assert_same(levels.with_depth(4), levels)
+    batch = make_tokens(4, sizes=((8, 8), (8, 8)), ratios=(1, 2), batch=3)
+    assert [[codes.shape[1] for codes in batch.with_depth(n).streams] for n in (1, 2, 3)] == [[1, 0], [2, 0], [2, 1]]
     for depth in (0, 5):
         with pytest.raises(ShapeError, match=f"hold 4 codebooks; got {depth}"):
             levels.with_depth(depth)
