@@ -211,7 +211,7 @@ def mel_spectra(waveform: Tensor) -> Tensor:
 
     Each of the 80 bands has mean 0 and variance 1 over the audio.
     """
-    bands = kaldi_fbank(waveform * 2.0**15)
+    bands = kaldi_fbank(waveform.float() * 2.0**15)  # float16 holds no sample of 2 at that scale
     variance = bands.var(dim=1, keepdim=True) if bands.shape[1] > 1 else torch.zeros_like(bands)
     bands = (bands - bands.mean(dim=1, keepdim=True)) / (variance + 1e-7).sqrt()
     return bands[:, : bands.shape[1] // 2 * 2].unflatten(1, (-1, 2)).flatten(2).to(waveform)

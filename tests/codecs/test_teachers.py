@@ -117,6 +117,13 @@ def test_spectra_are_those_of_transformers():
     torch.testing.assert_close(spectra, expected[:, :49], atol=5e-3, rtol=0)  # logarithms of float32 powers
 
 
+def test_spectra_of_audio_beyond_full_scale_are_numbers_in_half_precision():
+    audio = (noise(16160) * 10).half()
+    spectra = mel_spectra(audio)
+    assert (audio.abs().max() > 2, spectra.dtype) == (True, torch.float16)
+    torch.testing.assert_close(spectra.float(), mel_spectra(audio.float()), atol=5e-3, rtol=0)  # 11 bits of numbers about 3
+
+
 @pytest.mark.parametrize("spelling", ["parametrizations.weight.original{}", "weight_{}"])
 def test_weight_norm_of_the_positions_is_multiplied_out(spelling: str):
     made = transformers.HubertModel(transformers.HubertConfig(**SETTINGS))
