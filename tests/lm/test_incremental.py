@@ -1,5 +1,7 @@
 """Audio from ids as they come: equal to the whole, soon enough, and never a code out of range."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -75,9 +77,14 @@ def test_text_is_read_as_it_comes(codec):
     vocab, codes = Vocab.from_codec(codec), made(codec, 6)
     text = "Sure: " + vocab.text(codes)
     decoder = IncrementalDecoder(codec, vocab)
-    pieces = [decoder.push(text[i : i + 5]) for i in range(0, len(text), 5)]
+    cuts = [0, *(start + cut for start in range(0, len(text), 63) for cut in (3, 63))]  # parts of tokens, then several
+    pieces = [decoder.push(text[start:stop]) for start, stop in pairwise(cuts)]
     joined = torch.cat([*pieces, decoder.flush()], -1)
     torch.testing.assert_close(joined, codec.decode(codec.tokens_from_codes(codes)), atol=1e-5, rtol=0)
+    for part in (text[:-40], text[:40], ""):  # nothing is left of what was pushed before a reset
+        decoder.reset()
+        decoder.push(part)
+    torch.testing.assert_close(torch.cat([decoder.push(text), decoder.flush()], -1), joined, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_text_around_audio_is_passed_over(codec, errors):
     torch.testing.assert_close(joined, codec.decode(codec.tokens_from_codes(codes)), atol=1e-5, rtol=0)
     assert (decoder.dropped, decoder.passed, decoder.ended) == (0, 5, True)
     if errors == "raise":
-        for bad in ([99999], [3, 49, vocab.end], [*words[0][:-1], 3]):  # these are no text, or stand within audio
+        for bad in ([99999], [3, 49, vocab.end], [*words[0][:-1], 3], [words[0][0], 3]):  # no text, or within audio
             with pytest.raises(ShapeError, match=f"id {bad[-1]} at position {len(bad) - 1} cannot follow"):
                 IncrementalDecoder(codec, vocab).push(bad)
 
@@ -122,12 +129,13 @@ def test_flush_within_a_group_is_refused(codec):
 def test_resync_goes_on_with_the_next_group(codec):
     vocab, codes = Vocab.from_codec(codec), made(codec, 4)
     ids = vocab.ids(codes, markers=False)[0].tolist()
-    damaged = ids[:8] + ids[8:11] + ids[16:24] + [999999, -3] + ids[24:32]  # five ids of the second frame were lost
+    damaged = ids[:8] + ids[8:11] + ids[16:24]  # five ids of the second frame were lost
+    damaged += ids[9:10] + ids[9:16] + [999999, -3] + ids[24:32]  # it came again, without its first id and the second twice
     decoder = IncrementalDecoder(codec, vocab, errors="resync")
     audio = torch.cat([decoder.push(damaged), decoder.flush()], -1)
     expected = codec.decode(codec.tokens_from_codes(codes[0][..., [0, 2, 3]]))
     torch.testing.assert_close(audio, expected, atol=1e-5, rtol=0)
-    assert decoder.dropped == 3 + 2
+    assert decoder.dropped == 3 + 8 + 2
 
 
 groups = st.integers(0, 1023).map(lambda code: [1024 * q + code for q in range(8)])

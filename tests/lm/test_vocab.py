@@ -150,7 +150,8 @@ def test_text_around_audio_and_between_stretches_of_it_is_left_out():
     codes, (start, end) = torch.randint(0, 16, (2, 2, 6)), (vocab.specials[START], vocab.specials[END])
     ids = vocab.ids(codes, markers=False)
     text = torch.tensor([[5, 7, 900], [6, 99, 0]])
-    around = [text, vocab.ids(codes[..., :2]), text, vocab.ids(codes[..., 2:5]), vocab.ids(codes[..., 5:]), text]
+    words = vocab.ids(codes[..., :0]), vocab.ids(codes[..., :2])  # the first of no frames
+    around = [words[0], text, words[1], text, vocab.ids(codes[..., 2:5]), vocab.ids(codes[..., 5:]), text]
     assert same(vocab.codes(torch.cat(around, dim=1)), [codes])
     later = torch.tensor([[5, start, *ids[0].tolist(), end, 3, 3], [start, *ids[1].tolist(), end, 2, 7, 7]])
     assert same(vocab.codes(later), [codes])
@@ -233,7 +234,9 @@ def test_speechgpt_is_as_published_and_writes_repeated_units_once():
 
 def test_wavtokenizer_is_as_published():
     vocab = Vocab.preset("wavtokenizer")
-    assert vocab.text(torch.tensor([[[257, 740, 740]]])) == "<|code_start|><|257|><|740|><|740|><|code_end|>"
+    codes = torch.tensor([[[257, 740, 740, 0]]])
+    assert vocab.text(codes) == "<|code_start|><|257|><|740|><|740|><|0|><|code_end|>"
+    assert same(vocab.codes(vocab.ids(codes)), [codes])
     words = "<|audio_start|>\nthe<|t_0.08|><|code_start|><|257|><|740|><|code_end|>\noverall<|t_0.36|><|code_start|><|127|>"
     assert vocab.strings(vocab.parse(words)) == re_found(words)
     assert vocab.codes(vocab.parse(words + "<|code_end|>\n<|audio_end|>"))[0].tolist() == [[[257, 740, 127]]]

@@ -17,6 +17,7 @@ def drawn(**settings) -> set[int]:
 def test_limits():
     assert drawn() == {0, 1, 2, 3}
     assert drawn(temperature=0) == {1}
+    assert drawn(top_k=1) == {1}
     assert drawn(top_k=2) == {1, 3}
     assert drawn(top_k=9) == {0, 1, 2, 3}
     assert drawn(top_p=0.69) == {1, 3}
