@@ -69,16 +69,27 @@ def rvq_encode(x: Tensor, codebooks: Tensor, half_norms: Tensor | None = None) -
         [N, Q], int64.
 
     Raises:
-        ShapeError: if the two do not share D, have no codes, or their number of dimensions is another one.
+        ShapeError: if the two do not share D, have no codes, or their number of dimensions is another one, if half norms are
+            not one for each code, or if the tensors are on several devices.
     """
     if x.dim() != 2 or codebooks.dim() != 3 or x.shape[1] != codebooks.shape[2]:
         raise ShapeError(f"rvq_encode takes x [N, D] and codebooks [Q, K, D]; got {list(x.shape)} and {list(codebooks.shape)}")
     if codebooks.shape[1] == 0:
         raise ShapeError(f"a codebook has at least one code; got codebooks {list(codebooks.shape)}")
+    _check_place(x, codebooks, half_norms)
     x, codebooks = x.detach().float(), codebooks.detach().float()
     half = _half_norms(codebooks) if half_norms is None else half_norms.detach().float()
     # The first call of a custom operator imports a thousand modules of torch (3 s), so only the compiler gets to see it.
     return _rvq_encode(x, codebooks, half) if torch.compiler.is_compiling() else _search(x, codebooks, half)
+
+
+def _check_place(x: Tensor, codebooks: Tensor, half_norms: Tensor | None) -> None:
+    """Refuse what the kernels, which are given addresses, would read beyond its end, or from another device's memory."""
+    if half_norms is not None and half_norms.shape != codebooks.shape[:2]:
+        raise ShapeError(f"half norms are one for each code, {list(codebooks.shape[:2])}; got {list(half_norms.shape)}")
+    others = [t.device for t in (codebooks, half_norms) if t is not None and t.device != x.device]
+    if others:
+        raise ShapeError(f"codebooks and half norms must be on the device of x, {x.device}; got {others[0]}: move them there")
 
 
 _half_norms = half_norms  # the argument of the two functions above has the same name

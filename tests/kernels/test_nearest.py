@@ -44,6 +44,16 @@ def test_shapes_that_do_not_fit_are_refused():
         nearest_code(torch.zeros(3, 4), torch.zeros(8, 5))
     with pytest.raises(ShapeError, match="rvq_encode takes"):
         rvq_encode(torch.zeros(3, 4), torch.zeros(8, 4))
+    for half in (torch.zeros(2, 7), torch.zeros(1, 8), torch.zeros(2, 8, 1), torch.zeros(16)):
+        with pytest.raises(ShapeError, match="half norms are one for each code"):
+            rvq_encode(torch.zeros(3, 4), torch.zeros(2, 8, 4), half)
+
+
+def test_tensors_of_several_devices_are_refused():
+    x, codebook, half = torch.zeros(3, 4), torch.zeros(8, 4), torch.zeros(8)
+    for given in ((x, codebook.to("meta")), (x, codebook, half.to("meta")), (x, codebook.to("meta"), half.to("meta"))):
+        with pytest.raises(ShapeError, match="on the device of x, cpu; got meta"):
+            nearest_code(*given)
 
 
 def near_ties(n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
