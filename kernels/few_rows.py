@@ -19,10 +19,12 @@ SHARED = 1 << 16  # numbers of a matrix from which each thread reads a part
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x [..., inputs] times weight [outputs, inputs] turned over, plus bias [outputs]; any device, any number of rows.
 
-    It has gradients where the kernels in C are not called: those are for callers that want none.
+    It has gradients where the kernels in C are not called: those are for callers that want none. Other shapes are PyTorch's to
+    broadcast or to refuse.
     """
     rows = x.numel() // max(1, x.shape[-1])
-    if 0 < rows <= MOST_ROWS and weight.numel() >= LEAST and not torch.is_grad_enabled() and x.shape[-1] == weight.shape[1]:
+    fits = x.shape[-1:] == weight.shape[1:] and (bias is None or bias.shape == weight.shape[:1])
+    if 0 < rows <= MOST_ROWS and weight.numel() >= LEAST and not torch.is_grad_enabled() and fits:
         x = x.contiguous()
         if (native := reading(x, weight, bias)) is not None:
             y = x.new_empty(*x.shape[:-1], len(weight))

@@ -50,6 +50,19 @@ def test_takes_what_lies_any_way_and_of_any_shape():
     torch.testing.assert_close(y, torch.nn.functional.linear(x.transpose(1, 2), weight, bias), atol=TOLERANCE, rtol=TOLERANCE)
 
 
+@pytest.mark.usefixtures("way")
+def test_a_bias_of_another_length_is_broadcast_or_refused():
+    weight, bias = layer(256, 96)
+    x = torch.randn(2, 96)
+    with torch.no_grad():
+        for one in (bias[:1], bias[0]):
+            torch.testing.assert_close(
+                few_rows.linear(x, weight, one), torch.nn.functional.linear(x, weight, one), atol=TOLERANCE, rtol=TOLERANCE
+            )
+        with pytest.raises(RuntimeError):
+            few_rows.linear(x, weight, bias[:-1])
+
+
 def test_gradients_are_pytorchs():
     weight, bias = layer(256, 96)
     weight.requires_grad_()
