@@ -21,13 +21,17 @@ NONE, AVX2, WIDER = 0, 1, 2  # what `toneme_processor` answers; `WIDER`: PyTorch
 def library() -> ctypes.CDLL | None:
     """Return the kernels, or None where they were not built, the processor lacks what they need, or they are turned off.
 
-    What an older checkout built has another version, and is not called either.
+    What an older checkout built has another version, and is not called either; nor is what the system does not load, as from
+    a disk that it runs nothing from, or what was built against a newer C library.
     """
     beside = (Path(__file__).with_name(f"_native{suffix}") for suffix in EXTENSION_SUFFIXES)
     built = next((path for path in beside if path.is_file()), None)
     if os.environ.get("TONEME_NATIVE") == "0" or built is None:
         return None
-    loaded = ctypes.CDLL(str(built))
+    try:
+        loaded = ctypes.CDLL(str(built))
+    except OSError:
+        return None
     current = hasattr(loaded, "toneme_version") and loaded.toneme_version() == VERSION
     if not current or loaded.toneme_processor() == NONE:
         return None

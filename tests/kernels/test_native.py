@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,16 @@ def test_what_an_older_checkout_built_is_not_called(load, version):
     if version is not None:
         Stale.toneme_version = staticmethod(lambda: version)
     assert load(Stale) is None
+
+
+def test_what_the_system_does_not_load_is_left(tmp_path, monkeypatch):
+    (tmp_path / f"_native{EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+    native.library.cache_clear()
+    try:
+        assert native.library() is None
+    finally:
+        native.library.cache_clear()
 
 
 def test_the_version_is_the_headers_and_that_of_the_functions_as_they_are():
