@@ -83,6 +83,11 @@ class About:
             )
 
 
+def as_text(path: str) -> str:
+    """Return a path as shards have it: file names may be no text, which parquet refuses."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True)
 class Item:
     """The tokens of one recording.
@@ -102,8 +107,7 @@ class Item:
     side: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        text = self.path.encode("utf-8", "backslashreplace").decode()  # file names may be no text, which parquet refuses
-        object.__setattr__(self, "path", text)
+        object.__setattr__(self, "path", as_text(self.path))
 
     @classmethod
     def of(cls, tokens: Tokens, index: int, path: str, sha256: str, dtype: np.dtype) -> Self:

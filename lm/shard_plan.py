@@ -1,13 +1,14 @@
 """Which recordings go into which shard, and which shards are done: what makes a run that was killed go on without loss.
 
 The plan, a line of `plan.jsonl` per shard, is written before the first shard. It only ever grows, except that recordings which
-could not be read and have changed since move to a new line. A shard is written beside its place and moved there, then its
-`.json` says that it is done. Whatever moment a run is killed at, the next makes anew what lacks its `.json`, out of the same
-recordings, into the same bytes.
+have changed since move to a new line: those that could not be read, and those whose files have other hashes now. A shard is
+written beside its place and moved there, then its `.json` says that it is done. Whatever moment a run is killed at, the next
+makes anew what lacks its `.json`, out of the same recordings, into the same bytes.
 """
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..codecs.errors import CheckpointError, TokenFileError, TonemeError
-from ..codecs.files import atomic_path
-from .shard_item import About
+from ..codecs.files import atomic_path, sha256_of
+from .shard_formats import read_shard, write_shard
+from .shard_item import About, Item, as_text
 from .variants import original
 
 MOST_FILES, FEWEST_SHARDS = 1000, 16
@@ -50,10 +52,12 @@ class ShardFolder:
         suffix: of their format.
         shards: the recordings of each, as paths below `root`.
         root: the folder of the recordings when they were last tokenised, "" where that is not known.
+        renewed: recordings whose tokens `plan` took out, since other audio stands under their names now.
     """
 
     def __init__(self, folder: Path, about: About, suffix: str, shards: list[list[str]], root: str = "") -> None:
         self.folder, self.about, self.suffix, self.shards, self.root = folder, about, suffix, shards, root
+        self.renewed: list[str] = []
 
     @classmethod
     def open(cls, folder: str | Path) -> "ShardFolder":
@@ -97,12 +101,15 @@ class ShardFolder:
                 f"got {new[0]} of {new[1]} with {new[2]} as {new[3]}: name another folder"
             )
         there._take_back(Path(root), set(files))
+        kept, again = there._take_out(Path(root), set(files))
         known = {name for shard in there.shards for name in shard}
-        new = [name for name in files if name not in known]
+        new = [name for name in dict.fromkeys([*files, *again]) if name not in known]
         size = files_per_shard or max(1, min(MOST_FILES, math.ceil(len(new) / FEWEST_SHARDS)))
         there.shards += [new[i : i + size] for i in range(0, len(new), size)]
         with atomic_path(folder / "plan.jsonl") as partial:
             partial.write_text("".join(json.dumps(shard) + "\n" for shard in there.shards))
+        for number, items in kept.items():
+            there._rewrite(number, items)
         told = {"about": json.loads(about.to_json()), "suffix": suffix, "root": root or there.root}
         with atomic_path(folder / "shards.json") as partial:
             partial.write_text(json.dumps(told, indent=1) + "\n")
@@ -118,6 +125,46 @@ class ShardFolder:
             # variants, which may lie in other shards than what they are of, failed with it
             again = {name for name in self.shards[number] if name in wanted and changed.get(original(name), 0.0) > made}
             self.shards[number] = [name for name in self.shards[number] if name not in again]
+
+    def _take_out(self, root: Path, wanted: set[str]) -> tuple[dict[int, tuple[Done, list[Item]]], list[str]]:
+        """Take recordings out of the plan whose files have other hashes than when they were tokenised.
+
+        Their shards count as missing from here on: a run that is killed before they are written anew makes them anew.
+
+        Returns:
+            what is left in each such shard, and what was taken out, variants too.
+        """
+        kept, again, hashes = dict[int, tuple[Done, list[Item]]](), list[str](), dict[str, str]()
+        for number in range(len(self.shards)):
+            told, beside = self.done(number), self.path(number).with_suffix(".json")
+            made = 0.0 if told is None else beside.stat().st_mtime
+            names = {original(name) for name in self.shards[number]} & wanted if told is not None else set[str]()
+            newer = {as_text(name): name for name in names if _changed(root / name) > made}
+            if not newer or told is None:
+                continue
+            try:
+                items = read_shard(self.path(number))[1]
+            except TokenFileError:  # it is to be made anew then, of what is there now
+                beside.unlink()
+                continue
+            suspects = {item.path: item.sha256 for item in items if item.path in newer}
+            hashes |= {path: _hash(root / newer[path], sha) for path, sha in suspects.items() if path not in hashes}
+            if other := {path for path, sha in suspects.items() if hashes[path] != sha}:
+                beside.unlink()
+                kept[number] = told, [item for item in items if item.path not in other]
+                again += [name for name in self.shards[number] if as_text(original(name)) in other]
+                self.shards[number] = [name for name in self.shards[number] if as_text(original(name)) not in other]
+            else:
+                os.utime(beside)  # touched or copied, and still the same: not to be read for it again
+        self.renewed = list(dict.fromkeys(original(name) for name in again))
+        return kept, again
+
+    def _rewrite(self, number: int, kept: tuple[Done, list[Item]]) -> None:
+        (told, items), path = kept, self.path(number)
+        with atomic_path(path) as partial:
+            write_shard(partial, self.about, items, number)
+        seconds = sum(item.n_samples for item in items) / self.about.sample_rate
+        self.finish(Done(number, len(items), seconds, path.stat().st_size, told.failures))
 
     def _describe(self) -> None:
         """Write the card that says to `datasets` which of the files are data, unless somebody wrote another."""
@@ -170,6 +217,14 @@ def _changed(path: Path) -> float:
     except OSError:
         return 0.0
     return max(told.st_mtime, told.st_ctime)
+
+
+def _hash(path: Path, otherwise: str) -> str:
+    """Return the hash of a recording's file, `otherwise` where it cannot be read: what was made of it is kept then."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return otherwise
 
 
 @contextmanager

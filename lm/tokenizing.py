@@ -61,7 +61,8 @@ def tokenize(
 
     Returns:
         codec, weights_hash, codebooks, shards, items, seconds (of audio), bytes, failures (path and error of each), and of this
-        run: files, elapsed, files_per_second and realtime_factor.
+        run: renewed (paths of recordings that were tokenised before, and whose audio is another now), files, elapsed,
+        files_per_second and realtime_factor.
 
     Raises:
         TonemeError: if nothing can be read, or the folder holds shards of something else.
@@ -94,7 +95,7 @@ def tokenize(
                 _on_this_machine(shards, codec, devices * max(1, count), settings, tally)
     return {
         "codec": about.codec, "weights_hash": about.weights_hash, "codebooks": about.codebooks, **shards.summary(),
-        **tally.figures(),
+        "renewed": shards.renewed, **tally.figures(),
     }  # fmt: skip
 
 

@@ -69,6 +69,8 @@ def tokenize_(
         print(json_format.dumps({"output": str(output), **done}))
     else:
         print(describe_run(done, output))
+        if done["renewed"]:
+            complain(f"tokenised again, since their audio is another now: {', '.join(done['renewed'])}")
         for failure in done["failures"]:
             named = failure["path"] in failure["error"]
             complain(f"left out: {failure['error'] if named else failure['path'] + ': ' + failure['error']}")
