@@ -55,6 +55,7 @@ def test_what_comes_out_takes_part_in_training(codec: EncodecCodec):
     for codes in (tokens.codes, *streamed):
         table(codes).sum().backward()
     for audio in (codec.decode(tokens), codec(noise(1, 1, 800)), *(decoder.push(codes) for codes in streamed), decoder.flush()):
+        assert not audio.requires_grad, "a stream that tracks gradients holds all that it ever heard"
         audio.mul_(2)
         layer(torch.nn.functional.pad(audio, (0, 3))).sum().backward()
     assert tokens.lengths.add_(0).tolist() == [[100]]
