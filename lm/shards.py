@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ..codecs.counts import whole
 from ..codecs.errors import CheckpointError, CodecNotFoundError, TokenFileError
 from ..codecs.registry import load
 from ..codecs.tokens import Tokens
@@ -135,16 +136,25 @@ class TokenStream(IterableDataset):
     """Items of shards in random order: shards are shuffled, and items within each.
 
     Every worker of a `DataLoader`, and every rank where `torch.distributed` is up, gets shards of its own, or items of its own
-    where there are fewer shards than workers.
+    where there are fewer shards than workers. Their numbers of items differ: ranks that wait for one another at every step take
+    an endless stream and count steps, and not `epochs`, of which one rank would come to the end before the others.
+
+    Going through a stream once more gives the same order, unless `set_epoch` says which epoch is the first.
     """
 
     def __init__(self, shards: TokenShards, seed: int = 0, epochs: int | None = None) -> None:
         super().__init__()
-        self.shards, self.seed, self.epochs = shards, seed, epochs
+        self.shards, self.seed, self.epochs, self.first = shards, seed, epochs, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin with this epoch's order from the next time on, as `DistributedSampler.set_epoch`; trainers call it."""
+        self.first = whole(epoch, "an epoch")
 
     def __iter__(self) -> Iterator[Tokens]:
-        epoch, given = 0, True
-        while given and (self.epochs is None or epoch < self.epochs):  # a worker that has no part must not wait for one
+        epoch, given = self.first, True
+        while given and (
+            self.epochs is None or epoch < self.first + self.epochs
+        ):  # a worker that has no part must not wait for one
             given = False
             for item in self._epoch(random.Random(f"{self.seed} {epoch}")):
                 given = True

@@ -150,6 +150,17 @@ def test_shards_beyond_the_memory_are_let_go_oldest_first(tmp_path, monkeypatch)
     assert list(shards._kept) == [2]
 
 
+def test_a_loop_over_epochs_takes_another_order_in_each(tmp_path):
+    make_folder(tmp_path)
+    stream = read_shards(tmp_path).stream(seed=1, epochs=1)
+    loader, passes = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1), []
+    for epoch in range(2):
+        stream.set_epoch(epoch)
+        passes.append([int(tokens.n_samples) for tokens in loader])
+    assert passes[0] != passes[1]
+    assert [*passes[0], *passes[1]] == [int(tokens.n_samples) for tokens in read_shards(tmp_path).stream(seed=1, epochs=2)]
+
+
 def test_workers_get_shards_of_their_own(tmp_path, monkeypatch):
     make_folder(tmp_path)
     stream, seen = read_shards(tmp_path).stream(epochs=1), []
