@@ -65,7 +65,7 @@ class TokenReader:
     """
 
     def __init__(self, source: str | Path | BinaryIO, salvage: bool = False, head: bytes = b"") -> None:
-        self.salvage, self.damage = salvage, None
+        self.salvage = salvage
         self._owned = isinstance(source, str | Path)
         file = _open(source) if isinstance(source, str | Path) else source
         try:
@@ -188,6 +188,7 @@ class TokenReader:
     # -- records ------------------------------------------------------------------------------------------------
 
     def _restart(self) -> None:
+        self.damage: str | None = None  # else nothing would be read after a seek to where the file is whole
         self._frame, self._wanted = 0, 0
         self._begun: int | None = None
         self._totals = [0] * len(self.header.frame_rates)

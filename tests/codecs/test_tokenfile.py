@@ -145,6 +145,9 @@ def test_pieces_join_to_the_whole_and_seeking_starts_anywhere(sizes, ratios, per
     pieces = list(TokenReader(io.BytesIO(data)))
     assert len(pieces) > 4
     assert sum(int(piece.n_samples) for piece in pieces) == int(tokens.n_samples)
+    begun = TokenReader(io.BytesIO(data))
+    assert_same(pieces[0], begun.next())
+    assert_same(begun.read(), tokens.frames(pieces[0].streams[0].shape[2], 400))
     for kind in (io.BytesIO, Pipe):
         for seconds in (0.0, 1.0, 3.333, 7.99):
             reader = TokenReader(kind(data))
@@ -294,13 +297,32 @@ def test_salvage_says_where_it_stopped():
     assert 0 < frames < 300
     assert frames % 50 == 0
     assert_same(part, tokens.frames(0, frames))
-    assert reader.damage
-    assert re.search(rf"chunk at frame {frames} at byte \d+ is damaged: its CRC32C", reader.damage)
+    damage = reader.damage
+    assert damage
+    assert re.search(rf"chunk at frame {frames} at byte \d+ is damaged: its CRC32C", damage)
     with pytest.warns(UserWarning, match=r"chunk at frame .* is damaged"):
         read_tok(io.BytesIO(bytes(data)), salvage=True)
-    report = TokenReader(io.BytesIO(bytes(data))).verify()
-    assert report.damage == reader.damage
-    assert report.frames == (frames,)
+    for report in (TokenReader(io.BytesIO(bytes(data))).verify(), reader.verify()):
+        assert report.damage == damage
+        assert report.frames == (frames,)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_salvage_goes_back_to_what_is_whole_and_on_behind_the_damage(cut):
+    tokens = make_tokens(300)
+    data = bytearray(to_bytes(tokens, chunk_seconds=1))
+    data[len(data) // 2] ^= 1
+    reader = TokenReader(io.BytesIO(bytes(data[: len(data) // 2] if cut else data)), salvage=True)
+    frames = reader.read().codes.shape[2]
+    for start in (0, 70, 0):
+        reader.seek(start / 50)
+        assert reader.damage is None
+        assert_same(reader.read(), tokens.frames(start, frames))
+        assert reader.damage
+    if not cut:
+        reader.seek(5)
+        assert_same(reader.read(), tokens.frames(250, 300))
+        assert reader.damage is None
 
 
 def test_a_missing_chunk_is_noticed_though_every_checksum_holds():

@@ -41,7 +41,8 @@ def test_several_streams_have_no_single_codes(levels):
 
 
 def test_an_item_is_cut_to_its_own_frames(batch):
-    assert [item.codes.shape for item in (batch[0], batch[1], batch[2], batch[-1])] == [(1, 8, n) for n in (50, 20, 0, 0)]
+    items = (batch[0], batch[1], batch[2], batch[-1], batch[-3])
+    assert [item.codes.shape for item in items] == [(1, 8, n) for n in (50, 20, 0, 0, 50)]
     assert torch.equal(batch[1].codes[0], batch.codes[1, :, :20])
     assert batch[1].n_samples.tolist() == [9500]
     assert batch[1:].codes.shape == (2, 8, 20)
