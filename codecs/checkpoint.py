@@ -170,7 +170,9 @@ def read_checkpoint(source: str | Path | Mapping) -> Mapping:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, and a checkpoint is a file: pass the one in it that holds the weights")
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}: download the official file first")
+        raise CheckpointError(
+            f"no checkpoint at {path}: download it first; OFFICIAL.md, beside toneme's codecs, says where it is"
+        )
     if path.suffix == ".safetensors":
         return read_weights(path)
     try:

@@ -213,7 +213,8 @@ def _not_found(name: str) -> Exception:
     if name.replace("-", "_").lower() in {known.replace("-", "_").lower() for known in _official_tables()}:
         return CodecNotFoundError(
             f"{name} is no packaged codec, but its official checkpoint can be used: run "
-            f"`codec convert CHECKPOINT --as {name} -o FOLDER` and pass that folder"
+            f"`codec convert CHECKPOINT --as {name} -o FOLDER` and pass that folder (OFFICIAL.md, beside toneme's codecs, says "
+            "where checkpoints are)"
         )
     names = codec_names()
     return CodecNotFoundError(

@@ -54,6 +54,9 @@ def test_missing_checkpoint(codec, checkpoint, tmp_path):
     ran = codec("convert", tmp_path / "missing.th", "--as", "small_24khz", "-o", tmp_path / "x")
     assert ran.code == 1
     assert "no checkpoint at" in ran.sentence
+    assert "OFFICIAL.md" in ran.sentence
+    assert "OFFICIAL.md" in codec("info", "mimi").sentence
+    assert b"OFFICIAL.md" in codec("convert", "--help").out
 
 
 def test_a_codec_is_replaced_only_with_force(codec, checkpoint, other, tmp_path):

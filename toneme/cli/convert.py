@@ -18,7 +18,10 @@ Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Fol
 
 
 def convert(checkpoint: Checkpoint, name: Name, output: Folder, force: options.Force = False) -> None:
-    """Convert an official checkpoint to a folder that --codec takes."""
+    """Convert an official checkpoint to a folder that --codec takes.
+
+    OFFICIAL.md, beside toneme's codecs, says where each is published.
+    """
     from toneme.codecs.errors import CheckpointError
     from toneme.codecs.registry import from_official
 
