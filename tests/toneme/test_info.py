@@ -111,3 +111,14 @@ def test_list(codec, tiny, tmp_path, monkeypatch):
 def test_list_without_packaged_codecs(codec, tmp_path, monkeypatch):
     monkeypatch.setattr("toneme.codecs.registry.WEIGHTS", tmp_path)
     assert "no codec is packaged here" in codec("list").out.decode()
+
+
+def test_a_licence_that_nobody_stated_is_unknown_and_not_none(codec, tmp_path):
+    from toneme.codecs.encodec import EncodecCodec, EncodecConfig
+    from toneme.codecs.layers.seanet import SEANetConfig
+
+    EncodecCodec(EncodecConfig(seanet=SEANetConfig(dimension=8, filters=4, lstm=1), codebooks=4), "small").save(
+        tmp_path / "small"
+    )
+    assert b"\nlicence: unknown\n" in codec("info", tmp_path / "small").out
+    assert answer(codec("info", tmp_path / "small", "--json"))["licence"] == ""

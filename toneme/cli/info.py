@@ -143,4 +143,4 @@ def _text(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
         return ", ".join(_text(item) for item in value) or "none"
-    return "unknown" if value is None else "none" if value == "" else str(value)
+    return "unknown" if value in (None, "") else str(value)
