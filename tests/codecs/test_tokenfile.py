@@ -105,9 +105,11 @@ def test_segments_shorter_than_the_period_keep_their_numbers():
     assert_same(read_tok(io.BytesIO(file.getvalue())), tokens)
 
 
-@pytest.mark.parametrize(("frames", "codebooks"), [(140_000, 1), (70_000, 32)])
-def test_chunks_keep_to_the_formats_limits_however_long_they_are_asked_for(frames, codebooks):
-    tokens = make_tokens(frames, sizes=((2,) * codebooks,))
+@pytest.mark.parametrize(
+    ("frames", "sizes"), [(140_000, ((2,),)), (70_000, ((2,) * 32,)), (20_000, ((2,), (2,)))], ids=["frames", "codes", "rates"]
+)
+def test_chunks_keep_to_the_formats_limits_however_long_they_are_asked_for(frames, sizes):
+    tokens = make_tokens(frames, sizes=sizes, ratios=(1, 8)[: len(sizes)])
     data = to_bytes(tokens, chunk_seconds=1e9, encoding="packed")
     assert TokenReader(io.BytesIO(data)).verify().packed == 3
     assert_same(read_tok(io.BytesIO(data)), tokens)
@@ -124,6 +126,9 @@ def test_numbers_come_back_at_the_edges_of_their_bytes(number):
     assert len(data) == max(1, -(-number.bit_length() // 7))
     assert Fields(data, 0, "record").number() == number
     assert Source(io.BytesIO(data)).number(number, "record", "a number") == number
+    for refused in (data, b"\x80" * 9):
+        with pytest.raises(TokenFileError, match="a number must be at most"):
+            Source(io.BytesIO(refused)).number(number - 1, "record", "a number")
 
 
 def test_codebooks_beyond_sixteen_bits_are_packed():
