@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ShapeError
+from .errors import CheckpointError, ShapeError
 from .loudness import loudness
 from .tokens import Tokens
 
@@ -21,9 +21,11 @@ def decompress(codec: "Codec", tokens: Tokens, any_weights: bool = False) -> Ten
     where the program brings each to the loudness of the whole.
 
     Raises:
-        CheckpointError: if another codec, or this one with other weights, made the tokens.
+        CheckpointError: if another codec, or this one with other weights, made the tokens, or the codec is not DAC.
         ShapeError: if the tokens do not come from one `.dac` file.
     """
+    if codec.family != "dac":
+        raise CheckpointError(f"a .dac file holds codes of DAC, and {codec.name} is another codec: name the one that made it")
     try:
         channels, wanted = int(tokens.metadata["dac_channels"]), float(tokens.metadata["dac_input_db"].split()[0])
     except (KeyError, ValueError, IndexError):

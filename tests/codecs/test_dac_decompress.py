@@ -12,13 +12,15 @@ from toneme.codecs import dac
 from toneme.codecs.dac import DacCodec, DacConfig, convert_dac
 from toneme.codecs.dac_decompress import decompress
 from toneme.codecs.dacfile import read_dac
-from toneme.codecs.errors import ShapeError, TokenFileError
+from toneme.codecs.errors import CheckpointError, ShapeError, TokenFileError
 from toneme.codecs.layers.dac_blocks import DacBlocksConfig
 from toneme.codecs.layers.dac_unpadded import unpadded_length
 from toneme.codecs.loudness import loudness
+from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "dacfile" / "small.npz"  # of descript-audio-codec 1.0.0, weights beside it
 CONFIG = DacConfig(16000, DacBlocksConfig(2, (2, 4, 5, 8), 32, 32, keeps_length=False), 2, 1024, 2)
+SMALL = {"encoder_dim": 8, "encoder_blocks": (1, 1), "decoder_dim": 8, "decoder_blocks": (1, 1), "latent_dim": 8}
 FIELDS = ("original_length", "sample_rate", "chunk_length", "channels", "padding")
 
 
@@ -117,6 +119,8 @@ def test_chunks_are_never_decoded_as_a_row_of_frames(codec, tmp_path):
 def test_damage_is_told(codec):
     with pytest.raises(TokenFileError, match="multiple of that"):
         read_dac(dac_file("chunks", chunk_length=35), codec)
+    with pytest.raises(CheckpointError, match="codes of DAC, and toneme is another codec: name the one"):
+        decompress(TonemeCodec(TonemeConfig(**SMALL)), read_dac(dac_file("chunks"), codec))
     with pytest.raises(ShapeError, match=r"codec\.decode gives their audio"):
         decompress(codec, codec.encode(torch.zeros(1, 1, 400)))
     with pytest.raises(ShapeError, match="an item per channel"):
