@@ -236,6 +236,7 @@ def test_a_field_that_is_added_leaves_the_hash_as_it_was():
     assert set_fields(Wider(**given)) == set_fields(dataclasses.replace(CONFIG, licence="MIT")) == set_fields(CONFIG)
     assert set_fields(Wider(**given, added=4)) == set_fields(CONFIG) | {"added": 4}
     assert set_fields(CONFIG)["seanet"] == {"filters": 2, "dimension": 4, "ratios": (4, 2)}
+    assert set_fields(EncodecConfig()) == set_fields(EncodecConfig(seanet=SEANetConfig())) == {}
 
 
 def test_a_folder_that_is_no_codecs_is_refused(codec: EncodecCodec, tmp_path):
