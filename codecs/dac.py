@@ -53,8 +53,8 @@ class DacConfig:
 class DacCodec(Codec):
     """Audio to residual codes, each found by cosine in a few dimensions, and back.
 
-    Codes are those of the published `model.encode`, at any length. Its `model.compress` brings audio to -16 LUFS before and cuts
-    what is longer than its window into chunks that overlap, so that its codes are others; its files are read nonetheless.
+    Codes are those of the published `model.encode`, at any length. Its `model.compress` brings audio to -16 LUFS before, and
+    cuts what is longer than its window into chunks that overlap, so that its codes are others; its files are read nonetheless.
     """
 
     Config = DacConfig
