@@ -80,3 +80,29 @@ def test_new_weights_are_used_and_copies_hold_no_packs(way: str):
         assert not torch.allclose(changed, other(x), atol=1e-4)
     with torch.enable_grad():
         torch.testing.assert_close(changed, layer(x).detach(), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["assign", "data"])
+def test_new_weights_do_not_lie_where_the_packed_ones_did(way: str, change: str):
+    layer, x = SkipLSTM(96, 1), torch.randn(1, 96, 6)
+    with torch.no_grad():
+        for _ in range(12):
+            layer(x)
+            for _ in range(2):  # the first frees what the pack is of, the second may take its place
+                give_new_weights(layer, change)
+            assert torch.equal(layer(x), copy.deepcopy(layer)(x))
+
+
+def give_new_weights(layer: SkipLSTM, change: str) -> None:
+    if change == "assign":
+        layer.load_state_dict({name: torch.randn(p.shape) / 5 for name, p in layer.named_parameters()}, assign=True)
+    else:
+        for p in layer.parameters():
+            p.data = torch.randn(p.shape) / 5
+
+
+def test_weights_that_are_moved_take_their_pack_along(way: str):
+    layer, x = SkipLSTM(8), torch.randn(1, 8, 20)
+    with torch.no_grad():
+        layer(x)
+    assert not [name for name in vars(layer.half()) if name.startswith("_packed")]
