@@ -119,7 +119,7 @@ def test_chunks_are_never_decoded_as_a_row_of_frames(codec, tmp_path):
 def test_damage_is_told(codec):
     with pytest.raises(TokenFileError, match="multiple of that"):
         read_dac(dac_file("chunks", chunk_length=35), codec)
-    with pytest.raises(CheckpointError, match="codes of DAC, and toneme is another codec: name the one"):
+    with pytest.raises(CheckpointError, match="codes of DAC, and toneme-24k is another codec: name the one"):
         decompress(TonemeCodec(TonemeConfig(**SMALL)), read_dac(dac_file("chunks"), codec))
     with pytest.raises(ShapeError, match=r"codec\.decode gives their audio"):
         decompress(codec, codec.encode(torch.zeros(1, 1, 400)))
