@@ -150,7 +150,7 @@ def _built_anew(kind: type[Teacher], model: type[nn.Module], settings: Any, laye
     with Undrawn():
         teacher = kind(model(settings), layer)
     teacher.load_state_dict(weights, assign=True)
-    return teacher.eval()
+    return teacher.eval().to(next(teacher.parameters()).device)  # with tables that are no weights
 
 
 class BlockedFeatures(nn.Module):
