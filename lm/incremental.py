@@ -1,4 +1,4 @@
-"""Audio while a language model is still writing it: ids in, samples out, at the codec's latency."""
+"""Audio while a language model is still writing it: ids in, samples out, as soon as the codec can sound them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
