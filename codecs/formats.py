@@ -67,7 +67,7 @@ def read_tokens(source: str | Path | BinaryIO, codec: "Codec | str | None" = Non
 
 
 def _read(file: BinaryIO, codec: "Codec | str | None", salvage: bool) -> Tokens:
-    from . import arrayfile, dacfile, ecdc
+    from . import arrayfile, ecdc
 
     head = file.read(_HEAD)
     if head[:4] == MAGIC:
@@ -75,7 +75,9 @@ def _read(file: BinaryIO, codec: "Codec | str | None", salvage: bool) -> Tokens:
     if head[:4] == b"ECDC":
         return ecdc.read_ecdc(head + file.read(), codec)
     if head[:6] == b"\x93NUMPY":
-        return dacfile.read_dac(head + file.read(), codec)
+        from .dacfile import read_dac  # which knows DAC's models, and so takes a quarter of a second to import
+
+        return read_dac(head + file.read(), codec)
     if head[:4] == b"PK\x03\x04":
         return arrayfile.read_npz(head + file.read())
     if head[4:9] == b"\0\0\0\0{":  # a header of less than 4 GiB, in JSON
