@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +23,18 @@ SAVED_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat1
 
 
 def save_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write tensors to a `.safetensors` file; an interrupted write leaves no file behind."""
+    """Write tensors to a `.safetensors` file; an interrupted write leaves no file behind.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk.
+    """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     with atomic_path(path) as partial:
-        save_file(plain, partial)
+        try:
+            save_file(plain, partial)
+        except SafetensorError as error:  # tells the system's errors by their numbers alone
+            number = int(found[1]) if (found := re.search(r"\(os error (\d+)\)", str(error))) else 0
+            raise (OSError(number, os.strerror(number), str(path), number) if number else error) from None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from .journal import Journal
 from .models import build_codec, fill_teacher
 from .recipe import Recipe, to_yaml
 from .signals import on_end_signals
+from .state import write_file
 
 FAMILY = "units"
 STATE = "step.pt"
@@ -108,8 +109,7 @@ class Clustering:
         states.mkdir(exist_ok=True)
         quantizer: KMeansTokenizer = self.codec.quantizer
         state = {"step": self.step, "quantizer": quantizer.state_dict(), "gathered": quantizer._gathered}
-        with atomic_path(states / STATE) as partial:
-            torch.save(state, partial)
+        write_file(state, states / STATE)
 
     def _load(self) -> None:
         path = self.folder / "states" / STATE

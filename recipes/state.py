@@ -154,9 +154,16 @@ def read_newest(folder: Path) -> dict[str, Any] | None:
 
 
 def write_file(state: dict[str, Any], path: Path) -> None:
-    """Write a state; an interrupted write leaves no file behind."""
-    with atomic_path(path) as partial:
-        torch.save(state, partial)
+    """Write a state; an interrupted write leaves no file behind.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk.
+    """
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # PyTorch ends the archive after a write that failed, and that fails by another name
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def read_file(path: Path) -> dict[str, Any] | None:

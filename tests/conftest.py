@@ -2,8 +2,10 @@
 
 import importlib.machinery
 import os
+import resource
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +105,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     elif native.library() is None:
         pytest.skip("no kernels in C here")
     return request.param
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """Let this process write no file of more bytes than the value, as on a disk that fills up."""
+    most, before = 8192, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    yield most
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

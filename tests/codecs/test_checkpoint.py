@@ -1,5 +1,6 @@
 """Weights in and out: safe reading, weight norm in both spellings, one error for all that does not fit."""
 
+import errno
 import pickle
 
 import pytest
@@ -32,6 +33,13 @@ def test_saved_weights_come_back(layer: nn.Conv1d, tmp_path):
     load_weights(other, tmp_path / "w.safetensors")
     assert torch.equal(other.weight, layer.weight)
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_a_full_disk_is_told_as_such(tmp_path, small_files: int):
+    with pytest.raises(OSError, match=r"File too large: .*w\.safetensors") as caught:
+        save_weights({"weight": torch.zeros(small_files)}, tmp_path / "w.safetensors")
+    assert caught.value.errno == errno.EFBIG
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      trailing", b"not weights at all"])
