@@ -106,6 +106,7 @@ class DacCodec(Codec):
         (codes,), longest = self.check_streams(tokens.streams), int(tokens.n_samples.max()) if tokens.batch else 0
         if codes.shape[-1] % chunk or bool((tokens.lengths != codes.shape[-1]).any()):
             raise ShapeError(f"codes in chunks of {chunk} frames are decoded together; got some of them: decode the whole file")
+        self.check_length(longest, (codes.shape[-1],))
         parts = [unpadded(self.decoder, self.quantizer.decode(part)) for part in codes.split(chunk, dim=-1)] if longest else []
         audio = torch.cat(parts or [codes.new_zeros(tokens.batch, 1, 0)], dim=-1)[..., :longest].float()
         n_samples = tokens.n_samples.to(audio.device)[:, None, None]

@@ -105,7 +105,10 @@ def _tokens(codes: np.ndarray, about: dict[str, Any], codec: "Codec | str | None
 
 def _samples(about: dict[str, Any], rate: int) -> int:
     """Return the samples that were coded, at the model's rate."""
-    return _number(about, "original_length") * rate // max(1, _number(about, "sample_rate"))
+    samples = _number(about, "original_length") * rate // max(1, _number(about, "sample_rate"))
+    if samples >= 1 << 48:
+        raise ValueError(f"original_length at the sample rate must be less than {1 << 48} samples of the model, got {samples}")
+    return samples
 
 
 def _maker_of(about: dict[str, Any], depth: int, frames: int, chunk: int) -> str:

@@ -116,6 +116,15 @@ def test_chunks_are_never_decoded_as_a_row_of_frames(codec, tmp_path):
     assert decoder.push(row).shape[-1] + decoder.flush().shape[-1] >= 20000
 
 
+def test_lengths_that_lie_take_no_memory(codec):
+    lies = read_dac(dac_file("chunks", original_length=(1 << 47)), codec)
+    with pytest.raises(ShapeError, match="samples"):
+        codec.decode(lies)
+    for given in (codec, "dac_small"):
+        with pytest.raises(TokenFileError, match="original_length at the sample rate"):
+            read_dac(dac_file("chunks", original_length=(1 << 48) - 1, sample_rate=1), given)
+
+
 def test_damage_is_told(codec):
     with pytest.raises(TokenFileError, match="multiple of that"):
         read_dac(dac_file("chunks", chunk_length=35), codec)
