@@ -104,7 +104,7 @@ class XCodec(Codec):
         config = self.config
         roles = ("semantic",) + ("acoustic",) * (config.codebooks - 1)
         stream = StreamSpec(config.blocks.hop, (config.codebook_size,) * config.codebooks, roles)
-        ahead = awaited(stream.hop, config.sample_rate, config.window, config.chunk) + config.blocks.reach
+        ahead = awaited(stream.hop, config.sample_rate, config.window, config.chunk) + (config.blocks.reach or 0)
         return CodecSpec(config.sample_rate, 1, (stream,), causal=False, lookahead=ahead, licence=config.licence)
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
