@@ -33,7 +33,7 @@ def save_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
         try:
             save_file(plain, partial)
         except SafetensorError as error:  # tells the system's errors by their numbers alone
-            number = int(found[1]) if (found := re.search(r"\(os error (\d+)\)", str(error))) else 0
+            number = int(found[1]) if (found := re.search(r"(?:os error|Os { code:) (\d+)", str(error))) else 0
             raise (OSError(number, os.strerror(number), str(path), number) if number else error) from None
 
 
