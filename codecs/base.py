@@ -4,7 +4,6 @@ import dataclasses
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +19,7 @@ from .counts import counts, whole
 from .errors import AudioError, CheckpointError, ShapeError
 from .files import atomic_path
 from .half_precision import inference, plain_defaults
+from .kept_hash import KeptHash
 from .pieces import check_maker
 from .spec import CodecSpec
 from .streaming import StreamDecoder, StreamEncoder
@@ -52,6 +52,7 @@ class Codec(nn.Module):
     Config: ClassVar[type]
     family: ClassVar[str]
     pads_exactly: ClassVar[bool] = False
+    _kept_hash: KeptHash | None = None
     large: ClassVar[bool] = False  # its weights are never in memory twice, nor to read the specification alone
 
     def __init__(self, config: Any, name: str = "") -> None:
@@ -355,14 +356,16 @@ class Codec(nn.Module):
         """Type of the weights."""
         return next(self.parameters()).dtype
 
-    @cached_property
+    @property
     def weights_hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the family, what is set in the configuration, and the weights.
 
         Fields at their defaults and the licence do not count: a field that a later version adds leaves old tokens valid. Nor
         does the number format that the weights are used in: of a codec in bfloat16 it is that of the weights it was made of.
         """
-        return self._hash_weights()
+        if self._kept_hash is None or not self._kept_hash.holds():
+            self._kept_hash = KeptHash(self._hash_weights(), self)
+        return self._kept_hash.text
 
     def _hash_weights(self, saved: Path | None = None) -> str:
         return hash_weights({"family": self.family, "config": set_fields(self.config)}, self.state_dict(), saved)
@@ -394,7 +397,7 @@ class Codec(nn.Module):
             codec = cls.unloaded(config_from_dict(cls.Config, about["config"]), about["name"])
             load_weights(codec, folder / "model.safetensors")
         if cls.large:
-            codec.__dict__["weights_hash"] = codec._hash_weights(folder / "model.safetensors")
+            codec._kept_hash = KeptHash(codec._hash_weights(folder / "model.safetensors"), codec)
         return codec.eval()
 
     @classmethod
@@ -404,14 +407,27 @@ class Codec(nn.Module):
             return cls(config, name)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.__dict__.pop("weights_hash", None)
+        self._kept_hash = None
         super()._load_from_state_dict(*args, **kwargs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         first = next(self.parameters(), None)
         if first is not None and not first.is_meta and fn(first.detach().new_ones(1)).dtype != first.dtype:
             self.weights_hash  # noqa: B018 - reading keeps it: rounded weights would have another
-        return super()._apply(fn, recurse)
+        kept = self._kept_hash if self._kept_hash is not None and self._kept_hash.holds() else None
+        super()._apply(fn, recurse)
+        self._keep(kept)
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._keep(self._kept_hash if self._kept_hash is not None and self._kept_hash.text else None)
+
+    def _keep(self, kept: KeptHash | None) -> None:
+        """Keep a hash for the weights as they are now, which are the same in another place or format."""
+        self._kept_hash = kept
+        if kept is not None:
+            kept.renew(self)
 
 
 def read_config(folder: str | Path) -> dict:

@@ -88,7 +88,7 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str, 
             for name, tensor in expected.items():
                 tensor.copy_(weights[name])
     for part in module.modules():
-        part.__dict__.pop("weights_hash", None)
+        part.__dict__.pop("_kept_hash", None)
 
 
 def load_official(

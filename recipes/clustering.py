@@ -101,7 +101,6 @@ class Clustering:
                 f"{self.step} steps gave fewer features than the {self.codec.quantizer.start_rows} "
                 "that the first centres take: raise steps or batch"
             )
-        self.codec.__dict__.pop("weights_hash", None)
         self.codec.save(self.folder / "codec")
 
     def _save(self) -> None:

@@ -1,7 +1,10 @@
 """What every codec promises, shown on a small EnCodec: shapes taken, refusals, resampling, saving."""
 
+import copy
 import dataclasses
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +201,37 @@ def test_the_hash_follows_the_weights():
     before = codec.weights_hash
     codec.load_state_dict(other.state_dict())
     assert codec.weights_hash == other.weights_hash != before
+
+
+def test_the_hash_follows_training():
+    codec = build()
+    before = codec.weights_hash
+    optimizer = torch.optim.AdamW(codec.parameters(), 0.1)
+    for parameter in codec.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    after = codec.weights_hash
+    assert after != before
+    with torch.no_grad():
+        codec.quantizer.codebooks[0].add_(1)
+    assert codec.weights_hash not in (before, after)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda codec: pickle.loads(pickle.dumps(codec)), lambda codec: codec.cpu()])
+def test_copies_keep_the_hash_of_rounded_weights_and_follow_their_own(copied: Callable[[EncodecCodec], EncodecCodec]):
+    narrow = copied(build().to(torch.bfloat16))
+    assert narrow.weights_hash == build().weights_hash
+    with torch.no_grad():
+        narrow.encoder.first.bias.add_(1)
+    assert narrow.weights_hash != build().weights_hash
+
+
+def test_a_copy_of_a_codec_that_has_changed_has_a_hash_of_its_own():
+    codec = build()
+    before = codec.weights_hash
+    with torch.no_grad():
+        codec.encoder.first.bias.add_(1)
+    assert copy.deepcopy(codec).weights_hash == codec.weights_hash != before
 
 
 @pytest.mark.parametrize("asked_before", [False, True])
