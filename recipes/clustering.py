@@ -1,5 +1,6 @@
 """Fitting the centres of a units codec: k-means in small batches over a speech model's features, nothing by gradient."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Clustering:
         spec, data = self.codec.spec, recipe.data
         items = make_items(data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, self.say)
         self.batches = Batches(items, recipe.batch, 0, workers=data.workers, timeout=data.timeout, say=self.say)
-        self.step, self.stopping = 0, False
+        self.step, self.stopping, self.ended_by = 0, False, int(signal.SIGTERM)
 
     def take_step(self) -> dict[str, float]:
         """Move the centres to one batch; return its mean squared distance to them, once there are any."""
@@ -120,8 +121,8 @@ class Clustering:
         self.step = state["step"]
         self.batches.seek(self.step)
 
-    def _stop(self) -> None:
-        self.stopping = True
+    def _stop(self, number: int) -> None:
+        self.stopping, self.ended_by = True, number
 
     def say(self, line: str) -> None:
         """Print a line on stderr."""

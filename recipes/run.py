@@ -1,6 +1,7 @@
 """A run of a recipe: steps, one after another, and what is told and kept of them."""
 
 import math
+import signal
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Run:
         self.rank, self.world = machines.join(device)
         self.device = torch.device(machines.local_device(device))
         torch.manual_seed(recipe.seed)
-        self.step, self.stopping = 0, False
+        self.step, self.stopping, self.ended_by = 0, False, int(signal.SIGTERM)
         self.journal: Journal | None = None
 
     def take_step(self) -> dict[str, float]:
@@ -127,8 +128,8 @@ class Run:
     def _close(self) -> None:
         """End what the run has started."""
 
-    def _stop(self) -> None:
-        self.stopping = True
+    def _stop(self, number: int) -> None:
+        self.stopping, self.ended_by = True, number
 
     def _say_changes(self) -> None:
         """Say which settings are others than those that the run began with: they may have been forgotten."""

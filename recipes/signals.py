@@ -9,14 +9,14 @@ ENDS = [signal.SIGTERM, signal.SIGINT]
 
 
 @contextmanager
-def on_end_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at SIGTERM, Ctrl-C or the terminal's end inside the block; a second one does what it did before.
+def on_end_signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """Call `stop` with the signal's number at SIGTERM, Ctrl-C or the terminal's end inside the block.
 
-    A terminal's end that is ignored, as under nohup, goes on being ignored.
+    A second one does what it did before. A terminal's end that is ignored, as under nohup, goes on being ignored.
     """
 
     def heard(number: int, frame: FrameType | None) -> None:
-        stop()
+        stop(number)
         signal.signal(number, before[signal.Signals(number)])
 
     hangups = [signal.SIGHUP] if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []

@@ -1,12 +1,15 @@
 """`codec train`: one command from a folder to a codec, sentences for what is wrong, and help without torch."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from toneme.cli import run
+from toneme.recipes.trainer import Trainer
 
 SMALL = [
     "codec.config={encoder_dim: 16, decoder_dim: 16, encoder_blocks: [1, 1], decoder_blocks: [1, 1], latent_dim: 4}",
@@ -28,6 +31,25 @@ def test_a_folder_becomes_a_codec_that_codes_and_the_run_goes_on(tmp_path, sampl
     assert run([*base, "steps=6", "--resume"]) == 0
     lines = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert lines == [2, 4, 6]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_is_saved_and_does_not_seem_done(tmp_path, samples, capsys, monkeypatch, number, code):
+    take = Trainer.take_step
+
+    def stopped(trainer):
+        done = take(trainer)
+        os.kill(os.getpid(), number)
+        return done
+
+    base = ["train", "tiny", f"data.train={samples}", *SMALL, "-o", str(tmp_path / "run"), "--device", "cpu"]
+    before = signal.signal(number, signal.default_int_handler)  # shells ignore interrupts of what runs in the background
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "take_step", stopped)
+        assert run(base) == code
+    signal.signal(number, before)
+    assert "stopped at step 1, and saved: go on with --resume" in capsys.readouterr().err
+    assert run([*base, "--resume"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ def train(
 
     Recipes lm_... train a language model on shards of tokens (data.train=SHARDS, made by codec tokenize); it is DIR/model.
 
+    A run that SIGTERM, Ctrl-C or the terminal's end stops is saved, and exits with 143, 130 or 129.
+
     On several GPUs: torchrun --nproc-per-node N --no-python codec train ...
     """
     from toneme.codecs.registry import pick_device
@@ -69,6 +71,8 @@ def train(
     if run.rank == 0:
         result = "model" if read.language.kind else "codec"
         print(f"{folder / result}: {read.codec.name or name} after {step} steps")
+    if step < read.steps:
+        raise typer.Exit(128 + run.ended_by)
 
 
 def trainer_of(recipe: Any) -> Any:
