@@ -38,7 +38,8 @@ def write_npz(tokens: Tokens, path: str | Path) -> None:
     """Write all fields as `.npz`: codes (codes_0, codes_1, ... where there are several streams), lengths, n_samples, side."""
     arrays = _to_arrays(tokens) | {"about": np.array(_about(tokens))}
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # NumPy before 2.1 would keep `allow_pickle` as one of the arrays
+    # without allow_pickle=False, which NumPy before 2.1 keeps as one of the arrays
+    np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
     write_bytes(path, buffer.getvalue())
 
 
