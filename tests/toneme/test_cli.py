@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -43,17 +44,17 @@ def test_version(codec):
     [
         (["encoed"], "No such command 'encoed'"),
         (["encode"], "Missing argument"),
-        (["encode", "a.wav", "--bogus"], "No such option: --bogus"),
-        (["--bogus"], "No such option: --bogus"),
+        (["encode", "a.wav", "--bogus"], r"No such option:? '?--bogus"),
+        (["--bogus"], r"No such option:? '?--bogus"),
         (["encode", "a.wav", "--codebooks", "many"], "--codebooks"),
         (["convert", "x.th"], "Missing option"),
-        (["encode", "-", "a.wav"], "- (stdin) goes alone"),
+        (["encode", "-", "a.wav"], r"- \(stdin\) goes alone"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_with_2(codec, line, words):
     ran = codec(*line)
     assert ran.code == 2
-    assert words in ran.sentence
+    assert re.search(words, ran.sentence)
     assert "--help`" in ran.sentence
     assert ran.out == b""
 
