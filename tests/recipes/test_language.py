@@ -1,6 +1,7 @@
 """Training of language models: every recipe learns, a resumed run is the whole run, other codecs' shards are refused."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -118,7 +119,7 @@ def test_a_run_stops_after_the_step_and_goes_on(shards, tmp_path):
     assert run.run() == 0
     run.stopping = False
     take = run.take_step
-    run.take_step = lambda: (run._stop(), take())[1]
+    run.take_step = lambda: (run._stop(signal.SIGTERM), take())[1]
     assert run.run() == 1
     again = training("lm_delay", shards, tmp_path)
     assert again.run(resume=True) == 4
