@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 import weakref
 from concurrent.futures import ThreadPoolExecutor
