@@ -36,7 +36,6 @@ from starlette.websockets import WebSocketDisconnect
 
 WITHOUT_TORCH = """
 import sys
-import time
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
