@@ -9,13 +9,11 @@ from torch import Tensor
 
 from ...codecs.audio_resampling import resample
 from ...codecs.errors import AudioError
+from ...codecs.loudness import DESIGN_RATE, HIGH_PASS, SHELF, block_powers, gated
 from . import Metric, missing_package
 
-RATE = 48000
-SHELF = ([1.53512485958697, -2.69169618940638, 1.19839281085285], [1.0, -1.69065929318241, 0.73248077421585])
-HIGH_PASS = ([1.0, -2.0, 1.0], [1.0, -1.99004745483398, 0.99007225036621])
-BLOCK, STEP = RATE * 4 // 10, RATE // 10  # samples
-OFFSET, ABSOLUTE_GATE, RELATIVE_GATE = -0.691, -70.0, -10.0  # dB
+RATE = DESIGN_RATE
+SHORTEST = RATE * 4 // 10  # samples of a block
 
 
 def loudness(waveform: Tensor, sample_rate: int) -> float:
@@ -30,25 +28,18 @@ def loudness(waveform: Tensor, sample_rate: int) -> float:
     except ImportError:
         raise missing_package("loudness", "scipy") from None
     audio = resample(waveform, sample_rate, RATE).double().numpy()
-    if len(audio) < BLOCK:
+    if len(audio) < SHORTEST:
         raise AudioError(f"loudness needs 0.4 s of audio; got {len(audio) / RATE:.2f} s: leave this clip out and say so")
-    weighted = lfilter(*HIGH_PASS, lfilter(*SHELF, audio))
-    sums = np.concatenate([[0.0], np.cumsum(np.square(weighted))])
-    starts = np.arange(0, len(audio) - BLOCK + 1, STEP)
-    powers = (sums[starts + BLOCK] - sums[starts]) / BLOCK
-    powers = powers[_decibels(powers) > ABSOLUTE_GATE]
-    if not len(powers):
+    weighted = np.asarray(lfilter(*HIGH_PASS, lfilter(*SHELF, audio)))
+    found = gated(block_powers(weighted[None], RATE))
+    if found is None:
         raise AudioError("the clip is silent (below -70 LUFS), so its loudness is undefined: leave it out and say so")
-    return float(_decibels(powers[_decibels(powers) > _decibels(powers.mean()) + RELATIVE_GATE].mean()))
+    return found
 
 
 def loudness_difference(estimate: Tensor, target: Tensor, sample_rate: int) -> float:
     """Return by how many LU the estimate [time] is louder than the target [time]."""
     return loudness(estimate, sample_rate) - loudness(target, sample_rate)
-
-
-def _decibels(power: np.ndarray) -> np.ndarray:
-    return OFFSET + 10 * np.log10(np.maximum(power, 1e-20))
 
 
 METRICS = (

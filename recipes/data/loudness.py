@@ -5,9 +5,8 @@ Source: ITU-R BS.1770-4, annex 1: the K-weighting's two filters and the -0.691 d
 
 import numpy as np
 
-SHELF = ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585))
-HIGHPASS = ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621))
-DESIGN_RATE = 48_000  # Hz, that the standard's coefficients are for
+from ...codecs.loudness import OFFSET, weighting
+
 PEAK = 0.99  # the highest that a level may make a sample
 
 
@@ -21,16 +20,12 @@ def loudness(waveform: np.ndarray, sample_rate: int) -> float:
     power[..., 1 : (waveform.shape[-1] + 1) // 2] *= 2  # the negative frequencies
     mean_square = power.sum(-1) / waveform.shape[-1] ** 2
     with np.errstate(divide="ignore"):
-        return float(-0.691 + 10 * np.log10(mean_square.sum()))
+        return float(OFFSET + 10 * np.log10(mean_square.sum()))
 
 
 def k_weighting(frequencies: np.ndarray) -> np.ndarray:
     """Return the magnitude of the K-weighting at frequencies in Hz, held above half of its design rate."""
-    z = np.exp(-2j * np.pi * np.minimum(frequencies, DESIGN_RATE / 2) / DESIGN_RATE)
-    response = np.ones_like(z)
-    for above, below in (SHELF, HIGHPASS):
-        response *= (above[0] + above[1] * z + above[2] * z**2) / (below[0] + below[1] * z + below[2] * z**2)
-    return np.abs(response)
+    return np.abs(weighting(frequencies))
 
 
 def level(waveform: np.ndarray, sample_rate: int, target: float) -> np.ndarray:
