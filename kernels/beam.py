@@ -33,10 +33,11 @@ def beam_encode(x: Tensor, codebooks: Tensor, width: int, half: Tensor | None = 
     plain = rvq_encode(x, codebooks, half)
     if width == 1 or not len(x):
         return plain
-    (_, K, D), books = codebooks.shape, codebooks.double()
+    x, books, (K, D) = x.double(), codebooks.double(), codebooks.shape[1:]
     room = ON_GPU if x.is_cuda else 1
     rows = max(1, min(SCORES * room // (width * K), VECTORS * room // (SPARE * width * D)))
-    found = torch.cat([_search(part, books, half, width) for part in x.double().split(rows)])
+    stages = [(book, _table(book.float(), norms.float())) for book, norms in zip(books, half, strict=True)]
+    found = torch.cat([_search(part, stages, width) for part in x.split(rows)])
     return torch.where((score(x, books, plain) < score(x, books, found))[:, None], plain, found)
 
 
@@ -49,11 +50,16 @@ def score(x: Tensor, codebooks: Tensor, codes: Tensor) -> Tensor:
     return total
 
 
-def _search(x: Tensor, books: Tensor, half: Tensor, width: int) -> Tensor:
+def _table(book: Tensor, norms: Tensor) -> Tensor:
+    """[D + 2, K] whose product with (residual, half of its score so far, 1) is half of each code's score."""
+    return torch.cat([-book, torch.ones_like(norms)[:, None], norms[:, None]], dim=1).T  # sums are passes over memory
+
+
+def _search(x: Tensor, stages: list[tuple[Tensor, Tensor]], width: int) -> Tensor:
     """Codes [n, Q] of the best choice; residuals [n, choices, D], and what the stages before cost [n, choices]."""
     left, past, paths = x[:, None], x.new_zeros(len(x), 1), torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)
-    for book, norms in zip(books, half, strict=True):
-        parent, code = _candidates(left, past, book.float(), norms.float(), SPARE * width)
+    for book, table in stages:
+        parent, code = _candidates(left, past, table, SPARE * width)
         rest = _rows(left, parent) - book[code]
         error, before = rest.square().sum(2), past.gather(1, parent)
         best = (before + error).argsort(dim=1, stable=True)[:, :width]
@@ -62,20 +68,20 @@ def _search(x: Tensor, books: Tensor, half: Tensor, width: int) -> Tensor:
     return paths[:, 0]
 
 
-def _candidates(left: Tensor, past: Tensor, book: Tensor, norms: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def _candidates(left: Tensor, past: Tensor, table: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Return which choice and which code [n, number] score least, in the order of choices and codes.
 
     The least of all lie under the codes whose own least is least, so that few need to be sorted.
     """
     so_far = (past + left.square().sum(2)).float() / 2
     ones = torch.ones_like(so_far)
-    known = torch.cat([left.float(), so_far[..., None], ones[..., None]], dim=2)
-    scores = known @ torch.cat([-book, torch.ones_like(norms)[:, None], norms[:, None]], dim=1).T  # sums are passes over memory
-    codes = scores.amin(1).topk(min(number, len(book)), dim=1, largest=False).indices
+    scores = torch.cat([left.float(), so_far[..., None], ones[..., None]], dim=2) @ table
+    size = table.shape[1]
+    codes = scores.amin(1).topk(min(number, size), dim=1, largest=False).indices
     few = scores.gather(2, codes[:, None].expand(-1, scores.shape[1], -1)).flatten(1)
     place = few.topk(min(number, few.shape[1]), dim=1, largest=False).indices
     parent, code = place // codes.shape[1], codes.gather(1, place % codes.shape[1])
-    order = (parent * len(book) + code).argsort(dim=1)
+    order = (parent * size + code).argsort(dim=1)
     return parent.gather(1, order), code.gather(1, order)
 
 
