@@ -15,30 +15,19 @@ from .audio import fit_waveform
 from .batches import Codes, Encoded, as_streams, equal_rows, join_rows, take_rows, zero_beyond
 from .checkpoint import Undrawn, hash_weights, load_weights, save_weights
 from .coder import check_options
+from .config import config_from_dict, read_config, set_fields
 from .counts import counts, whole
 from .errors import AudioError, CheckpointError, ShapeError
 from .files import atomic_path
 from .half_precision import inference, plain_defaults
 from .kept_hash import KeptHash
-from .pieces import check_maker
+from .pieces import check_maker, check_row
 from .spec import CodecSpec
 from .streaming import StreamDecoder, StreamEncoder
 from .tokens import Tokens
+from .waveforms import as_batch, check_float, check_lengths
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
-MOST_CHANNELS = 1024  # of a file that libsndfile reads
-
-
-def set_fields(config: Any) -> dict:
-    """Return the fields of a configuration, and of those inside it, that shape the codec and differ from their defaults."""
-    values = {}
-    for entry in dataclasses.fields(config):
-        value, default = getattr(config, entry.name), entry.default
-        if entry.default_factory is not dataclasses.MISSING:
-            default = entry.default_factory()
-        if entry.name != "licence" and value != default:
-            values[entry.name] = set_fields(value) if dataclasses.is_dataclass(value) else value
-    return values
 
 
 class Codec(nn.Module):
@@ -157,7 +146,7 @@ class Codec(nn.Module):
             sample_rate: Hz; None means the codec's own. Other rates are resampled, channels mixed or repeated.
             lengths: whole numbers of samples in use of each item, at `sample_rate`; codes of an item are those of the item
                 alone.
-            codebooks: how many to use, all by default; fewer are a prefix of more.
+            codebooks: how many to use, all by default; fewer are a prefix of more, but with a beam (`encode_options`).
 
         Raises:
             AudioError: if the audio holds NaN or infinity.
@@ -166,7 +155,7 @@ class Codec(nn.Module):
         depth = self.spec.check_codebooks(codebooks)
         waveform = as_batch(waveform)
         with inference(self):
-            lengths = _check_lengths(lengths, waveform)
+            lengths = check_lengths(lengths, waveform)
             rate = self.spec.sample_rate if sample_rate is None else sample_rate
             waveform, lengths = fit_waveform(waveform, lengths, rate, self.spec)
             waveform = self.check_waveform(waveform.to(self.device))
@@ -209,6 +198,7 @@ class Codec(nn.Module):
         return join_rows(parts, torch.cat(rows))
 
     def _decode_batch(self, tokens: Tokens) -> Tensor:
+        check_row(tokens.metadata)
         self.check_streams(tokens.streams)
         for n_samples, n_frames in zip(tokens.n_samples.tolist(), tokens.lengths.tolist(), strict=True):
             self.check_length(n_samples, tuple(n_frames))
@@ -428,73 +418,3 @@ class Codec(nn.Module):
         self._kept_hash = kept
         if kept is not None:
             kept.renew(self)
-
-
-def read_config(folder: str | Path) -> dict:
-    """Return the content of a folder's `config.json`.
-
-    Raises:
-        CheckpointError: if it is missing or not a codec's.
-    """
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} holds no config.json: a codec folder has config.json and model.safetensors")
-    try:
-        about = json.loads(path.read_bytes())
-        return {"family": str(about["family"]), "name": str(about["name"]), "config": dict(about["config"])}
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is not a codec's configuration ({error!r}): expected keys family, name and config"
-        ) from None
-
-
-def config_from_dict(config_type: type, values: dict) -> Any:
-    """Build a frozen config from JSON types; lists become tuples.
-
-    Raises:
-        CheckpointError: if a key is unknown or one without default is missing.
-    """
-    known = {f.name for f in dataclasses.fields(config_type)}
-    if unknown := set(values) - known:
-        raise CheckpointError(f"unknown settings {sorted(unknown)} for {config_type.__name__}: it knows {sorted(known)}")
-    try:
-        return config_type(**{key: _tuples(value) for key, value in values.items()})
-    except TypeError as error:
-        raise CheckpointError(f"{config_type.__name__} cannot be built: {error}") from None
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def as_batch(waveform: Tensor) -> Tensor:
-    """Return audio as [batch, channels, samples]; [channels, samples] and [samples] are one item.
-
-    Raises:
-        ShapeError: if it is not floating point, has another number of dimensions, or more channels than audio has.
-    """
-    check_float(waveform)
-    if waveform.ndim not in (1, 2, 3):
-        raise ShapeError(f"audio must be [batch, channels, samples]; got {list(waveform.shape)}")
-    batch = waveform.reshape((1,) * (3 - waveform.ndim) + tuple(waveform.shape))
-    if batch.shape[1] > MOST_CHANNELS:  # arrays of soundfile and scipy, whose mean over time would be taken for audio
-        raise ShapeError(f"audio must be [channels, samples]; got {list(waveform.shape)}: transpose it")
-    return batch
-
-
-def check_float(waveform: Tensor) -> None:
-    """Raise ShapeError unless audio is a floating-point tensor."""
-    if not isinstance(waveform, Tensor):
-        raise ShapeError(f"audio must be a tensor; got {type(waveform).__name__}: torch.as_tensor makes one of an array")
-    if not waveform.is_floating_point():
-        raise ShapeError(f"audio must be floating point in [-1, 1]; got {waveform.dtype}: divide what has 16 bits by 32768")
-
-
-def _check_lengths(lengths: Tensor | Sequence[int] | None, waveform: Tensor) -> Tensor:
-    batch, _, samples = waveform.shape
-    if lengths is None:
-        return torch.full((batch,), samples, dtype=torch.int64)
-    lengths = counts(lengths, "lengths")
-    if lengths.shape != (batch,) or bool((lengths < 0).any() | (lengths > samples).any()):
-        raise ShapeError(f"lengths must be {batch} counts from 0 to {samples}; got {lengths.tolist()}")
-    return lengths

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..quantizers.factorised import ResidualFactorisedVQ
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
+from .config import config_from_dict
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .layers.lstm import SkipLSTM
 from .overlap import Overlap

@@ -87,8 +87,6 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], source: str, 
         with torch.no_grad():
             for name, tensor in expected.items():
                 tensor.copy_(weights[name])
-    for part in module.modules():
-        part.__dict__.pop("_kept_hash", None)
 
 
 def load_official(

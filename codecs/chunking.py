@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import ShapeError
-from .pieces import check_row
 from .streaming import StreamDecoder, StreamEncoder
-from .tokens import Tokens
 
 if TYPE_CHECKING:
     from .base import Codec, Encoded
@@ -158,11 +156,6 @@ class ChunkedDecoder(StreamDecoder):
     def _reset(self) -> None:
         self.held: tuple[Tensor, ...] | None = None
         self.first = self.done = 0  # units, as in the encoder
-
-    def _pieces(self, codes: "Tensor | tuple[Tensor, ...] | Tokens") -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        if isinstance(codes, Tokens):
-            check_row(codes.metadata)
-        return super()._pieces(codes)
 
     def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
         plan, pieces = self.plan, [self._silence()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import ShapeError
-from .pieces import Piece, check_maker, piece_of
+from .pieces import Piece, check_maker, check_row, piece_of
 from .spec import CodecSpec
 from .tokenfile_header import Header
 
@@ -82,8 +82,9 @@ class Coder(ABC):
         check_options(self.name, options, encoding=True)
 
     def check(self, made: Header, any_weights: bool = False) -> None:
-        """Raise CheckpointError unless this codec, with these weights, made the codes."""
+        """Raise CheckpointError unless this codec, with these weights, made the codes, ShapeError if they are not in a row."""
         check_maker(made, self.name, self.weights_hash, any_weights)
+        check_row(made.metadata)
 
     def max_samples(self, n_frames: tuple[int, ...]) -> int:
         """Return the most samples that so many frames of each stream can stand for."""

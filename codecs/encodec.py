@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..quantizers.residual import ResidualVQ
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
+from .config import config_from_dict
 from .errors import CheckpointError, ShapeError
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names

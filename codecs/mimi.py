@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..quantizers.split import SplitResidualVQ
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
+from .config import config_from_dict
 from .layers.conv import Conv1d, ConvTranspose1d
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names

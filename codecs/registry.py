@@ -100,7 +100,7 @@ def codec_class(folder: Path) -> type["Codec"]:
     Raises:
         CheckpointError: if there is no readable config.json, or its family is unknown.
     """
-    from .base import read_config
+    from .config import read_config
     from .errors import CheckpointError
 
     family = read_config(folder)["family"]
@@ -120,7 +120,7 @@ def describe(folder: Path) -> CodecInfo:
     """
     import torch
 
-    from .base import config_from_dict, read_config
+    from .config import config_from_dict, read_config
 
     kind, about = codec_class(folder), read_config(folder)
     # Only large codecs on the meta device: its first use imports nine hundred modules, longer than random weights take.

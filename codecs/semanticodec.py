@@ -18,7 +18,8 @@ from torch.nn.functional import pad
 
 from ..quantizers.euclidean import EuclideanVQ
 from ..quantizers.kmeans import KMeansTokenizer
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
+from .config import config_from_dict
 from .errors import CheckpointError, ShapeError
 from .layers.audiomae import AudioMAE, AudioMAEConfig
 from .layers.ddim import Sampling, Schedule, guided, sample

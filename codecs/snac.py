@@ -14,9 +14,10 @@ from torch.nn.functional import pad
 
 from ..quantizers.factorised import ResidualFactorisedVQ
 from ..quantizers.multiscale import MultiScaleResidual
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunking import ChunkedDecoder, ChunkedEncoder
+from .config import config_from_dict
 from .dac import flat_projections, projection_name
 from .errors import ShapeError
 from .half_precision import inference

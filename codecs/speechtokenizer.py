@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..quantizers.residual import ResidualVQ
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunking import ChunkedDecoder, ChunkedEncoder, awaited
+from .config import config_from_dict
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names
 from .spec import CodecSpec, StreamSpec

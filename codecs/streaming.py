@@ -9,6 +9,7 @@ from .batches import as_streams
 from .counts import whole
 from .errors import ShapeError
 from .half_precision import inference
+from .pieces import check_row
 from .tokens import Tokens
 
 
@@ -117,6 +118,7 @@ class StreamDecoder(ABC):
             raise ShapeError("this stream was flushed: call reset() before pushing more codes")
         if isinstance(codes, Tokens):
             self.codec.check_tokens(codes, any_weights)
+            check_row(codes.metadata)
         streams, side = self._pieces(codes)
         self.end = self.end if n_samples is None else whole(n_samples, "n_samples")
         with inference(self.codec):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..quantizers.kmeans import KMeansTokenizer
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .chunking import Plan, WindowEncoder, awaited
+from .config import config_from_dict
 from .errors import ShapeError
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder

@@ -12,9 +12,10 @@ from functools import partial
 from torch import Tensor
 
 from ..quantizers.euclidean import EuclideanVQ
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunking import ChunkedDecoder, ChunkedEncoder, awaited
+from .config import config_from_dict
 from .errors import CheckpointError
 from .layers.seanet import SEANetConfig, SEANetEncoder
 from .layers.seanet_names import encoder_names

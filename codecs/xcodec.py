@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn.functional import elu, pad
 
 from ..quantizers.residual import ResidualVQ
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunking import ChunkedDecoder, Plan, WindowEncoder, awaited
+from .config import config_from_dict
 from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .long_audio import decode_long

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 
 from ..quantizers.scalar import FSQ
-from .base import Codec, Encoded, config_from_dict
+from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunking import Plan, WindowDecoder, WindowEncoder, awaited
+from .config import config_from_dict
 from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Encoder, encoder_names, renamed
 from .layers.transformer import Transformer, TransformerConfig

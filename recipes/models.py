@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils import parametrizations
 
-from ..codecs.base import Codec, config_from_dict
+from ..codecs.base import Codec
 from ..codecs.checkpoint import fold_weight_norm, load_exactly
+from ..codecs.config import config_from_dict
 from ..codecs.errors import TonemeError
 from ..codecs.registry import FAMILIES, from_official, load, official_names
 from ..codecs.teachers import load_teacher, teacher_weights

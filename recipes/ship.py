@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ..codecs.base import read_config
 from ..codecs.checkpoint import read_weights, save_weights
+from ..codecs.config import read_config
 
 
 def ship(source: Path, target: Path) -> int:

@@ -1,8 +1,6 @@
 """What every codec promises, shown on a small EnCodec: shapes taken, refusals, resampling, saving."""
 
 import copy
-import dataclasses
-import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from toneme.codecs.base import config_from_dict, read_config, set_fields
 from toneme.codecs.encodec import EncodecCodec, EncodecConfig
 from toneme.codecs.errors import AudioError, CheckpointError, ShapeError
 from toneme.codecs.layers.seanet import SEANetConfig
@@ -259,43 +256,3 @@ def test_saving_that_fails_leaves_the_configuration_that_was_there(tmp_path, mon
         build(name="other").save(tmp_path)
     assert (tmp_path / "config.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
-
-
-def test_a_field_that_is_added_leaves_the_hash_as_it_was():
-    @dataclasses.dataclass(frozen=True)
-    class Wider(EncodecConfig):
-        added: int = 3
-
-    given = {entry.name: getattr(CONFIG, entry.name) for entry in dataclasses.fields(CONFIG)}
-    assert set_fields(Wider(**given)) == set_fields(dataclasses.replace(CONFIG, licence="MIT")) == set_fields(CONFIG)
-    assert set_fields(Wider(**given, added=4)) == set_fields(CONFIG) | {"added": 4}
-    assert set_fields(CONFIG)["seanet"] == {"filters": 2, "dimension": 4, "ratios": (4, 2)}
-    assert set_fields(EncodecConfig()) == set_fields(EncodecConfig(seanet=SEANetConfig())) == {}
-
-
-def test_a_folder_that_is_no_codecs_is_refused(codec: EncodecCodec, tmp_path):
-    with pytest.raises(CheckpointError, match=r"config\.json"):
-        EncodecCodec.from_folder(tmp_path)
-    codec.save(tmp_path)
-    about = json.loads((tmp_path / "config.json").read_text())
-    for broken in ("{", "[]", json.dumps({"family": "encodec"})):
-        (tmp_path / "config.json").write_text(broken)
-        with pytest.raises(CheckpointError, match="configuration"):
-            read_config(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**about, "family": "other"}))
-    with pytest.raises(CheckpointError, match="family other"):
-        EncodecCodec.from_folder(tmp_path)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_configuration_is_read_in_any_unicode(codec: EncodecCodec, tmp_path, encoding):
-    codec.save(tmp_path)
-    about = {**read_config(tmp_path), "name": "m\u00fcller"}
-    (tmp_path / "config.json").write_text(json.dumps(about, ensure_ascii=False), encoding=encoding)
-    assert EncodecCodec.from_folder(tmp_path).name == "m\u00fcller"
-
-
-def test_unknown_and_missing_settings_are_refused():
-    with pytest.raises(CheckpointError, match="unknown settings"):
-        config_from_dict(SEANetConfig, {"filter": 4})
-    assert config_from_dict(SEANetConfig, {"ratios": [4, 2]}).ratios == (4, 2)

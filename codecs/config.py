@@ -1,0 +1,57 @@
+"""A codec's configuration: as frozen dataclasses in the program, as plain JSON in its folder."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError
+
+
+def set_fields(config: Any) -> dict:
+    """Return the fields of a configuration, and of those inside it, that shape the codec and differ from their defaults."""
+    values = {}
+    for entry in dataclasses.fields(config):
+        value, default = getattr(config, entry.name), entry.default
+        if entry.default_factory is not dataclasses.MISSING:
+            default = entry.default_factory()
+        if entry.name != "licence" and value != default:
+            values[entry.name] = set_fields(value) if dataclasses.is_dataclass(value) else value
+    return values
+
+
+def read_config(folder: str | Path) -> dict:
+    """Return the content of a folder's `config.json`.
+
+    Raises:
+        CheckpointError: if it is missing or not a codec's.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no config.json: a codec folder has config.json and model.safetensors")
+    try:
+        about = json.loads(path.read_bytes())
+        return {"family": str(about["family"]), "name": str(about["name"]), "config": dict(about["config"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not a codec's configuration ({error!r}): expected keys family, name and config"
+        ) from None
+
+
+def config_from_dict(config_type: type, values: dict) -> Any:
+    """Build a frozen config from JSON types; lists become tuples.
+
+    Raises:
+        CheckpointError: if a key is unknown or one without default is missing.
+    """
+    known = {f.name for f in dataclasses.fields(config_type)}
+    if unknown := set(values) - known:
+        raise CheckpointError(f"unknown settings {sorted(unknown)} for {config_type.__name__}: it knows {sorted(known)}")
+    try:
+        return config_type(**{key: _tuples(value) for key, value in values.items()})
+    except TypeError as error:
+        raise CheckpointError(f"{config_type.__name__} cannot be built: {error}") from None
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
