@@ -7,19 +7,25 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 
 from ..codecs.errors import TonemeError
+from ..kernels.spawning import unheard
 
 Results = dict[str, Any]
+GRACE = 5.0  # seconds that a job has to clear up when it is ended
 
 
 class Job(ABC):
@@ -124,7 +130,7 @@ def run_jobs(
 def _run_all(alone: list, others: list, workers: int, devices: Sequence[str]) -> Iterator[Results]:
     for job, wanted in alone:
         with _pool(1, devices[:1]) as pool:
-            yield pool.submit(_run, job, wanted).result()
+            yield _submit(pool, job, wanted).result()
     if workers == 1 or len(others) < 2:
         for job, wanted in others:
             yield run_job(job, wanted, devices[0])
@@ -137,7 +143,7 @@ def _as_they_come(pool: ProcessPoolExecutor, items: list, ahead: int) -> Iterato
     """Submit a few jobs ahead, in order, so that an interrupt leaves little undone and no worker waits."""
     waiting: set[Future[Results]] = set()
     for job, wanted in items:
-        waiting.add(pool.submit(_run, job, wanted))
+        waiting.add(_submit(pool, job, wanted))
         if len(waiting) >= ahead:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
@@ -146,13 +152,21 @@ def _as_they_come(pool: ProcessPoolExecutor, items: list, ahead: int) -> Iterato
         yield from (future.result() for future in done)
 
 
+def _submit(pool: ProcessPoolExecutor, job: Job, wanted: frozenset[str]) -> Future[Results]:
+    with unheard():  # this starts a worker while there are too few
+        return pool.submit(_run, job, wanted)
+
+
 @contextmanager
 def _pool(workers: int, devices: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
+    """Give worker processes, which end at once, whatever they are at, where the block is left by an exception."""
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
+    with unheard():
+        queue = context.Queue()
     for i in range(workers):
         queue.put(devices[i % len(devices)])
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(queue,))
+    theirs, ours = context.Pipe(duplex=False)  # its end is the workers'
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(queue, theirs))
     try:
         yield pool
     except BrokenProcessPool:
@@ -160,24 +174,38 @@ def _pool(workers: int, devices: Sequence[str]) -> Iterator[ProcessPoolExecutor]
             "a worker process was ended from outside, most often for want of memory: run the same again, which goes on where "
             "it was, with fewer --workers"
         ) from None
+    except BaseException:
+        ours.close()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
 
 
 _device = "cpu"  # of this worker
 
 
-def _start_worker(devices: Any) -> None:
+def _start_worker(devices: Any, end: Connection) -> None:
     global _device
     _device = devices.get()
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(end,), daemon=True).start()
     with contextlib.suppress(ValueError):  # where it is not the main thread's business
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to answer
+        signal.signal(signal.SIGTERM, _unwind)
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the pool ends all workers too when one has ended, and would cut this short
+    raise SystemExit(128 + number)
 
 
 def _run(job: Job, wanted: frozenset[str]) -> Results:
-    return run_job(job, wanted, _device)
+    try:
+        return run_job(job, wanted, _device)
+    except SystemExit as end:  # the job has cleared up; the pool would take this for its result, and give the next
+        os._exit(int(end.code or 0))
 
 
 def run_job(job: Job, wanted: frozenset[str], device: str) -> Results:
@@ -193,9 +221,10 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, TonemeError) else f"unexpected {type(error).__name__} ({str(error)[:200]})"
 
 
-def _end_with_parent() -> None:
-    """Wait for the parent's end and follow: a worker of a parent that was killed would wait for work for ever."""
+def _end_with_parent(end: Connection) -> None:
+    """Wait until the parent ends or hangs up, and follow: a worker would finish its job first, or wait for one for ever."""
     parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
+    wait_for([end, *([parent.sentinel] if parent else [])])
+    os.kill(os.getpid(), signal.SIGTERM)  # a job clears up, such as what a command of it has begun
+    time.sleep(GRACE)
+    os._exit(1)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..codecs.errors import TonemeError
 from ..kernels.allocator import keep_freed
+from ..kernels.spawning import unheard
 from .shard_plan import Done, ShardFolder
 from .shard_work import Progress, Settings, Worker
 
@@ -114,14 +115,15 @@ def _start(folder: Path, codec: str, device: str, threads: int, settings: Settin
     context = multiprocessing.get_context("spawn")  # a fork of a process that uses CUDA or threads of its own is broken
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, folder, codec, device, threads, settings), daemon=True)
-    process.start()
+    with unheard():
+        process.start()
     theirs.close()
     return _Local(process, ours, device)
 
 
 def _work(pipe: Connection, folder: Path, codec: str, device: str, threads: int, settings: Settings) -> None:
     """Make the shards that the parent names until it names none, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to heed: it ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is heard: it is the parent's to heed, which ends its workers
     try:
         import torch
 

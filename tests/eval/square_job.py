@@ -31,7 +31,10 @@ class Square(Job):
         if self.waits_in:
             Path(self.waits_in, f"{self.number}.tmp").write_text(str(os.getpid()))
             os.replace(Path(self.waits_in, f"{self.number}.tmp"), Path(self.waits_in, f"{self.number}.pid"))
-            time.sleep(60)
+            try:
+                time.sleep(60)
+            finally:
+                Path(self.waits_in, f"{self.number}.cleared").touch()
         if self.fails:
             return {key: {"error": "no luck"} for key in wanted}
         found = {self.keys[0]: {"value": self.number**2}, self.keys[1]: {"pid": os.getpid(), "device": device}}

@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,14 @@ def test_what_a_job_raises_is_its_result_alone(cache, Square):
     assert run_jobs([Square(6)], cache)["square 6"] == {"value": 36}  # errors are tried again
 
 
+STOPPED = """
+import signal, sys
+def end(number, frame):
+    sys.exit(128 + number)
+if __name__ == "__main__":
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, end)
+"""
 KILLED = """
 import sys
 from pathlib import Path
@@ -87,10 +97,28 @@ def test_a_run_that_is_killed_keeps_its_results_and_leaves_no_worker(tmp_path, S
     parent.wait()
     pids = [int(file.read_text()) for file in tmp_path.glob("*.pid")]
     wait_until(lambda: not any(map(is_running, pids)))
+    assert len(list(tmp_path.glob("*.cleared"))) == 2
     cache = Cache(tmp_path / "cache.sqlite")
     assert cache.get(["square 1"]) == {"square 1": {"value": 1}}
     assert run_jobs([Square(1, dies=True), Square(2), Square(3)], cache)["square 3"] == {"value": 9}
     cache.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="the system has no groups of processes")
+@pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)])
+def test_a_run_that_is_stopped_does_not_wait_for_jobs_and_lets_them_clear_up(tmp_path, number, group):
+    """The jobs would take a minute each; a terminal sends its signals to the whole group, and `kill` to one process."""
+    (tmp_path / "stopped.py").write_text(KILLED.replace("import sys", STOPPED, 1))
+    command = [sys.executable, "-P", tmp_path / "stopped.py", Path(__file__).parent, tmp_path]
+    parent = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    start = time.monotonic()
+    (os.killpg if group else os.kill)(parent.pid, number)
+    _, messages = parent.communicate(timeout=50)
+    assert time.monotonic() - start < 40
+    assert (parent.returncode, messages) == (128 + number, "")
+    assert len(list(tmp_path.glob("*.cleared"))) == 2
+    assert not any(is_running(int(file.read_text())) for file in tmp_path.glob("*.pid"))
 
 
 def test_a_cache_that_another_run_writes_is_one_sentence(tmp_path, Square):
