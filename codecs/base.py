@@ -42,6 +42,7 @@ class Codec(nn.Module):
     family: ClassVar[str]
     pads_exactly: ClassVar[bool] = False
     _kept_hash: KeptHash | None = None
+    chunked: ClassVar[bool] = False  # its streams work in chunks, whose length a caller may choose
     large: ClassVar[bool] = False  # its weights are never in memory twice, nor to read the specification alone
 
     def __init__(self, config: Any, name: str = "") -> None:
@@ -65,12 +66,32 @@ class Codec(nn.Module):
         """Return audio [batch, channels, about n_samples] of codes with at least one frame."""
 
     @abstractmethod
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> StreamEncoder:
-        """Return an encoder that takes audio in pieces of any length."""
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> StreamEncoder:
+        """Return an encoder that takes audio in pieces of any length.
+
+        Args:
+            batch: streams that run in step.
+            codebooks: how many to use, all by default.
+            chunk_seconds: audio that a codec which is not causal works on at once, beside what it hears around that; the
+                codec's own by default. Shorter chunks come sooner and cost more; `latency` of the stream says how soon. Codes
+                are the same whatever the length, save those of codecs that would see everything, whose tokens record the
+                chunk and its context as their `window`. Codecs that go frame by frame do so whatever is asked for.
+
+        Raises:
+            ShapeError: if `chunk_seconds` is no number above 0, or the codec's weights fix what it works on at once.
+        """
 
     @abstractmethod
-    def stream_decoder(self, batch: int = 1) -> StreamDecoder:
-        """Return a decoder that takes frames in pieces of any length."""
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> StreamDecoder:
+        """Return a decoder that takes frames in pieces of any length; for `chunk_seconds` see `stream_encoder`.
+
+        Raises:
+            ShapeError: as `stream_encoder`.
+        """
+
+    def latencies(self, chunk_seconds: float | None = None) -> tuple[int | None, int | None]:
+        """Return the `latency` of a stream encoder and of a stream decoder in samples, None where there is none."""
+        return self.stream_encoder(chunk_seconds=chunk_seconds).latency, self.stream_decoder(1, chunk_seconds).latency
 
     @property
     def decode_options(self) -> dict[str, float]:

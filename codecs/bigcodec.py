@@ -13,6 +13,7 @@ from torch import Tensor
 from ..quantizers.factorised import ResidualFactorisedVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
+from .chunk_seconds import checked_seconds, chunk_units
 from .config import config_from_dict
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .layers.lstm import SkipLSTM
@@ -55,6 +56,7 @@ class BigCodec(Codec):
 
     Config = BigCodecConfig
     family = "bigcodec"
+    chunked = True
     large = True
     config: BigCodecConfig
 
@@ -68,7 +70,8 @@ class BigCodec(Codec):
     def spec(self) -> CodecSpec:
         config = self.config
         stream = StreamSpec(config.blocks.hop, (config.codebook_size,), ("acoustic",))
-        return CodecSpec(config.sample_rate, 1, (stream,), causal=False, licence=config.licence)
+        ahead = 2 * (self._awaited(CHUNK) - stream.hop)
+        return CodecSpec(config.sample_rate, 1, (stream,), causal=False, lookahead=ahead, licence=config.licence)
 
     def n_frames(self, n_samples: int) -> tuple[int, ...]:
         """Return the frames for audio of `n_samples`, the one that is always added included."""
@@ -80,6 +83,16 @@ class BigCodec(Codec):
         """Samples on either side that change what enters the LSTMs, or what is made of that."""
         return replace(self.config.blocks, lstm=0).reach or 0
 
+    @property
+    def context(self) -> int:
+        """Frames of that reach."""
+        return -(-self.reach // self.config.blocks.hop)
+
+    def _awaited(self, chunk: int) -> int:
+        """Return the samples before the first frame comes out: of chunks for the LSTM, until it has given what follows one."""
+        follows = self.context + 1
+        return (-(-(chunk + follows) // chunk) * chunk + follows) * self.config.blocks.hop
+
     def _encode(self, waveform: Tensor, codebooks: int) -> Encoded:
         encoder = LstmEncoder(self, waveform.shape[0], codebooks)
         ((start,), _), ((end,), _) = encoder._push(waveform), encoder._flush()
@@ -89,13 +102,13 @@ class BigCodec(Codec):
         decoder = LstmDecoder(self, streams[0].shape[0])
         return torch.cat([decoder._push(streams, side), decoder._flush()], dim=-1)
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> StreamEncoder:
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> StreamEncoder:
         """Return an encoder of audio in pieces: chunks, each waiting for what follows it as far as convolutions see."""
-        return LstmEncoder(self, batch, codebooks)
+        return LstmEncoder(self, batch, codebooks, chunk_seconds)
 
-    def stream_decoder(self, batch: int = 1) -> StreamDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> StreamDecoder:
         """Return a decoder of frames in pieces: chunks, each waiting for what follows it as far as convolutions see."""
-        return LstmDecoder(self, batch)
+        return LstmDecoder(self, batch, chunk_seconds)
 
 
 class LstmEncoder(StreamEncoder):
@@ -103,12 +116,21 @@ class LstmEncoder(StreamEncoder):
 
     codec: BigCodec
 
+    def __init__(
+        self, codec: BigCodec, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> None:
+        self.chunk = _frames(codec, chunk_seconds)
+        super().__init__(codec, batch, codebooks)
+
+    @property
+    def latency(self) -> int:
+        return self.codec._awaited(self.chunk)
+
     def _reset(self) -> None:
-        encoder, hop = self.codec.encoder, self.codec.spec.hop
-        context = -(-self.codec.reach // hop)
-        self.front = Overlap(encoder.front, hop, 1, context, CHUNK)
+        encoder, context = self.codec.encoder, self.codec.context
+        self.front = Overlap(encoder.front, self.codec.spec.hop, 1, context, self.chunk)
         self.middle = Middle(cast("SkipLSTM | None", encoder.middle), self.batch)
-        self.back = Overlap(encoder.back, 1, 1, context, CHUNK)
+        self.back = Overlap(encoder.back, 1, 1, context, self.chunk)
         self.taken = 0
 
     def _push(self, waveform: Tensor) -> Encoded:
@@ -131,12 +153,19 @@ class LstmDecoder(StreamDecoder):
 
     codec: BigCodec
 
+    def __init__(self, codec: BigCodec, batch: int = 1, chunk_seconds: float | None = None) -> None:
+        self.chunk = _frames(codec, chunk_seconds)
+        super().__init__(codec, batch)
+
+    @property
+    def latency(self) -> int:
+        return self.codec._awaited(self.chunk)
+
     def _reset(self) -> None:
-        decoder, hop = self.codec.decoder, self.codec.spec.hop
-        context = -(-self.codec.reach // hop)
-        self.front = Overlap(decoder.front, 1, 1, context, CHUNK)
+        decoder, context = self.codec.decoder, self.codec.context
+        self.front = Overlap(decoder.front, 1, 1, context, self.chunk)
         self.middle = Middle(cast("SkipLSTM | None", decoder.middle), self.batch)
-        self.back = Overlap(decoder.back, 1, hop, context, CHUNK)
+        self.back = Overlap(decoder.back, 1, self.codec.spec.hop, context, self.chunk)
 
     def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
         return self._sound(streams[0], last=False)
@@ -149,6 +178,13 @@ class LstmDecoder(StreamDecoder):
         for frames, ends in self.middle.run(self.front.push(self.codec.quantizer.decode(codes), last), last):
             audio += self.back.push(frames, ends)
         return torch.cat(audio, dim=-1)
+
+
+def _frames(codec: BigCodec, chunk_seconds: float | None) -> int:
+    """Return the frames of a chunk."""
+    if chunk_seconds is None:
+        return CHUNK
+    return chunk_units(checked_seconds(chunk_seconds), codec.config.sample_rate, codec.config.blocks.hop)
 
 
 class Middle:

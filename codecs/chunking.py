@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .chunk_seconds import chunk_units
 from .errors import ShapeError
 from .streaming import StreamDecoder, StreamEncoder
 
@@ -37,10 +38,15 @@ class Plan:
         self.unit = math.lcm(getattr(codec, "padded_to", 1), *(stream.hop for stream in spec.streams))
         self.ratios = tuple(self.unit // stream.hop for stream in spec.streams)
         self.context = -(-context // self.unit)
-        self.chunk = max(1, round(seconds * spec.sample_rate / self.unit))
+        self.chunk = chunk_units(seconds, spec.sample_rate, self.unit)
 
     def __str__(self) -> str:
         return f"chunk={self.chunk * self.unit} context={self.context * self.unit}"
+
+    @property
+    def latency(self) -> int:
+        """Samples of the first chunk and of the context after it."""
+        return (self.chunk + self.context) * self.unit
 
     def start(self, done: int) -> int:
         """Return the first unit that a chunk after `done` units needs; reflection at the end may see twice the context."""
@@ -56,7 +62,7 @@ def awaited(hop: int, sample_rate: int, context: int, seconds: float = CHUNK_SEC
 
     They are those of the other frames of the chunk, and of the `context` after it, as a `Plan` makes them.
     """
-    return (max(1, round(seconds * sample_rate / hop)) + -(-context // hop) - 1) * hop
+    return (chunk_units(seconds, sample_rate, hop) + -(-context // hop) - 1) * hop
 
 
 class ChunkedEncoder(StreamEncoder):
@@ -77,6 +83,10 @@ class ChunkedEncoder(StreamEncoder):
         """
         self.plan = Plan(codec, context, seconds)
         super().__init__(codec, batch, codebooks)
+
+    @property
+    def latency(self) -> int:
+        return self.plan.latency
 
     @property
     def window(self) -> str:
@@ -152,6 +162,10 @@ class ChunkedDecoder(StreamDecoder):
         """
         self.plan = Plan(codec, context, seconds)
         super().__init__(codec, batch)
+
+    @property
+    def latency(self) -> int:
+        return self.plan.latency
 
     def _reset(self) -> None:
         self.held: tuple[Tensor, ...] | None = None

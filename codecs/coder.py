@@ -20,9 +20,11 @@ class Encoding(ABC):
 
     Attributes:
         n_samples: taken so far.
+        latency: samples that there must be before the first frame comes out.
     """
 
     n_samples = 0
+    latency: int
 
     @abstractmethod
     def push(self, block: np.ndarray) -> Piece:
@@ -34,7 +36,13 @@ class Encoding(ABC):
 
 
 class Decoding(ABC):
-    """Codes of one item to audio as they come."""
+    """Codes of one item to audio as they come.
+
+    Attributes:
+        latency: samples that the codes must stand for before all of the first frame's audio has come out.
+    """
+
+    latency: int
 
     @abstractmethod
     def push(self, piece: Piece, n_samples: int | None = None) -> np.ndarray:
@@ -62,12 +70,12 @@ class Coder(ABC):
     spec: CodecSpec
 
     @abstractmethod
-    def encoding(self, codebooks: int) -> Encoding:
-        """Return what turns the audio of one item into so many codebooks."""
+    def encoding(self, codebooks: int, chunk_seconds: float | None = None) -> Encoding:
+        """Return what turns the audio of one item into so many codebooks; for `chunk_seconds` see `Codec.stream_encoder`."""
 
     @abstractmethod
-    def decoding(self) -> Decoding:
-        """Return what turns the codes of one item into audio."""
+    def decoding(self, chunk_seconds: float | None = None) -> Decoding:
+        """Return what turns the codes of one item into audio; for `chunk_seconds` see `Codec.stream_encoder`."""
 
     @abstractmethod
     def as_codec(self) -> "Codec":
@@ -106,11 +114,11 @@ class TorchCoder(Coder):
         """The codec's; it is made when it is asked for, since weights are many."""
         return self.codec.weights_hash
 
-    def encoding(self, codebooks: int) -> Encoding:
-        return TorchEncoding(self.codec, codebooks)
+    def encoding(self, codebooks: int, chunk_seconds: float | None = None) -> Encoding:
+        return TorchEncoding(self.codec, codebooks, chunk_seconds)
 
-    def decoding(self) -> Decoding:
-        return TorchDecoding(self.codec)
+    def decoding(self, chunk_seconds: float | None = None) -> Decoding:
+        return TorchDecoding(self.codec, chunk_seconds)
 
     def as_codec(self) -> "Codec":
         return self.codec
@@ -136,8 +144,10 @@ def check_options(name: str, options: Iterable[str], known: Collection[str] = ()
 class TorchEncoding(Encoding):
     """A codec's `StreamEncoder`."""
 
-    def __init__(self, codec: "Codec", codebooks: int) -> None:
-        self.device, self.stream = codec.device, codec.stream_encoder(codebooks=codebooks)
+    def __init__(self, codec: "Codec", codebooks: int, chunk_seconds: float | None = None) -> None:
+        self.device = codec.device
+        self.stream = codec.stream_encoder(codebooks=codebooks, chunk_seconds=chunk_seconds)
+        self.latency = self.stream.latency
 
     def push(self, block: np.ndarray) -> Piece:
         from torch import from_numpy
@@ -152,8 +162,9 @@ class TorchEncoding(Encoding):
 class TorchDecoding(Decoding):
     """A codec's `StreamDecoder`."""
 
-    def __init__(self, codec: "Codec") -> None:
-        self.device, self.stream = codec.device, codec.stream_decoder()
+    def __init__(self, codec: "Codec", chunk_seconds: float | None = None) -> None:
+        self.device, self.stream = codec.device, codec.stream_decoder(chunk_seconds=chunk_seconds)
+        self.latency = self.stream.latency
 
     def push(self, piece: Piece, n_samples: int | None = None) -> np.ndarray:
         from .tokens import Tokens

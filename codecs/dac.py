@@ -16,7 +16,8 @@ from torch.nn.functional import pad
 from ..quantizers.factorised import ResidualFactorisedVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
-from .chunking import ChunkedDecoder, ChunkedEncoder
+from .chunk_seconds import seconds_or
+from .chunking import CHUNK_SECONDS, ChunkedDecoder, ChunkedEncoder
 from .config import config_from_dict
 from .errors import ShapeError
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
@@ -60,6 +61,7 @@ class DacCodec(Codec):
 
     Config = DacConfig
     family = "dac"
+    chunked = True
     config: DacConfig
 
     def __init__(self, config: DacConfig, name: str = "") -> None:
@@ -112,13 +114,15 @@ class DacCodec(Codec):
         with torch.inference_mode(False):  # or the audio could not take part in training
             return audio.clone()
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> ChunkedEncoder:
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> ChunkedEncoder:
         """Return an encoder of audio in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedEncoder(self, batch, codebooks)
+        return ChunkedEncoder(self, batch, codebooks, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
 
-    def stream_decoder(self, batch: int = 1) -> ChunkedDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
         """Return a decoder of frames in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedDecoder(self, batch)
+        return ChunkedDecoder(self, batch, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
 
 
 # -- official weights -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
+from .chunk_seconds import check_fixed
 from .config import config_from_dict
 from .errors import CheckpointError, ShapeError
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
@@ -116,13 +117,22 @@ class EncodecCodec(Codec):
         decoder = self.stream_decoder(streams[0].shape[0])
         return torch.cat([decoder._push(streams, side), decoder._flush()], dim=-1)
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> StreamEncoder:
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> StreamEncoder:
         """Return an encoder of audio in pieces: the causal codec's waits for 7 frames once, the other's for whole segments."""
-        return (SegmentEncoder if self.config.segment else CausalEncoder)(self, batch, codebooks)
+        if self.config.segment:
+            self._check_fixed(chunk_seconds)
+            return SegmentEncoder(self, batch, codebooks)
+        return CausalEncoder(self, batch, codebooks, chunk_seconds)
 
-    def stream_decoder(self, batch: int = 1) -> StreamDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> StreamDecoder:
         """Return a decoder of frames in pieces: the causal codec's waits for 7 frames once, the other's for whole segments."""
-        return (SegmentDecoder if self.config.segment else CausalDecoder)(self, batch)
+        if self.config.segment:
+            self._check_fixed(chunk_seconds)
+            return SegmentDecoder(self, batch)
+        return CausalDecoder(self, batch, chunk_seconds)
+
+    def _check_fixed(self, chunk_seconds: float | None) -> None:
+        check_fixed(self.name, chunk_seconds, self.config.segment / self.config.sample_rate)
 
 
 class CausalEncoder(StreamEncoder):
@@ -137,6 +147,10 @@ class CausalEncoder(StreamEncoder):
         self.state = self.codec.encoder.initial_state(self.batch)
         self.waiting = torch.zeros(self.batch, self.codec.spec.channels, 0, device=self.codec.device, dtype=self.codec.dtype)
         self.needed = self.codec.encoder.start_frames
+
+    @property
+    def latency(self) -> int:
+        return self.codec.encoder.start_frames * self.codec.spec.hop
 
     def _push(self, waveform: Tensor) -> Encoded:
         waiting = torch.cat([self.waiting, waveform], dim=-1) if self.waiting.shape[-1] else waveform
@@ -170,6 +184,10 @@ class CausalDecoder(StreamDecoder):
         self.waiting: Tensor | None = None
         self.needed = self.codec.decoder.start_frames
 
+    @property
+    def latency(self) -> int:
+        return self.codec.decoder.start_frames * self.codec.spec.hop
+
     def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
         codes = streams[0] if self.waiting is None else torch.cat([self.waiting, streams[0]], dim=-1)
         if codes.shape[-1] < self.needed or not codes.shape[-1]:
@@ -195,6 +213,10 @@ class SegmentEncoder(StreamEncoder):
     """Codes segment after segment, each scaled to unit level; "scale" [batch, segments] are the levels."""
 
     codec: EncodecCodec
+
+    @property
+    def latency(self) -> int:
+        return self.codec.config.segment
 
     def _reset(self) -> None:
         self.waiting = torch.zeros(self.batch, self.codec.spec.channels, 0, device=self.codec.device, dtype=self.codec.dtype)
@@ -236,6 +258,10 @@ class SegmentDecoder(StreamDecoder):
     """
 
     codec: EncodecCodec
+
+    @property
+    def latency(self) -> int:
+        return self.codec.config.segment
 
     def _reset(self) -> None:
         like = {"device": self.codec.device, "dtype": self.codec.dtype}

@@ -150,19 +150,23 @@ class MimiCodec(Codec):
             state = State(seanet, transformer, resample)
         return torch.cat(pieces, dim=-1), state
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> StreamEncoder:
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> StreamEncoder:
         """Return an encoder that gives out each frame with its last sample."""
-        return MimiStreamEncoder(self, batch, codebooks)
+        return MimiStreamEncoder(self, batch, codebooks, chunk_seconds)
 
-    def stream_decoder(self, batch: int = 1) -> StreamDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> StreamDecoder:
         """Return a decoder that sounds each frame at once."""
-        return MimiStreamDecoder(self, batch)
+        return MimiStreamDecoder(self, batch, chunk_seconds)
 
 
 class MimiStreamEncoder(StreamEncoder):
     """Holds back samples until a frame is whole; the last frame is filled up with zeros."""
 
     codec: MimiCodec
+
+    @property
+    def latency(self) -> int:
+        return self.codec.config.hop
 
     def _reset(self) -> None:
         self.state = self.codec.encoder_state(self.batch)
@@ -184,6 +188,10 @@ class MimiStreamDecoder(StreamDecoder):
     """Sounds what is pushed; nothing waits."""
 
     codec: MimiCodec
+
+    @property
+    def latency(self) -> int:
+        return self.codec.config.hop
 
     def _reset(self) -> None:
         self.state = self.codec.decoder_state(self.batch)

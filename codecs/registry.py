@@ -40,7 +40,10 @@ HUB = "hf://"
 
 @dataclass(frozen=True)
 class CodecInfo:
-    """A saved codec without its weights: names, family, folder, how many parameters, and what it is in numbers."""
+    """A saved codec without its weights: names, family, folder, how many parameters, and what it is in numbers.
+
+    `latencies` are those of its stream encoder and decoder in samples, None where there is none.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -48,6 +51,7 @@ class CodecInfo:
     folder: Path
     parameters: int
     spec: "CodecSpec"
+    latencies: tuple[int | None, int | None]
 
 
 def codec_names() -> list[str]:
@@ -112,11 +116,12 @@ def codec_class(folder: Path) -> type["Codec"]:
     return getattr(importlib.import_module(module, __package__), name)
 
 
-def describe(folder: Path) -> CodecInfo:
-    """Return what a codec's folder says, without reading its weights.
+def describe(folder: Path, chunk_seconds: float | None = None) -> CodecInfo:
+    """Return what a codec's folder says, and its streams wait for by `chunk_seconds`, without reading its weights.
 
     Raises:
         CheckpointError: if there is no usable config.json.
+        ShapeError: if `chunk_seconds` are asked for of a codec whose weights fix what it works on at once.
     """
     import torch
 
@@ -128,7 +133,7 @@ def describe(folder: Path) -> CodecInfo:
         codec = kind(config_from_dict(kind.Config, about["config"]), about["name"])
     aliases = tuple(alias for alias, name in ALIASES.items() if WEIGHTS / name == folder)
     parameters = sum(weight.numel() for weight in codec.parameters())
-    return CodecInfo(about["name"], aliases, about["family"], folder, parameters, codec.spec)
+    return CodecInfo(about["name"], aliases, about["family"], folder, parameters, codec.spec, codec.latencies(chunk_seconds))
 
 
 def list_codecs() -> list[CodecInfo]:

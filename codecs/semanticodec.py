@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from ..quantizers.euclidean import EuclideanVQ
 from ..quantizers.kmeans import KMeansTokenizer
 from .base import Codec, Encoded
+from .chunk_seconds import check_fixed
 from .config import config_from_dict
 from .errors import CheckpointError, ShapeError
 from .layers.audiomae import AudioMAE, AudioMAEConfig
@@ -256,12 +257,16 @@ class SemantiCodec(Codec):
 
     # -- streams and files --------------------------------------------------------------------------------------
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> WindowStreamEncoder:
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> WindowStreamEncoder:
         """Return an encoder of audio in pieces, which gives codes window by window."""
+        check_fixed(self.name, chunk_seconds, self.config.window / self.config.sample_rate)
         return WindowStreamEncoder(self, batch, codebooks)
 
-    def stream_decoder(self, batch: int = 1) -> WindowStreamDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> WindowStreamDecoder:
         """Return a decoder of frames in pieces, which gives audio window by window."""
+        check_fixed(self.name, chunk_seconds, self.config.window / self.config.sample_rate)
         return WindowStreamDecoder(self, batch)
 
     @classmethod

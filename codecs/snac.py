@@ -16,7 +16,8 @@ from ..quantizers.factorised import ResidualFactorisedVQ
 from ..quantizers.multiscale import MultiScaleResidual
 from .base import Codec, Encoded
 from .checkpoint import load_official
-from .chunking import ChunkedDecoder, ChunkedEncoder
+from .chunk_seconds import seconds_or
+from .chunking import CHUNK_SECONDS, ChunkedDecoder, ChunkedEncoder
 from .config import config_from_dict
 from .dac import flat_projections, projection_name
 from .errors import ShapeError
@@ -60,6 +61,7 @@ class SnacCodec(Codec):
 
     Config = SnacConfig
     family = "snac"
+    chunked = True
     config: SnacConfig
 
     def __init__(self, config: SnacConfig, name: str = "") -> None:
@@ -156,13 +158,15 @@ class SnacCodec(Codec):
         strides = self.config.blocks.strides[::-1]
         return [(batch, 1, frames * math.prod(strides[: i + 1])) for i in range(len(strides))]
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> ChunkedEncoder:
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> ChunkedEncoder:
         """Return an encoder of audio in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedEncoder(self, batch, codebooks)
+        return ChunkedEncoder(self, batch, codebooks, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
 
-    def stream_decoder(self, batch: int = 1) -> ChunkedDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
         """Return a decoder of frames in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedDecoder(self, batch)
+        return ChunkedDecoder(self, batch, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
 
 
 # -- official weights -------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
-from .chunking import ChunkedDecoder, ChunkedEncoder, awaited
+from .chunk_seconds import seconds_or
+from .chunking import CHUNK_SECONDS, ChunkedDecoder, ChunkedEncoder, awaited
 from .config import config_from_dict
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names
@@ -56,6 +57,7 @@ class SpeechTokenizerCodec(Codec):
 
     Config = SpeechTokenizerConfig
     family = "speechtokenizer"
+    chunked = True
     config: SpeechTokenizerConfig
 
     def __init__(self, config: SpeechTokenizerConfig, name: str = "") -> None:
@@ -96,13 +98,15 @@ class SpeechTokenizerCodec(Codec):
         (codes,) = self.check_streams((codes,))
         return self.transform(self.quantizer.decode(codes[:, :1]).transpose(1, 2)).transpose(1, 2)
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> ChunkedEncoder:
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> ChunkedEncoder:
         """Return an encoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return ChunkedEncoder(self, batch, codebooks, context=self.config.window)
+        return ChunkedEncoder(self, batch, codebooks, self.config.window, seconds_or(chunk_seconds, CHUNK_SECONDS))
 
-    def stream_decoder(self, batch: int = 1) -> ChunkedDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
         """Return a decoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return ChunkedDecoder(self, batch, context=self.config.window)
+        return ChunkedDecoder(self, batch, self.config.window, seconds_or(chunk_seconds, CHUNK_SECONDS))
 
 
 def convert_speechtokenizer(weights: Mapping[str, Tensor], name: str = "speechtokenizer") -> SpeechTokenizerCodec:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .batches import as_streams
+from .chunk_seconds import checked_seconds
 from .counts import whole
 from .errors import ShapeError
 from .half_precision import inference
@@ -16,10 +17,12 @@ from .tokens import Tokens
 class StreamEncoder(ABC):
     """Turns audio into codes as it comes; the pieces joined equal the codes of the whole.
 
-    A family implements `_push` and `_flush`; `delay` is how many samples may be pushed before their frame comes out.
+    A family implements `latency`, `_push` and `_flush`. What works frame by frame has no use for `chunk_seconds`.
     """
 
-    def __init__(self, codec, batch: int = 1, codebooks: int | None = None) -> None:
+    def __init__(self, codec, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> None:
+        if chunk_seconds is not None:
+            checked_seconds(chunk_seconds)
         self.codec = codec
         self.batch = _items(batch)
         self.codebooks = codec.spec.check_codebooks(codebooks)
@@ -70,6 +73,11 @@ class StreamEncoder(ABC):
         """How much audio a frame hears, as the tokens record it: see `Codec.window`."""
         return self.codec.window
 
+    @property
+    @abstractmethod
+    def latency(self) -> int:
+        """Samples that there must be before the first frame comes out."""
+
     @abstractmethod
     def _reset(self) -> None: ...
 
@@ -85,10 +93,13 @@ class StreamEncoder(ABC):
 class StreamDecoder(ABC):
     """Turns codes into audio as they come; the pieces joined equal the audio of the whole.
 
-    A family implements `_push` and `_flush`. `flush(n_samples)` ends the audio at exactly that length.
+    A family implements `latency`, `_push` and `_flush`. `flush(n_samples)` ends the audio at exactly that length. What works
+    frame by frame has no use for `chunk_seconds`.
     """
 
-    def __init__(self, codec, batch: int = 1) -> None:
+    def __init__(self, codec, batch: int = 1, chunk_seconds: float | None = None) -> None:
+        if chunk_seconds is not None:
+            checked_seconds(chunk_seconds)
         self.codec = codec
         self.batch = _items(batch)
         self.reset()
@@ -152,6 +163,11 @@ class StreamDecoder(ABC):
     def _count(self, waveform: Tensor) -> Tensor:
         self.n_samples += waveform.shape[-1]
         return waveform.clone()  # made without gradients, it could not take part in training
+
+    @property
+    @abstractmethod
+    def latency(self) -> int:
+        """Samples that the codes must stand for before all of the first frame's audio has come out."""
 
     @abstractmethod
     def _reset(self) -> None: ...

@@ -199,17 +199,23 @@ class TonemeCodec(Codec):
             audio.append(stream._sound(nn.functional.pad(latents, (0, 0, 0, silence))))
         return torch.cat(audio, dim=-1)[..., : frames * self.config.hop]
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> "TonemeStreamEncoder":
-        return TonemeStreamEncoder(self, batch, codebooks)
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> "TonemeStreamEncoder":
+        return TonemeStreamEncoder(self, batch, codebooks, chunk_seconds)
 
-    def stream_decoder(self, batch: int = 1) -> "TonemeStreamDecoder":
-        return TonemeStreamDecoder(self, batch)
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> "TonemeStreamDecoder":
+        return TonemeStreamDecoder(self, batch, chunk_seconds)
 
 
 class TonemeStreamEncoder(StreamEncoder):
     """Codes whole hops as they fill, `lookahead` behind the audio."""
 
     codec: TonemeCodec
+
+    @property
+    def latency(self) -> int:
+        return self.codec.config.hop + self.codec.config.lookahead
 
     def _reset(self) -> None:
         config = self.codec.config
@@ -247,6 +253,10 @@ class TonemeStreamDecoder(StreamDecoder):
     """Decodes frames as they come, the inverse STFT's delay behind them."""
 
     codec: TonemeCodec
+
+    @property
+    def latency(self) -> int:
+        return self.codec.config.hop + self.codec.decoder.istft.delay
 
     def _reset(self) -> None:
         self.state = self.codec.decoder.initial_state(self.batch)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..quantizers.kmeans import KMeansTokenizer
 from .base import Codec, Encoded
+from .chunk_seconds import seconds_or
 from .chunking import Plan, WindowEncoder, awaited
 from .config import config_from_dict
 from .errors import ShapeError
@@ -47,6 +48,7 @@ class UnitsCodec(Codec):
 
     Config = UnitsConfig
     family = "units"
+    chunked = True
     config: UnitsConfig
 
     def __init__(self, config: UnitsConfig, name: str = "") -> None:
@@ -79,20 +81,24 @@ class UnitsCodec(Codec):
             return self._empty(waveform.shape[0], codebooks)[0]
         return (self.quantizer.encode(self.teacher(waveform[:, 0]).transpose(1, 2)),)
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> WindowEncoder:
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> WindowEncoder:
         """Return an encoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return WindowEncoder(self, batch, codebooks, self.config.window, self.config.chunk)
+        return WindowEncoder(self, batch, codebooks, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
 
     def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
         raise self._silent()
 
-    def stream_decoder(self, batch: int = 1) -> StreamDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> StreamDecoder:
         """Refuse: units have no sound.
 
         Raises:
             ShapeError: always.
         """
         raise self._silent()
+
+    def latencies(self, chunk_seconds: float | None = None) -> tuple[int | None, int | None]:
+        """Return the encoder's."""
+        return self.stream_encoder(chunk_seconds=chunk_seconds).latency, None
 
     def _silent(self) -> ShapeError:
         return ShapeError(f"{self.name} makes units, which say what is said and have no sound: choose a codec that decodes")

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..quantizers.euclidean import EuclideanVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
+from .chunk_seconds import seconds_or
 from .chunking import ChunkedDecoder, ChunkedEncoder, awaited
 from .config import config_from_dict
 from .errors import CheckpointError
@@ -64,6 +65,7 @@ class WavTokenizerCodec(Codec):
 
     Config = WavTokenizerConfig
     family = "wavtokenizer"
+    chunked = True
     config: WavTokenizerConfig
 
     def __init__(self, config: WavTokenizerConfig, name: str = "") -> None:
@@ -88,13 +90,15 @@ class WavTokenizerCodec(Codec):
     def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
         return self.head(self.backbone(self.quantizer.decode(streams[0])))
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> ChunkedEncoder:
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> ChunkedEncoder:
         """Return an encoder of long audio in chunks that see `config.window` samples on either side."""
-        return ChunkedEncoder(self, batch, codebooks, context=self.config.window, seconds=self.config.chunk)
+        return ChunkedEncoder(self, batch, codebooks, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
 
-    def stream_decoder(self, batch: int = 1) -> ChunkedDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
         """Return a decoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return ChunkedDecoder(self, batch, context=self.config.window, seconds=self.config.chunk)
+        return ChunkedDecoder(self, batch, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
 
 
 # -- official weights -------------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ class WindowStreamEncoder(StreamEncoder):
 
     codec: "SemantiCodec"
 
+    @property
+    def latency(self) -> int:
+        return self.codec.config.window + self.codec.overhang
+
     def _reset(self) -> None:
         self.held = torch.zeros(self.batch, 0, device=self.codec.device, dtype=self.codec.dtype)
         self.taken = self.given = 0  # samples in, frames out
@@ -62,6 +66,10 @@ class WindowStreamDecoder(StreamDecoder):
     """
 
     codec: "SemantiCodec"
+
+    @property
+    def latency(self) -> int:
+        return self.codec.config.window + self.codec.spec.hop
 
     def _reset(self) -> None:
         self.held: Tensor | None = None

@@ -20,7 +20,8 @@ from torch.nn.functional import elu, pad
 from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
-from .chunking import ChunkedDecoder, Plan, WindowEncoder, awaited
+from .chunk_seconds import seconds_or
+from .chunking import CHUNK_SECONDS, ChunkedDecoder, Plan, WindowEncoder, awaited
 from .config import config_from_dict
 from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
@@ -75,6 +76,7 @@ class XCodec(Codec):
 
     Config = XCodecConfig
     family = "xcodec"
+    chunked = True
     large = True
     config: XCodecConfig
 
@@ -160,13 +162,15 @@ class XCodec(Codec):
         (codes,) = self.check_streams((codes,))
         return self.semantic_decoder(self.leave_semantic(self.quantizer.decode(codes).transpose(1, 2)).transpose(1, 2))
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> "WindowEncoder":
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> "WindowEncoder":
         """Return an encoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return WindowEncoder(self, batch, codebooks, self.config.window, self.config.chunk)
+        return WindowEncoder(self, batch, codebooks, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
 
-    def stream_decoder(self, batch: int = 1) -> ChunkedDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
         """Return a decoder of frames in pieces: exact chunks, each waiting for the decoder's receptive field after it."""
-        return ChunkedDecoder(self, batch, context=self.config.blocks.reach)
+        return ChunkedDecoder(self, batch, self.config.blocks.reach, seconds_or(chunk_seconds, CHUNK_SECONDS))
 
 
 class Unit(nn.Module):

@@ -19,6 +19,7 @@ from torch.nn.functional import pad, relu
 from ..quantizers.scalar import FSQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
+from .chunk_seconds import seconds_or
 from .chunking import Plan, WindowDecoder, WindowEncoder, awaited
 from .config import config_from_dict
 from .dac import TRANSFORMERS
@@ -88,6 +89,7 @@ class XCodec2(Codec):
 
     Config = XCodec2Config
     family = "xcodec2"
+    chunked = True
     large = True
     config: XCodec2Config
 
@@ -166,13 +168,13 @@ class XCodec2(Codec):
         """Return the audio [batch, 1, samples] of codes that are worked on at once."""
         return self.head(self.backbone(self.leave(self.quantizer.decode(streams[0]).transpose(1, 2))))
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> WindowEncoder:
+    def stream_encoder(self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> WindowEncoder:
         """Return an encoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return WindowEncoder(self, batch, codebooks, self.config.window, self.config.chunk)
+        return WindowEncoder(self, batch, codebooks, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
 
-    def stream_decoder(self, batch: int = 1) -> WindowDecoder:
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> WindowDecoder:
         """Return a decoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return WindowDecoder(self, batch, self.config.window, self.config.chunk)
+        return WindowDecoder(self, batch, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
 
 
 class SemanticEncoder(nn.Module):

@@ -71,11 +71,22 @@ class ExportedCodec(Codec):
     def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
         return torch.from_numpy(self.runtime.decode(tuple(codes.numpy() for codes in streams)))
 
-    def stream_encoder(self, batch: int = 1, codebooks: int | None = None) -> "ExportedEncoder":
-        return ExportedEncoder(self, batch, codebooks)
+    @property
+    def chunked(self) -> bool:  # type: ignore[override]
+        """Whether its streams work in chunks, of any length."""
+        return not self.manifest.in_steps
 
-    def stream_decoder(self, batch: int = 1) -> "ExportedDecoder":
-        return ExportedDecoder(self, batch)
+    def latencies(self, chunk_seconds: float | None = None) -> tuple[int | None, int | None]:
+        """Return those that `codec.json` gives."""
+        return self.manifest.latencies(chunk_seconds)
+
+    def stream_encoder(
+        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> "ExportedEncoder":
+        return ExportedEncoder(self, batch, codebooks, chunk_seconds)
+
+    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> "ExportedDecoder":
+        return ExportedDecoder(self, batch, chunk_seconds)
 
 
 class ExportedEncoder(StreamEncoder):
@@ -83,8 +94,20 @@ class ExportedEncoder(StreamEncoder):
 
     codec: ExportedCodec
 
+    def __init__(self, codec: ExportedCodec, batch: int, codebooks: int | None, chunk_seconds: float | None) -> None:
+        self.chunk_seconds = chunk_seconds
+        super().__init__(codec, batch, codebooks, chunk_seconds)
+
+    @property
+    def latency(self) -> int:
+        return self.stream.latency
+
+    @property
+    def window(self) -> str:
+        return self.stream.window
+
     def _reset(self) -> None:
-        self.stream = self.codec.runtime.encoder(self.batch, self.codebooks)
+        self.stream = self.codec.runtime.encoder(self.batch, self.codebooks, self.chunk_seconds)
 
     def _push(self, waveform: Tensor) -> Encoded:
         return tensors(self.stream.push(waveform.numpy())), {}
@@ -98,8 +121,16 @@ class ExportedDecoder(StreamDecoder):
 
     codec: ExportedCodec
 
+    def __init__(self, codec: ExportedCodec, batch: int, chunk_seconds: float | None) -> None:
+        self.chunk_seconds = chunk_seconds
+        super().__init__(codec, batch, chunk_seconds)
+
+    @property
+    def latency(self) -> int:
+        return self.stream.latency
+
     def _reset(self) -> None:
-        self.stream = self.codec.runtime.decoder(self.batch)
+        self.stream = self.codec.runtime.decoder(self.batch, self.chunk_seconds)
 
     def _push(self, streams: tuple[Tensor, ...], side: dict[str, Tensor]) -> Tensor:
         return torch.from_numpy(self.stream.push(tuple(codes.numpy() for codes in streams)))

@@ -29,11 +29,11 @@ class ExportedCoder(Coder):
         about = self.manifest = self.runtime.manifest
         self.name, self.weights_hash, self.spec, self._threads = about.codec, about.weights_hash, about.spec, threads
 
-    def encoding(self, codebooks: int) -> "ExportedEncoding":
-        return ExportedEncoding(self, codebooks)
+    def encoding(self, codebooks: int, chunk_seconds: float | None = None) -> "ExportedEncoding":
+        return ExportedEncoding(self, codebooks, chunk_seconds)
 
-    def decoding(self) -> "ExportedDecoding":
-        return ExportedDecoding(self)
+    def decoding(self, chunk_seconds: float | None = None) -> "ExportedDecoding":
+        return ExportedDecoding(self, chunk_seconds)
 
     def set_encode_options(self, **options: int) -> None:
         refuse_options(self.name, options)
@@ -47,8 +47,9 @@ class ExportedCoder(Coder):
 class ExportedEncoding(Encoding):
     """A stream of the runtime."""
 
-    def __init__(self, coder: ExportedCoder, codebooks: int) -> None:
-        self.coder, self.stream = coder, coder.runtime.encoder(codebooks=codebooks)
+    def __init__(self, coder: ExportedCoder, codebooks: int, chunk_seconds: float | None = None) -> None:
+        self.coder, self.stream = coder, coder.runtime.encoder(codebooks=codebooks, chunk_seconds=chunk_seconds)
+        self.latency = self.stream.latency
 
     def push(self, block: np.ndarray) -> Piece:
         self.n_samples += block.shape[-1]
@@ -65,7 +66,7 @@ class ExportedEncoding(Encoding):
         sizes = tuple(one.codebook_sizes[: len(part)] for one, part in zip(spec.streams, streams, strict=True))
         header = Header(
             about.codec, about.weights_hash, spec.sample_rate, spec.channels, spec.frame_rates, sizes,
-            metadata={"window": about.window} if about.window else {},
+            metadata={"window": window} if (window := self.stream.window) else {},
         )  # fmt: skip
         return Piece(header, streams, n_samples)
 
@@ -73,8 +74,9 @@ class ExportedEncoding(Encoding):
 class ExportedDecoding(Decoding):
     """A stream of the runtime."""
 
-    def __init__(self, coder: ExportedCoder) -> None:
-        self.stream = coder.runtime.decoder()
+    def __init__(self, coder: ExportedCoder, chunk_seconds: float | None = None) -> None:
+        self.stream = coder.runtime.decoder(chunk_seconds=chunk_seconds)
+        self.latency = self.stream.latency
 
     def push(self, piece: Piece, n_samples: int | None = None) -> np.ndarray:
         return self.stream.push(tuple(codes[None] for codes in piece.streams), n_samples)[0]

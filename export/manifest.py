@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..codecs.chunk_seconds import checked_seconds, chunk_units
 from ..codecs.spec import CodecSpec, StreamSpec
 from ..kernels.errors import CheckpointError
 
@@ -57,7 +58,7 @@ class Side:
         start: units that the first call must hold, unless the end comes before.
         most: units of one call at most, so that memory does not grow with what is pushed at once.
         length: the graph also takes `length` int64 [1]: how many samples of the padded units are audio.
-        chunk: units that a chunk of a stream gives out.
+        chunk: units that a chunk of a stream gives out, unless another length is asked for: graphs take any.
         bulk: units that a chunk gives out where the whole audio is there at once, 0 for as many as in a stream.
         context: units that a chunk sees on either side of those.
         delay: samples by which the output lags the input, beyond the unit itself.
@@ -85,6 +86,22 @@ class Side:
     def units(self, samples: int) -> int:
         """Return how many units so many samples are, the last one filled up."""
         return (samples + self.unit - self.least) // self.unit
+
+    def chunk_of(self, chunk_seconds: float | None, sample_rate: int) -> int:
+        """Return the units that a chunk of a stream gives out where so many seconds are asked for, 0 of mode "steps".
+
+        Raises:
+            ShapeError: if that is no number above 0.
+        """
+        if chunk_seconds is None:
+            return self.chunk
+        units = chunk_units(checked_seconds(chunk_seconds), sample_rate, self.unit)
+        return units if self.mode == "chunks" else 0
+
+    def latency(self, chunk_seconds: float | None, sample_rate: int) -> int:
+        """Return the samples that there must be before all of the first frame comes out, by what a chunk is asked to have."""
+        chunk = self.chunk_of(chunk_seconds, sample_rate)
+        return (chunk + self.context) * self.unit if self.mode == "chunks" else self.unit + self.delay
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,11 @@ class Manifest:
         """Return the frames of each stream for audio of `n_samples`, whole units of them."""
         side = self.encoder or self.decoder
         return tuple(side.units(n_samples) * (side.unit // stream.hop) for stream in self.streams)
+
+    def latencies(self, chunk_seconds: float | None = None) -> tuple[int | None, int | None]:
+        """Return the samples that an encoder, where there is one, and a decoder wait for, as `Codec.latencies`."""
+        encoder = self.encoder.latency(chunk_seconds, self.sample_rate) if self.encoder else None
+        return encoder, self.decoder.latency(chunk_seconds, self.sample_rate)
 
     @property
     def in_steps(self) -> bool:

@@ -61,19 +61,25 @@ class StreamingCodec:
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def encoder(self, batch: int = 1, codebooks: int | None = None) -> Encoder:
+    def encoder(self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None) -> Encoder:
         """Return a new stream of audio to codes; `batch` streams run in step where more than one is asked for.
 
+        Args:
+            batch: streams that run in step.
+            codebooks: how many to use, all by default.
+            chunk_seconds: audio that a codec in chunks works on at once, by default what `codec.json` says. Shorter chunks come
+                sooner and cost more. Codecs that go frame by frame do so whatever is asked for.
+
         Raises:
-            ShapeError: if there are fewer codebooks.
+            ShapeError: if there are fewer codebooks, or `chunk_seconds` is no number above 0.
         """
-        return self._encoder(batch, codebooks, whole=False)
+        return self._encoder(batch, codebooks, whole=False, chunk_seconds=chunk_seconds)
 
-    def decoder(self, batch: int = 1) -> Decoder:
-        """Return a new stream of codes to audio."""
-        return self._decoder(batch, whole=False)
+    def decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> Decoder:
+        """Return a new stream of codes to audio; for `chunk_seconds` see `encoder`."""
+        return self._decoder(batch, whole=False, chunk_seconds=chunk_seconds)
 
-    def _encoder(self, batch: int, codebooks: int | None, whole: bool) -> Encoder:
+    def _encoder(self, batch: int, codebooks: int | None, whole: bool, chunk_seconds: float | None = None) -> Encoder:
         if codebooks is not None and not 1 <= codebooks <= self.codebooks:
             raise ShapeError(f"codebooks must be from 1 to {self.codebooks}; got {codebooks}")
         side = self.manifest.encoder
@@ -82,11 +88,11 @@ class StreamingCodec:
                 f"{self.manifest.codec} only decodes without torch: encode with `codec encode` and toneme's own path"
             )
         kind = StepEncoder if side.mode == "steps" else ChunkEncoder
-        return kind(self, side, batch, codebooks or self.codebooks, whole)
+        return kind(self, side, batch, codebooks or self.codebooks, whole, chunk_seconds)
 
-    def _decoder(self, batch: int, whole: bool) -> Decoder:
+    def _decoder(self, batch: int, whole: bool, chunk_seconds: float | None = None) -> Decoder:
         kind = StepDecoder if self.manifest.decoder.mode == "steps" else ChunkDecoder
-        return kind(self, self.manifest.decoder, batch, whole)
+        return kind(self, self.manifest.decoder, batch, whole, chunk_seconds)
 
     def encode(self, pcm: Array, codebooks: int | None = None) -> "Array | tuple[Array, ...]":
         """Return the codes of whole audio [batch, channels, samples] (or [samples])."""

@@ -24,13 +24,20 @@ WAITING = {"waiting.audio": 2, "waiting.codes": 1}  # axes that are the same wha
 
 
 class Stream(ABC):
-    """What both directions share: states, a lock, saving and restoring."""
+    """What both directions share: states, a lock, saving and restoring.
 
-    def __init__(self, codec: "StreamingCodec", side: Side, batch: int, whole: bool) -> None:
+    Attributes:
+        latency: samples that there must be, or that codes must stand for, before all of the first frame comes out.
+    """
+
+    def __init__(
+        self, codec: "StreamingCodec", side: Side, batch: int, whole: bool, chunk_seconds: float | None = None
+    ) -> None:
         if batch < 1:
             raise ShapeError(f"a stream has at least one item; got batch {batch}")
         self.codec, self.side, self.batch = codec, side, batch
-        self.chunk = (whole and side.bulk) or side.chunk
+        self.chunk = (whole and side.bulk) or side.chunk_of(chunk_seconds, codec.sample_rate)
+        self.latency = side.latency(chunk_seconds, codec.sample_rate)
         self.ratios = tuple(side.unit // stream.hop for stream in codec.manifest.streams)
         self._session = codec.session(side.file)
         self._outputs = [value.name for value in self._session.get_outputs()]
@@ -112,9 +119,19 @@ class Stream(ABC):
 class Encoder(Stream):
     """Audio to codes: `push` any number of samples, get the frames that are now certain."""
 
-    def __init__(self, codec: "StreamingCodec", side: Side, batch: int, codebooks: int, whole: bool = False) -> None:
+    def __init__(
+        self, codec: "StreamingCodec", side: Side, batch: int, codebooks: int, whole: bool = False,
+        chunk_seconds: float | None = None,
+    ) -> None:  # fmt: skip
         self.depths = _depths(codec, codebooks)
-        super().__init__(codec, side, batch, whole)
+        super().__init__(codec, side, batch, whole, chunk_seconds)
+
+    @property
+    def window(self) -> str:
+        """What tokens record of the audio that a frame hears: "chunk=N context=M" in samples where it would hear all of it."""
+        if not self.codec.manifest.window or self.side.mode == "steps":
+            return self.codec.manifest.window
+        return f"chunk={self.chunk * self.side.unit} context={self.side.context * self.side.unit}"
 
     def push(self, pcm: Array) -> "Array | tuple[Array, ...]":
         """Take the next samples and return codes int64 [batch, codebooks, frames], a tuple where streams differ in rate.
@@ -170,9 +187,11 @@ class Encoder(Stream):
 class Decoder(Stream):
     """Codes to audio: `push` any number of frames, get the samples that are now certain."""
 
-    def __init__(self, codec: "StreamingCodec", side: Side, batch: int, whole: bool = False) -> None:
+    def __init__(
+        self, codec: "StreamingCodec", side: Side, batch: int, whole: bool = False, chunk_seconds: float | None = None
+    ) -> None:
         self._sizes = [np.array(stream.codebook_sizes) for stream in codec.manifest.streams]
-        super().__init__(codec, side, batch, whole)
+        super().__init__(codec, side, batch, whole, chunk_seconds)
 
     def push(self, codes: "Array | tuple[Array, ...]", n_samples: int | None = None) -> Array:
         """Take the next frames and return audio float32 [batch, channels, samples].

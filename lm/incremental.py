@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..codecs.chunking import ChunkedDecoder
 from ..codecs.errors import ShapeError
 from .vocab import Vocab
 
@@ -49,7 +48,8 @@ class IncrementalDecoder:
                 come sooner and cost more.
 
         Raises:
-            ShapeError: if the codec and the vocabulary do not fit, or codes alone do not say how loud it is (EnCodec 48 kHz).
+            ShapeError: if the codec and the vocabulary do not fit, codes alone do not say how loud it is (EnCodec 48 kHz), or
+                `chunk_seconds` is no number above 0.
         """
         if errors not in ("raise", "resync"):
             raise ShapeError(f'errors must be "raise" or "resync"; got {errors!r}')
@@ -231,15 +231,11 @@ def sounding(codec: "Codec", batch: int, chunk_seconds: float) -> "StreamDecoder
     """Return a codec's stream decoder, with chunks of `chunk_seconds` where it works in chunks.
 
     Raises:
-        ShapeError: if codes alone do not say how it sounds.
+        ShapeError: if codes alone do not say how it sounds, or `chunk_seconds` is no number above 0.
     """
     if codec.spec.side:
         raise ShapeError(f"{codec.name} needs {', '.join(codec.spec.side)} beside the codes, which no model of codes writes")
-    decoder = codec.stream_decoder(batch)
-    if isinstance(decoder, ChunkedDecoder):
-        plan = decoder.plan
-        return type(decoder)(codec, batch, plan.context * plan.unit, chunk_seconds)
-    return decoder
+    return codec.stream_decoder(batch, chunk_seconds if codec.chunked else None)
 
 
 def _check_fit(codec: "Codec", vocab: Vocab) -> None:

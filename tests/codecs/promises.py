@@ -44,16 +44,40 @@ def check_batch(codec: Codec, audio: Tensor, lengths: list[int], rtol: float = 0
         assert not decoded[i, :, length:].any()
 
 
-def check_streams(codec: Codec, audio: Tensor, seed: int = 0) -> None:
+def check_streams(codec: Codec, audio: Tensor, seed: int = 0, chunk_seconds: float | None = None) -> None:
     """Audio and codes in pieces of any length equal the whole, which must not be longer than one of the codec's windows."""
     rng, tokens = random.Random(seed), codec.encode(audio)
-    encoder, decoder = codec.stream_encoder(audio.shape[0]), codec.stream_decoder(audio.shape[0])
+    encoder = codec.stream_encoder(audio.shape[0], chunk_seconds=chunk_seconds)
+    decoder = codec.stream_decoder(audio.shape[0], chunk_seconds)
     pieces = [encoder.push_tokens(part) for part in _split(audio, rng)] + [encoder.flush_tokens()]
     for i, codes in enumerate(tokens.streams):
         assert torch.equal(torch.cat([piece.streams[i] for piece in pieces], dim=-1), codes)
     sound = torch.cat([*(decoder.push(piece) for piece in pieces), decoder.flush(audio.shape[-1])], dim=-1)
     expected = codec.decode(tokens)
     torch.testing.assert_close(sound, expected, atol=1e-5 * max(1.0, float(expected.abs().max())), rtol=0)
+
+
+def check_latency(codec: Codec, chunk_seconds: float | None = None) -> None:
+    """A stream encoder gives its first frame with the last sample that `latency` states, a decoder the first one's audio."""
+    spec, before = codec.spec, codec.latencies(chunk_seconds)
+    encoder = codec.stream_encoder(chunk_seconds=chunk_seconds)
+    assert before[0] == encoder.latency
+    audio = torch.randn(1, spec.channels, encoder.latency, generator=torch.Generator().manual_seed(0)) * 0.3
+    assert not any(codes.shape[-1] for codes in encoder.push_tokens(audio[..., :-1]).streams)
+    assert all(codes.shape[-1] for codes in encoder.push_tokens(audio[..., -1:]).streams)
+    if before[1] is None:
+        return
+    decoder, slowest = codec.stream_decoder(1, chunk_seconds), max(stream.hop for stream in spec.streams)
+    assert before[1] == decoder.latency
+    needed = -(-decoder.latency // slowest)  # codes come in whole frames
+    tokens = codec.encode(audio.new_zeros(1, spec.channels, needed * slowest))
+    ratios = [slowest // stream.hop for stream in spec.streams]
+    before_last = tuple(codes[..., : (needed - 1) * n] for codes, n in zip(tokens.streams, ratios, strict=True))
+    last = tuple(codes[..., (needed - 1) * n : needed * n] for codes, n in zip(tokens.streams, ratios, strict=True))
+    first, none = ({name: value[:, :n] for name, value in tokens.side.items()} for n in (1, 0))
+    given = decoder.push(codec.make_tokens(before_last, None, first)).shape[-1]
+    assert given < slowest
+    assert given + decoder.push(codec.make_tokens(last, None, none)).shape[-1] >= slowest
 
 
 def check_prefix(codec: Codec, audio: Tensor) -> None:

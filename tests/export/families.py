@@ -8,6 +8,7 @@ import torch
 
 from toneme.codecs.base import Codec
 from toneme.codecs.coder import Coder, TorchCoder
+from toneme.codecs.pieces import piece_of
 from toneme.codecs.tokenfile import TokenReader, TokenWriter
 from toneme.export.codec import ExportedCodec
 from toneme.export.coder import ExportedCoder
@@ -58,6 +59,28 @@ def check_cuts(codec: Codec, exported: StreamingCodec, samples: int, sizes: tupl
             check_share(np.concatenate(found, axis=-1), expected, least=0.99)
         sound = [decoder.push(piece) for piece in _frames(codes, 1 + size // 100)] + [decoder.flush()]
         np.testing.assert_allclose(np.concatenate(sound, axis=-1), whole, atol=AUDIO, rtol=0)
+
+
+def check_chunks(codec: Codec, folder: Path, chunk_seconds: float, samples: int) -> None:
+    """Chunks of a length that is asked for come when they are said to, with the codes, window and audio of PyTorch's."""
+    audio = noise(samples, batch=1)
+    theirs, back = codec.stream_encoder(chunk_seconds=chunk_seconds), codec.stream_decoder(1, chunk_seconds)
+    pieces = [theirs.push_tokens(audio), theirs.flush_tokens()]
+    sound = torch.cat([*(back.push(piece) for piece in pieces), back.flush()], dim=-1)[0].numpy()
+    for coder in (ExportedCoder(folder), TorchCoder(ExportedCodec(folder))):
+        encoding = coder.encoding(codec.spec.codebooks, chunk_seconds)
+        decoding = coder.decoding(chunk_seconds)
+        assert (encoding.latency, decoding.latency) == (theirs.latency, back.latency)
+        assert coder.as_codec().latencies(chunk_seconds) == (theirs.latency, back.latency)
+        waits = encoding.latency
+        parts = [encoding.push(part) for part in np.split(audio[0].numpy(), [waits - 1, waits], axis=-1)] + [encoding.flush()]
+        assert [part.streams[0].shape[-1] > 0 for part in parts[:2]] == [False, True]
+        assert {part.header.metadata.get("window", "") for part in parts} == {theirs.window}
+        for i in range(len(codec.spec.streams)):
+            found = np.concatenate([part.streams[i] for part in parts], axis=-1)
+            check_share(found, torch.cat([piece.streams[i] for piece in pieces], dim=-1)[0].numpy(), least=0.99)
+        ours = np.concatenate([decoding.push(piece_of(piece)) for piece in pieces] + [decoding.flush()], axis=-1)
+        np.testing.assert_allclose(ours, sound, atol=AUDIO, rtol=0)
 
 
 def check_depths(codec: Codec, exported: StreamingCodec) -> None:

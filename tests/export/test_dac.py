@@ -10,7 +10,7 @@ from toneme.export.folder import export_codec
 from toneme.export.runtime import StreamingCodec
 
 from .agreement import check_share
-from .families import check_cuts, check_depths, check_lengths
+from .families import check_chunks, check_cuts, check_depths, check_lengths
 
 SMALL = DacConfig(1000, DacBlocksConfig(8, (2, 5), 32, 32, keeps_length=False), 4, 32, 4)
 
@@ -47,6 +47,11 @@ def test_the_table_is_the_quantizers(codec):
 @pytest.mark.slow
 def test_any_length_is_pytorchs(codec, exported):
     check_lengths(codec, exported, (1, 10, 11, 333, 3999, 12000))
+
+
+@pytest.mark.slow
+def test_chunks_as_short_as_asked_for_are_pytorchs(codec, exported):
+    check_chunks(codec, exported.folder, 0.2, 3511)
 
 
 @pytest.mark.slow

@@ -26,6 +26,16 @@ def test_comes_back(manifest, tmp_path):
     assert [stream["frame_rate"] for stream in content["streams"]] == [50, 100]
 
 
+def test_chunks_are_as_long_as_asked_for_and_steps_what_they_are(manifest):
+    steps, chunks = manifest.encoder, manifest.decoder
+    assert manifest.latencies() == (480, 28 * 480)
+    assert manifest.latencies(0.1) == (480, 8 * 480)
+    assert (chunks.chunk_of(1e-9, 24000), chunks.chunk_of(None, 24000), steps.chunk_of(0.1, 24000)) == (1, 25, 0)
+    for side in (steps, chunks):
+        with pytest.raises(toneme.ShapeError, match="chunk_seconds must be a number of seconds above 0"):
+            side.chunk_of(0.0, 24000)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

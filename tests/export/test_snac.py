@@ -10,7 +10,7 @@ from toneme.export.runtime import StreamingCodec
 from toneme.export.snac import spread
 from toneme.quantizers import multiscale
 
-from .families import check_cuts, check_depths, check_files, check_lengths
+from .families import check_chunks, check_cuts, check_depths, check_files, check_lengths
 
 SMALL = SnacConfig(1000, DacBlocksConfig(8, (2, 4), 32, 32, depthwise=True, noise=True), (4, 2, 1), 32, 4)
 
@@ -37,6 +37,11 @@ def test_frames_are_repeated_as_the_quantizer_repeats_them():
 @pytest.mark.slow
 def test_any_length_is_pytorchs(codec, exported):
     check_lengths(codec, exported, (1, 32, 33, 333, 3999, 12000))
+
+
+@pytest.mark.slow
+def test_chunks_as_short_as_asked_for_are_pytorchs(codec, exported):
+    check_chunks(codec, exported.folder, 0.2, 3511)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from toneme.export.folder import export_codec
 from toneme.export.runtime import StreamingCodec
 from toneme.export.wavtokenizer import PlainHead
 
-from .families import check_cuts, check_lengths, lively
+from .families import check_chunks, check_cuts, check_lengths, lively
 
 SMALL = WavTokenizerConfig(
     sample_rate=2400, seanet=SEANetConfig(dimension=16, filters=4, ratios=(5, 4, 2), causal=False), codebook_size=32,
@@ -42,6 +42,11 @@ def test_the_head_is_the_codecs():
 @pytest.mark.slow
 def test_any_length_is_pytorchs(codec, exported):
     check_lengths(codec, exported)
+
+
+@pytest.mark.slow
+def test_chunks_as_short_as_asked_for_are_pytorchs(codec, exported):
+    check_chunks(codec, exported.folder, 0.5, 6000)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from toneme.export.runtime import StreamingCodec
 from toneme.export.xcodec import directions
 
 from .agreement import AUDIO, check_codes, check_share, encode_in_pieces, partitions
-from .families import lively, noise
+from .families import check_chunks, lively, noise
 
 pytest.importorskip("transformers", reason="X-Codec needs transformers: pip install toneme[train]")
 SETTINGS = {
@@ -92,6 +92,11 @@ def test_streams_give_the_codes_of_the_whole_however_cut(codec, exported):
     np.testing.assert_array_equal(streamed(codec, audio, spans), expected)
     for cut in (spans, partitions(audio.shape[-1], (333,)), [(0, audio.shape[-1])]):
         check_share(encode_in_pieces(exported.encoder(batch=2), audio, cut), expected)
+
+
+@pytest.mark.slow
+def test_chunks_as_short_as_asked_for_are_pytorchs(codec, folder):
+    check_chunks(codec, folder, 0.1, 3 * FIRST + 1234)
 
 
 @pytest.mark.slow

@@ -52,6 +52,29 @@ def test_metadata_and_other_formats(codec, tiny, tmp_path):
         assert (about["format"], about["samples"]) == (form, 4800)
 
 
+def test_what_streams_wait_for(codec, tmp_path):
+    from toneme.codecs.dac import DacCodec, DacConfig
+    from toneme.codecs.encodec import EncodecCodec, EncodecConfig
+    from toneme.codecs.layers.dac_blocks import DacBlocksConfig
+    from toneme.codecs.layers.seanet import SEANetConfig
+
+    chunked = DacCodec(DacConfig(8000, DacBlocksConfig(4, (2, 4), 16, 16), 3, 32, 4), "small-dac")
+    chunked.save(tmp_path / "dac")
+    for seconds, chosen in ((10.0, []), (0.5, ["--chunk-seconds", 0.5])):
+        about = answer(codec("info", tmp_path / "dac", *chosen, "--json"))["stream"]
+        waits = seconds + chunked.spec.receptive_field / 8000  # whole frames of 8 samples
+        assert about == {"encoder_seconds": pytest.approx(waits), "decoder_seconds": pytest.approx(waits)}
+    assert answer(codec("info", "default", "--chunk-seconds", 5, "--json"))["stream"] == {
+        "encoder_seconds": 0.04, "decoder_seconds": 0.05,
+    }  # fmt: skip
+    seanet = SEANetConfig(2, filters=4, dimension=16, ratios=(4, 2), causal=False, norm="time_group_norm", lstm=1)
+    EncodecCodec(EncodecConfig(8000, seanet, 4, 32, segment=1600, segment_stride=1584), "fixed").save(tmp_path / "fixed")
+    ran = codec("info", tmp_path / "fixed", "--chunk-seconds", 0.05)
+    assert (ran.code, ran.sentence) == (
+        1, "codec: fixed works on 0.2 s of audio at once, as its weights were trained: leave chunk_seconds out"
+    )  # fmt: skip
+
+
 def test_tokens_by_content_whatever_the_suffix(codec, tok, tmp_path):
     tok.rename(tmp_path / "noname")
     assert answer(codec("info", tmp_path / "noname", "--json"))["kind"] == "tokens"

@@ -12,6 +12,8 @@ import soundfile
 import torch
 
 import toneme
+from toneme.codecs.dac import DacCodec, DacConfig
+from toneme.codecs.layers.dac_blocks import DacBlocksConfig
 
 from .conftest import heed_interrupts, tone
 
@@ -71,6 +73,9 @@ def test_back_to_wav(codec, wav, tiny, tmp_path):
         (["--decode", "--rate", 8000], "of no use with --decode"),
         (["--wav"], "--wav goes with --decode"),
         (["--chunk-ms", 0], "chunk-ms"),
+        (["--chunk-seconds", 0], "--chunk-seconds must be a number of seconds above 0; got 0"),
+        (["--decode", "--chunk-seconds", "inf"], "--chunk-seconds must be a number of seconds above 0; got inf"),
+        (["--chunk-seconds", "nan"], "--chunk-seconds must be a number of seconds above 0; got nan"),
     ],
 )
 def test_usage_errors(codec, tiny, options, words):
@@ -78,6 +83,36 @@ def test_usage_errors(codec, tiny, options, words):
     assert ran.code == 2
     assert words in ran.sentence
     assert ran.out == b""
+
+
+@pytest.fixture
+def dac(tmp_path):
+    torch.manual_seed(0)
+    DacCodec(DacConfig(8000, DacBlocksConfig(4, (2, 4), 16, 16), 3, 32, 4), "small-dac").eval().save(tmp_path / "dac")
+    return tmp_path / "dac"
+
+
+def test_chunks_as_short_as_asked_for_come_before_the_end(dac, tmp_path):
+    model, raw = toneme.load(dac), (tone(3.0, 8000) * 32768).round().astype("<i2")
+    whole = model.encode(torch.from_numpy(raw.T / np.float32(32768)))
+    with live(["-c", dac, "--chunk-seconds", 0.1]) as encoder:  # by itself the codec would gather 10 s
+        encoder.stdin.write(raw.tobytes())
+        early = read_until(encoder.stdout, lambda data: len(data) > 300)
+        rest, error = encoder.communicate()
+    assert (encoder.returncode, error) == (0, b"")
+    assert torch.equal(tokens_of(early + rest, tmp_path).codes, whole.codes)
+    with live(["-c", dac, "--decode", "--chunk-seconds", 0.1, "--format", "f32le"]) as decoder:
+        decoder.stdin.write(early + rest[:-60])
+        decoder.stdin.flush()
+        sound = read_until(decoder.stdout, lambda data: len(data) > 4 * 8000)
+        decoder.stdin.write(rest[-60:])
+        sound += decoder.communicate()[0]
+    np.testing.assert_allclose(np.frombuffer(sound, "<f4"), model.decode(whole)[0, 0].numpy(), atol=1e-5)
+
+
+def test_chunks_of_a_codec_that_goes_frame_by_frame_change_nothing(codec, tiny, wav):
+    audio = wav(seconds=0.5).read_bytes()
+    assert codec("stream", "-c", tiny, "--chunk-seconds", 7, stdin=audio).out == codec("stream", "-c", tiny, stdin=audio).out
 
 
 def test_nothing_on_stdin(codec, tiny):
@@ -112,6 +147,11 @@ def read_until(pipe, enough, seconds=60):
         time.sleep(0.01)
     assert enough(data), f"{len(data)} bytes after {seconds} s"
     return data
+
+
+def live(arguments):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes)
 
 
 def test_tokens_come_while_audio_still_flows_and_an_interrupt_ends_the_stream_well(tiny, tmp_path):

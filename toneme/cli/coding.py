@@ -92,7 +92,11 @@ def encode_blocks(codec: Coder, blocks: Audio, codebooks: int) -> Iterator[Piece
 
 
 def decode_pieces(
-    codec: Coder, pieces: Iterable[Piece], length: Callable[[], int | None], any_weights: bool = False
+    codec: Coder,
+    pieces: Iterable[Piece],
+    length: Callable[[], int | None],
+    any_weights: bool = False,
+    chunk_seconds: float | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield audio [channels, samples], in all exactly the samples that the codes stand for.
 
@@ -102,8 +106,9 @@ def decode_pieces(
         length: gives the samples of the whole as soon as they are known, and at the end. Until then the last frame's audio
             is held back, since the frame may reach beyond the end.
         any_weights: decode though other weights made the codes.
+        chunk_seconds: audio that a codec which is not causal sounds at once.
     """
-    decoding = codec.decoding()
+    decoding = codec.decoding(chunk_seconds)
     held, given = np.zeros((codec.spec.channels, 0), np.float32), 0
     frames = [0] * len(codec.spec.streams)
     slowest = max(stream.hop for stream in codec.spec.streams)

@@ -20,9 +20,15 @@ Subjects = Annotated[
 Verify = Annotated[bool, typer.Option("--verify", help="Read token files to their end and check every CRC.")]
 
 
-def info(subjects: Subjects, verify: Verify = False, json: options.Json = False) -> None:
-    """Say what a token file, an audio file or a codec is."""
-    found = [examine(subject, verify) for subject in subjects]
+def info(
+    subjects: Subjects, verify: Verify = False, chunk_seconds: options.ChunkSeconds = None, json: options.Json = False
+) -> None:
+    """Say what a token file, an audio file or a codec is.
+
+    Of a codec, `stream` says how much audio there must be before its streams give anything, by --chunk-seconds if given.
+    """
+    options.check_chunk(chunk_seconds)
+    found = [examine(subject, verify, chunk_seconds) for subject in subjects]
     if json:
         print(json_format.dumps(found[0] if len(found) == 1 else found))
     else:
@@ -34,18 +40,22 @@ def info(subjects: Subjects, verify: Verify = False, json: options.Json = False)
         raise typer.Exit(1)
 
 
-def examine(subject: str, verify: bool) -> dict[str, Any]:
+def examine(subject: str, verify: bool, chunk_seconds: float | None = None) -> dict[str, Any]:
     """Return the figures of a file or codec in plain JSON types."""
     from toneme.codecs.registry import codec_names
 
     path = Path(subject)
     if subject in codec_names() or path.is_dir() or not (path.exists() or _looks_like_file(path)):
-        return about_codec(subject)
+        return about_codec(subject, chunk_seconds)
     return about_tokens(path, verify) if holds_tokens(path) else about_audio(path)
 
 
-def about_codec(name: str) -> dict[str, Any]:
-    """Return what a codec is; its weights are not read."""
+def about_codec(name: str, chunk_seconds: float | None = None) -> dict[str, Any]:
+    """Return what a codec is, and what its streams wait for; its weights are not read.
+
+    Raises:
+        ShapeError: if the codec's weights fix what it works on at once, and chunks were asked for.
+    """
     from toneme.cli.listing import row
     from toneme.codecs.registry import describe, find_folder
     from toneme.export.manifest import is_exported, read_manifest
@@ -55,10 +65,19 @@ def about_codec(name: str) -> dict[str, Any]:
         return {
             "kind": "exported codec", "name": about.codec, "family": about.family, "folder": name,
             "weights_hash": about.weights_hash, "licence": about.licence, "spec": about.spec.to_dict(),
+            "stream": about_streams(about.latencies(chunk_seconds), about.sample_rate),
         }  # fmt: skip
     from toneme.kernels.native import library  # not above: it imports torch
 
-    return {"kind": "codec"} | row(describe(find_folder(name))) | {"kernels": "C" if library() else "PyTorch"}
+    about = describe(find_folder(name), chunk_seconds)
+    stream = {"stream": about_streams(about.latencies, about.spec.sample_rate)}
+    return {"kind": "codec"} | row(about) | stream | {"kernels": "C" if library() else "PyTorch"}
+
+
+def about_streams(latencies: tuple[int | None, int | None], sample_rate: int) -> dict[str, float | None]:
+    """Return the seconds of audio that there must be before an encoder, and a decoder, gives anything."""
+    seconds = [None if samples is None else samples / sample_rate for samples in latencies]
+    return dict(zip(("encoder_seconds", "decoder_seconds"), seconds, strict=True))
 
 
 def about_audio(path: Path) -> dict[str, Any]:

@@ -76,6 +76,14 @@ Backend = Annotated[
         help="torch; onnx: an exported folder, or the codec exported once and kept; auto: onnx if kept and faster here.",
     ),
 ]
+ChunkSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--chunk-seconds",
+        help="Audio that a codec which is not causal works on at once: less is sooner, and costs more.",
+        show_default="the codec's",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files whose names were not given with -o.")]
 Salvage = Annotated[
@@ -158,6 +166,12 @@ def processors() -> int:
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_chunk(chunk_seconds: float | None) -> None:
+    """Raise a usage error where chunks of no length, or without end, are asked for."""
+    if chunk_seconds is not None and not 0 < chunk_seconds < float("inf"):
+        raise typer.BadParameter(f"--chunk-seconds must be a number of seconds above 0; got {chunk_seconds:g}")
 
 
 def check_depth(codebooks: int | None, bitrate: float | None) -> None:

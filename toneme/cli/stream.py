@@ -42,6 +42,7 @@ def stream(
     format: Format = "s16le",  # noqa: A002 - the option's name
     wav: Wav = False,
     chunk_ms: ChunkMs = 100,
+    chunk_seconds: options.ChunkSeconds = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     any_weights: options.AnyWeights = False,
@@ -51,6 +52,7 @@ def stream(
     The token stream is a .tok file: what is piped into a file can be decoded, played and sought in.
     """
     options.check_depth(codebooks, bitrate)
+    options.check_chunk(chunk_seconds)
     _check(decode, rate, channels, format, wav, codebooks, bitrate)
     from toneme.cli.coding import choose_depth
     from toneme.kernels.pauses import left_out
@@ -58,9 +60,10 @@ def stream(
     model = options.loader(backend, device, live=True)(codec)
     with left_out():
         if decode:
-            decode_stream(model, format, wav, any_weights)
+            decode_stream(model, format, wav, any_weights, chunk_seconds)
         else:
-            encode_stream(model, choose_depth(model, codebooks, bitrate), rate, channels, format, chunk_ms)
+            depth = choose_depth(model, codebooks, bitrate)
+            encode_stream(model, depth, rate, channels, format, chunk_ms, chunk_seconds)
 
 
 def _check(decode: bool, rate: Any, channels: Any, encoding: str, wav: bool, codebooks: Any, bitrate: Any) -> None:
@@ -74,14 +77,22 @@ def _check(decode: bool, rate: Any, channels: Any, encoding: str, wav: bool, cod
         raise typer.BadParameter("--wav goes with --decode; a WAV on stdin is recognised")
 
 
-def encode_stream(model: Any, codebooks: int, rate: int | None, channels: int | None, encoding: str, chunk_ms: float) -> None:
+def encode_stream(
+    model: Any,
+    codebooks: int,
+    rate: int | None,
+    channels: int | None,
+    encoding: str,
+    chunk_ms: float,
+    chunk_seconds: float | None,
+) -> None:
     """Read audio from stdin as it comes and write the token stream; an interrupt ends the stream properly."""
     from toneme.codecs.audio_wav import PcmFormat
     from toneme.codecs.errors import AudioError
     from toneme.codecs.tokenfile import TokenWriter
 
     spec = model.spec
-    live = model.encoding(codebooks)
+    live = model.encoding(codebooks, chunk_seconds)
     pcm = PcmFormat(rate or spec.sample_rate, channels or spec.channels, encoding)
     with TokenWriter(sys.stdout.buffer, chunk_seconds=chunk_ms / 1000) as writer, Interruptible(sys.stdin.buffer) as stdin:
         for block in live_audio(stdin, pcm, spec):
@@ -201,7 +212,7 @@ def samples(pieces: Iterator[bytes], pcm: "PcmFormat") -> Iterator["np.ndarray"]
         waiting = waiting[whole:]
 
 
-def decode_stream(model: Any, encoding: str, wav: bool, any_weights: bool) -> None:
+def decode_stream(model: Any, encoding: str, wav: bool, any_weights: bool, chunk_seconds: float | None) -> None:
     """Read a token stream from stdin and write samples as soon as they are certain."""
     from toneme.cli.coding import decode_pieces, pcm_bytes
     from toneme.cli.sources import open_tokens
@@ -212,6 +223,6 @@ def decode_stream(model: Any, encoding: str, wav: bool, any_weights: bool) -> No
         if wav:
             out.write(make_header(PcmFormat(model.spec.sample_rate, model.spec.channels, encoding), None))
             out.flush()
-        for block in decode_pieces(model, tokens, tokens.length, any_weights):
+        for block in decode_pieces(model, tokens, tokens.length, any_weights, chunk_seconds):
             out.write(pcm_bytes(block, encoding))
             out.flush()
