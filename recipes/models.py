@@ -6,7 +6,7 @@ piece on latents. A new family that is to be trained adds a row to `PASSAGES`.
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -290,6 +290,27 @@ def _published(name: str) -> str:
             f"the official file of {name} cannot be fetched ({type(error).__name__}): "
             f"download it and write init={name}:CHECKPOINT"
         ) from error
+
+
+def let_learn(codec: Codec, parts: Sequence[str]) -> None:
+    """Let only these parts of a codec learn; all of it where none is named.
+
+    Raises:
+        RecipeError: if it has no such part, or none of them learns by gradients.
+    """
+    if not parts:
+        return
+    known = dict(codec.named_children())
+    if unknown := [name for name in parts if name not in known]:
+        raise RecipeError(f"learns: {codec.name} has no part {unknown[0]!r}: use some of {', '.join(known)}")
+    learned = [p for name in parts for p in known[name].parameters() if p.requires_grad]  # a frozen model inside stays so
+    if not learned:
+        raise RecipeError(f"learns: {', '.join(parts)} of {codec.name} has no weights: name another part as well")
+    codec.requires_grad_(False).eval()  # codebooks move only in training mode
+    for parameter in learned:
+        parameter.requires_grad_(True)
+    for name in parts:
+        known[name].train()
 
 
 def norm_weights(module: nn.Module) -> None:

@@ -222,6 +222,7 @@ class Recipe:
         about: one line for a reader.
         codec, optimizer, quantizer, adversarial, data, saving, watch: tables.
         init: weights to start from: a codec's name or folder, an official name, or "NAME:CHECKPOINT".
+        learns: parts of the codec that learn, as [decoder]; the others stay as `init` has them, bit for bit. All by default.
         steps, batch, accumulate: batches of `batch` items are added up to one step, on every machine of a job.
         seconds: of an item.
         losses: name -> settings of reconstruction losses, `weight` among them.
@@ -238,6 +239,7 @@ class Recipe:
     about: str = ""
     codec: CodecSettings = field(default_factory=CodecSettings)
     init: str = ""
+    learns: list[str] = field(default_factory=list)
     steps: int = 100_000
     batch: int = 16
     accumulate: int = 1
@@ -314,6 +316,8 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         return "" if value is None else str(_expect(value, str | int | float, place, "text"))
     if get_origin(hint) is tuple:
         return _pair(value, place)
+    if get_origin(hint) is list:
+        return [str(_expect(part, str, place, "a list of names")) for part in _expect(value, list, place, "a list of names")]
     if get_origin(hint) is dict:
         return _table(hint, value, place)
     return value
@@ -359,6 +363,10 @@ def check(recipe: Recipe) -> Recipe:
     for name in ("steps", "batch", "accumulate", "seconds"):
         if getattr(recipe, name) <= 0:
             raise RecipeError(f"{name} must be above 0; got {getattr(recipe, name)}")
+    if recipe.learns and not recipe.init:
+        raise RecipeError("learns needs init: parts that do not learn would stay random")
+    if recipe.learns and (recipe.language.kind or recipe.diffusion.stage):
+        raise RecipeError("learns is for codecs that learn from waveforms: leave it out here")
     if recipe.precision not in ("fp32", "bf16"):
         raise RecipeError(f"precision must be fp32 or bf16; got {recipe.precision!r}")
     if recipe.saving.every < 1 or recipe.saving.log < 1 or recipe.saving.keep < 1:

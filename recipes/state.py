@@ -32,6 +32,7 @@ def gather(trainer: "Trainer") -> dict[str, Any]:
         "codec": trainer.model.codec.config_dict(),
         "model": trainer.model.state_dict(),
         "average": trainer.average.weights,
+        "kept": bool(trainer.recipe.learns),  # whether what does not learn must stay as it is to the bit
         "statistics": {
             name: {"counts": book.counts, "sums": book.sums} for name, book in moving_codebooks(trainer.model).items()
         },
@@ -79,9 +80,14 @@ def _check(trainer: "Trainer", state: dict[str, Any]) -> None:
 
 
 def shrink(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state in its compact form; codebooks stay as they are, and sums follow from them and the counts."""
-    books = {f"{name}.codebooks".lstrip(".") for name in state["statistics"]}
-    model = pack_weights(state["model"], exact=books)
+    """Return a state in its compact form; codebooks and what a recipe lets not learn stay as they are.
+
+    Sums follow from codebooks and counts.
+    """
+    exact = {f"{name}.codebooks".lstrip(".") for name in state["statistics"]}
+    if state["kept"]:
+        exact |= state["model"].keys() - state["average"].keys()
+    model = pack_weights(state["model"], exact=exact)
     small = {
         **state,
         "compact": True,

@@ -23,7 +23,7 @@ from .data.loader import Batch, Batches
 from .errors import TrainingError
 from .journal import Journal
 from .losses import Balancer
-from .models import Trainee, build_codec, fill_teacher, initial_codec, norm_weights, save_codec
+from .models import Trainee, build_codec, fill_teacher, initial_codec, let_learn, norm_weights, save_codec
 from .recipe import OptimizerSettings, Recipe
 from .reconstruction import Reconstruction
 from .run import Run
@@ -72,6 +72,7 @@ class Trainer(Run):
 
     def _model(self, codec: Codec) -> Trainee:
         model = Trainee(codec, self.teaching.widths)
+        let_learn(codec, self.recipe.learns)
         if self.recipe.codec.weight_norm:
             norm_weights(codec)
         set_options(model.quantizer, self.recipe.quantizer.options)

@@ -48,6 +48,12 @@ def test_recipes_weigh_and_level_as_the_published_code_does():
         (["optimizer.betas=[0.9]"], "optimizer.betas must be two numbers, as .0.8, 0.99.; got .0.9."),
         (["data.weights={speech: much}"], "data.weights.speech must be a number; got 'much'"),
         (["balancer=false"], "balancer must be a table; got False"),
+        (["learns=decoder", "init=default"], "learns must be a list of names; got 'decoder'"),
+        (["learns=[decoder]"], "learns needs init: parts that do not learn would stay random"),
+        (
+            ["learns=[decoder]", "init=default", "language.kind=delay"],
+            "learns is for codecs that learn from waveforms: leave it out",
+        ),
         (["adversarial.clip=tight"], "adversarial.clip must be a number; got 'tight'"),
     ],
 )

@@ -168,6 +168,36 @@ def test_a_codec_that_was_saved_is_trained_on(audio, tmp_path):
     assert trainer.codec().name == "finer"
 
 
+@pytest.mark.parametrize("compact", [False, True])
+def test_tokens_stay_as_they_are_where_the_decoder_alone_learns(audio, tmp_path, compact):
+    small(audio, tmp_path / "run", "steps=3").run()
+    start = f"init={tmp_path / 'run' / 'codec'}"
+    settings = [start, "quantizer.from_step=0", "learns=[decoder]", "saving.every=1", "codec.name=finer"]
+    small(audio, tmp_path / "more", *settings, "steps=2").run()
+    if compact:
+        [path.unlink() for path in exact_states(tmp_path / "more" / "states")]
+    assert small(audio, tmp_path / "more", *settings, "steps=4").run(resume=True) == 4
+    before, after = (TonemeCodec.from_folder(tmp_path / run / "codec") for run in ("run", "more"))
+    for name, value in before.state_dict().items():
+        learned = name.startswith("decoder.") and name in dict(before.named_parameters())
+        assert torch.equal(value, after.state_dict()[name]) != learned, name
+    sound = torch.randn(1, 1, 9600) * 0.1
+    assert torch.equal(before.encode(sound).codes, after.encode(sound).codes)
+
+
+@pytest.mark.parametrize(
+    ("learns", "message"),
+    [
+        ("[head]", "learns: .* has no part 'head': use some of encoder, "),
+        ("[quantizer]", "learns: quantizer of .* has no weights"),
+    ],
+)
+def test_parts_that_cannot_learn_are_explained(audio, tmp_path, learns, message):
+    small(audio, tmp_path / "run", "steps=1").run()
+    with pytest.raises(RecipeError, match=message):
+        small(audio, tmp_path / "more", f"init={tmp_path / 'run' / 'codec'}", f"learns={learns}")
+
+
 def test_an_official_codec_needs_its_checkpoint(audio, tmp_path):
     with pytest.raises(RecipeError, match=r"init=bigcodec needs the official file as well: .* init=bigcodec:CHECKPOINT"):
         small(audio, tmp_path / "run", "init=bigcodec")
