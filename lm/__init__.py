@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .logits import PatternLogits, VocabLogits
     from .masking import span_mask
     from .pattern import Pattern
+    from .shard_repack import repack
     from .shards import read_shards
     from .tokenizing import tokenize
     from .vocab import Vocab
@@ -20,6 +21,7 @@ _HOMES = {
     "Vocab": ".vocab",
     "VocabLogits": ".logits",
     "read_shards": ".shards",
+    "repack": ".shard_repack",
     "span_mask": ".masking",
     "tokenize": ".tokenizing",
 }
@@ -32,6 +34,7 @@ __all__ = [
     "Vocab",
     "VocabLogits",
     "read_shards",
+    "repack",
     "span_mask",
     "tokenize",
 ]

@@ -35,6 +35,7 @@ def tokenize(
     salvage: bool = False,
     bitrate: float | None = None,
     variants: int = 1,
+    drop_missing: bool = False,
     root: str | Path | None = None,
     watch: Watch = lambda files: nullcontext(lambda done: None),
 ) -> dict[str, Any]:
@@ -52,20 +53,21 @@ def tokenize(
         device: "auto" (all GPUs, else the CPU), "cpu", "cuda", or several as "cuda:0,cuda:1".
         cluster: work on a Ray cluster, `workers` actors in all.
         batch_seconds: audio that is coded at once; 20 on a CPU and 240 on a GPU by default.
-        files_per_shard: at most 1000, for at least 16 shards, by default.
+        files_per_shard: as in the shards that are there, by default; in a new folder at most 1000, for at least 16 shards.
         salvage: take what is there of recordings that end before their header says.
         bitrate: highest nominal rate in kbps, instead of `codebooks`.
         variants: items made of each recording: itself, and others at other speeds and levels.
+        drop_missing: take out what was made of recordings that are gone, instead of keeping it.
         root: a folder that all files are below: by default the nearest, or the one of the run that this one goes on with.
         watch: takes how many recordings are to be done, and gives a context whose value takes how many more are.
 
     Returns:
         codec, weights_hash, codebooks, shards, items, seconds (of audio), bytes, failures (path and error of each), and of this
-        run: renewed (paths of recordings that were tokenised before, and whose audio is another now), files, elapsed,
-        files_per_second and realtime_factor.
+        run: renewed (paths of recordings that were tokenised before, and whose audio is another now), dropped (paths of those
+        that are gone, where that was asked for), files, elapsed, files_per_second and realtime_factor.
 
     Raises:
-        TonemeError: if nothing can be read, or the folder holds shards of something else.
+        TonemeError: if nothing can be read, or the folder holds shards of something else, or of another size.
     """
     if format not in SUFFIXES:
         raise TonemeError(f"shards are written as {', '.join(SUFFIXES)}; got {format!r}")
@@ -80,7 +82,7 @@ def tokenize(
     settings = Settings(below, batch, 4 if on_gpu else 2, salvage, 0 if on_gpu else EARLY)
     count = (1 if on_gpu else cores()) if workers is None else workers
     with locked(Path(folder)):
-        shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], varied, files_per_shard, str(below))
+        shards = ShardFolder.plan(Path(folder), about, SUFFIXES[format], varied, files_per_shard, str(below), drop_missing)
         missing = shards.missing()
         with watch(sum(len(shards.shards[number]) for number in missing)) as advance:
             tally = _Tally(advance)
@@ -95,7 +97,7 @@ def tokenize(
                 _on_this_machine(shards, codec, devices * max(1, count), settings, tally)
     return {
         "codec": about.codec, "weights_hash": about.weights_hash, "codebooks": about.codebooks, **shards.summary(),
-        "renewed": shards.renewed, **tally.figures(),
+        "renewed": shards.renewed, "dropped": shards.dropped, **tally.figures(),
     }  # fmt: skip
 
 

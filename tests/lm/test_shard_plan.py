@@ -1,6 +1,7 @@
 """Plans of shards: what is written beside them, whatever the locale."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections import Counter
 import pytest
 import soundfile
 
+from toneme.codecs.errors import TonemeError
 from toneme.lm import shard_plan
 from toneme.lm.shards import read_shards
 from toneme.lm.tokenizing import tokenize
@@ -116,3 +118,82 @@ def test_a_damaged_shard_with_newer_recordings_is_made_anew(tmp_path, codec):
     assert tokenize(data, out, codec, workers=0)["files"] == 3
     assert held(out)[:1] == before[:1]
     assert len(held(out)) == 3
+
+
+def test_another_size_of_shards_is_refused_and_none_is_that_of_before(tmp_path, codec):
+    data, out = make_recordings(tmp_path / "data", 9), tmp_path / "out"
+    tokenize(data[:3], out, codec, workers=0, files_per_shard=2)
+    words = r"cut into shards of up to 2 recordings; got 4 for each: .* `codec shards .*out -o NEW --files-per-shard 4`"
+    with pytest.raises(TonemeError, match=words):
+        tokenize(data, out, codec, workers=0, files_per_shard=4)
+    assert tokenize(data[:6], out, codec, workers=0)["shards"] == 4
+    assert [len(shard) for shard in shard_plan.ShardFolder.open(out).shards] == [2, 1, 2, 1]
+    assert tokenize(data, out, codec, workers=0, files_per_shard=2)["items"] == 9
+    tokenize(data, tmp_path / "auto", codec, workers=0)
+    with pytest.raises(TonemeError, match="cut into shards of up to 1 recordings; got 2 for each"):
+        tokenize(data, tmp_path / "auto", codec, workers=0, files_per_shard=2)
+
+
+def test_folders_that_do_not_say_their_size_go_on_by_what_is_in_them(tmp_path, codec):
+    data, out = make_recordings(tmp_path / "data", 5), tmp_path / "out"
+    tokenize(data[:4], out, codec, workers=0, files_per_shard=2)
+    told = json.loads((out / "shards.json").read_text())
+    assert told.pop("files_per_shard") == 2
+    (out / "shards.json").write_text(json.dumps(told))  # as they were written before
+    with pytest.raises(TonemeError, match="cut into shards of up to 2 recordings; got 3 for each"):
+        tokenize(data, out, codec, workers=0, files_per_shard=3)
+    assert tokenize(data[:4], out, codec, workers=0)["files"] == 0
+    assert "files_per_shard" not in json.loads((out / "shards.json").read_text())
+    assert tokenize(data, out, codec, workers=0, files_per_shard=2)["items"] == 5
+    assert json.loads((out / "shards.json").read_text())["files_per_shard"] == 2
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset", "npz"])
+def test_what_was_made_of_recordings_that_are_gone_is_dropped_where_that_is_asked_for(tmp_path, codec, kind):
+    data, out = make_recordings(tmp_path / "data", 7), tmp_path / "out"
+    options = {"format": kind, "workers": 0, "variants": 2}
+    tokenize(data, out, codec, files_per_shard=4, **options)
+    before = held(out)
+    data[2].unlink()
+    replace_audio(data[3])  # of the same shard
+    files = [path for path in data if path.exists()]
+    assert tokenize(files, out, codec, **options)["items"] == 14
+    told = tokenize(files[:3], out, codec, drop_missing=True, **options)  # others that are there stay
+    assert (told["files"], told["items"], told["dropped"], told["failures"]) == (0, 12, ["left/002.wav"], [])
+    kept = [item for item in held(out) if item[0] != "right/003.wav"]
+    assert kept == [item for item in before if item[0] not in ("left/002.wav", "right/003.wav")]
+    assert tokenize(files, out, codec, drop_missing=True, **options)["dropped"] == []
+    tokenize(files, tmp_path / "fresh", codec, files_per_shard=4, **options)
+    assert held(out) == held(tmp_path / "fresh")
+
+
+def test_what_is_gone_and_what_is_another_in_one_shard_are_both_seen_to(tmp_path, codec):
+    data, out = make_recordings(tmp_path / "data", 4), tmp_path / "out"
+    tokenize(data, out, codec, workers=0, files_per_shard=4)
+    data[0].unlink()
+    replace_audio(data[1])
+    told = tokenize(data[1:], out, codec, workers=0, drop_missing=True)
+    assert (told["files"], told["items"], told["dropped"], told["renewed"]) == (1, 3, ["left/000.wav"], ["right/001.wav"])
+    tokenize(data[1:], tmp_path / "fresh", codec, workers=0)
+    assert held(out) == held(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("moment", ["_rewrite", "_save_plan"])
+def test_a_run_that_is_stopped_while_it_drops_loses_nothing_else(tmp_path, codec, monkeypatch, moment):
+    data, out = make_recordings(tmp_path / "data", 6), tmp_path / "out"
+    tokenize(data, out, codec, workers=0, files_per_shard=3)
+    for path in (data[1], data[4]):
+        path.unlink()
+    left = [path for path in data if path.exists()]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shard_plan.ShardFolder, moment, stop)
+    with pytest.raises(KeyboardInterrupt):
+        tokenize(left, out, codec, workers=0, drop_missing=True)
+    monkeypatch.undo()
+    told = tokenize(left, out, codec, workers=0, drop_missing=True)
+    assert (told["items"], told["failures"]) == (4, [])
+    tokenize(left, tmp_path / "fresh", codec, workers=0)
+    assert held(out) == held(tmp_path / "fresh")

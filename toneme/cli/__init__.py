@@ -20,6 +20,7 @@ from toneme.cli import (
     probe,
     roundtrip,
     serve,
+    shards,
     stream,
     tokenize_,
     train,
@@ -98,6 +99,7 @@ app.command("serve")(serve.serve)
 app.command("eval")(evaluate.eval_)
 app.command("train")(train.train)
 app.command("tokenize")(tokenize_.tokenize_)
+app.command("shards")(shards.shards)
 app.command("generate")(generate.generate)
 app.command("probe")(probe.probe)
 app.command("intents")(intents.intents)

@@ -27,7 +27,11 @@ Variants = Annotated[
     int, typer.Option("--variants", min=1, help="Items of each recording: itself, and others at other speeds and levels.")
 ]
 PerShard = Annotated[
-    int | None, typer.Option("--files-per-shard", min=1, help="Recordings in a shard.", show_default="up to 1000, 16 shards")
+    int | None,
+    typer.Option("--files-per-shard", min=1, help="Recordings in a shard.", show_default="as before, or up to 1000, 16 shards"),
+]
+DropMissing = Annotated[
+    bool, typer.Option("--drop-missing", help="Take out what was made of recordings that are gone; otherwise it stays.")
 ]
 
 
@@ -43,12 +47,14 @@ def tokenize_(
     cluster: Cluster = False,
     files_per_shard: PerShard = None,
     variants: Variants = 1,
+    drop_missing: DropMissing = False,
     salvage: options.Salvage = False,
     json: options.Json = False,
 ) -> None:
     """Turn recordings into shards of tokens for training language models.
 
-    The same command goes on where a stopped one ended. Files that cannot be read are listed and left out.
+    The same command goes on where a stopped one ended. Files that cannot be read are listed and left out. `codec shards` cuts
+    finished shards anew.
     """
     options.check_depth(codebooks, bitrate)
     if STANDARD in data or output == STANDARD:
@@ -62,7 +68,8 @@ def tokenize_(
 
     done = tokenize(
         files, output, codec, codebooks, format, workers, device, cluster, files_per_shard=files_per_shard, salvage=salvage,
-        bitrate=bitrate, variants=variants, root=data[0] if len(data) == 1 and data[0].is_dir() else None,
+        bitrate=bitrate, variants=variants, drop_missing=drop_missing,
+        root=data[0] if len(data) == 1 and data[0].is_dir() else None,
         watch=lambda recordings: progress("tokenising", recordings, "files"),
     )  # fmt: skip
     if json:
@@ -71,6 +78,8 @@ def tokenize_(
         print(describe_run(done, output))
         if done["renewed"]:
             complain(f"tokenised again, since their audio is another now: {', '.join(done['renewed'])}")
+        if done["dropped"]:
+            complain(f"{len(done['dropped'])} recordings that are gone were taken out of the shards")
         for failure in done["failures"]:
             named = failure["path"] in failure["error"]
             complain(f"left out: {failure['error'] if named else failure['path'] + ': ' + failure['error']}")
