@@ -23,11 +23,12 @@ from .coder import ExportedCoder
 from .manifest import FILE
 from .page import PAGE, RUNTIME_FILES, SECURITY, runtime_folder
 from .server_files import decode_file, encode_file
-from .server_limits import Limits, RefusedError, Slots
+from .server_limits import ENDING, Limits, RefusedError, Slots
 from .server_streams import DecodingConversation, EncodingConversation, converse
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _DONE = object()
+Work = Callable[[bytes, io.BytesIO], Iterator[None]]  # of a request's body, to what is answered
 
 
 class Server:
@@ -56,19 +57,32 @@ class Server:
             "connections": self.slots.used,
         }  # fmt: skip
 
-    async def run(self, request: Request, work: Callable[[bytes, io.BytesIO], Iterator[None]], media_type: str) -> Response:
-        """Take a request's body, work it off piece by piece, and answer; a client that is gone ends the work."""
-        target, loop = io.BytesIO(), asyncio.get_running_loop()
-        with self.slots.take():
-            steps = work(await self._body(request), target)
-            try:
-                while await loop.run_in_executor(self.pool, next, steps, _DONE) is not _DONE:
-                    if await request.is_disconnected():
-                        return Response(status_code=499)  # nobody reads it
-            finally:
-                with suppress(ValueError):  # cancelled while a step runs, as when the server ends, they are closed after it
-                    steps.close()  # type: ignore[attr-defined] - these are generators
+    async def run(self, request: Request, work: Work, media_type: str) -> Response:
+        """Take a request's body, work it off piece by piece, and answer; a client that is gone ends the work.
+
+        Raises:
+            RefusedError: if the body is too large or stops coming, no place is free, or the server is being ended.
+        """
+        target = io.BytesIO()
+        try:
+            with self.slots.take():
+                if not await self._finish(work(await self._body(request), target), request):
+                    return Response(status_code=499)  # nobody reads it
+        except asyncio.CancelledError:  # uvicorn, which ends this so, would write it down as a fault
+            raise RefusedError(ENDING, 503) from None
         return Response(target.getvalue(), media_type=media_type)
+
+    async def _finish(self, steps: Iterator[None], request: Request) -> bool:
+        """Take all steps, and return whether the client waited for it."""
+        loop = asyncio.get_running_loop()
+        try:
+            while await loop.run_in_executor(self.pool, next, steps, _DONE) is not _DONE:
+                if await request.is_disconnected():
+                    return False
+            return True
+        finally:
+            with suppress(ValueError):  # cancelled while a step runs, as when the server ends, they are closed after it
+                steps.close()  # type: ignore[attr-defined] - these are generators
 
     async def _body(self, request: Request) -> bytes:
         """Return a request's body; of one that is too large as much again is read, since who still sends hears no refusal."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ..kernels.errors import TonemeError
 
 # close codes of WebSockets, RFC 6455 section 7.4 and IANA's registry
-NOT_UNDERSTOOD, REFUSED, TOO_BIG, TRY_LATER = 1007, 1008, 1009, 1013
+NOT_UNDERSTOOD, REFUSED, TOO_BIG, RESTARTS, TRY_LATER = 1007, 1008, 1009, 1012, 1013
+ENDING = "the server is being ended: try again later"
 MESSAGE_BYTES = 1 << 20  # of a message of a stream: half a minute of audio at 16 bits
 
 

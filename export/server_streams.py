@@ -14,7 +14,7 @@ from ..kernels.errors import ShapeError, TonemeError
 from .manifest import Manifest
 from .runtime import StreamingCodec
 from .runtime_streams import Array
-from .server_limits import MESSAGE_BYTES, NOT_UNDERSTOOD, TOO_BIG, Limits, RefusedError, Slots
+from .server_limits import ENDING, MESSAGE_BYTES, NOT_UNDERSTOOD, RESTARTS, TOO_BIG, Limits, RefusedError, Slots
 
 PCM = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 REASON_BYTES = 123  # of a close frame
@@ -164,6 +164,8 @@ async def converse(
         await _close(socket, str(refusal), refusal.close)
     except TonemeError as error:
         await _close(socket, str(error), NOT_UNDERSTOOD)
+    except asyncio.CancelledError:
+        await _close(socket, ENDING, RESTARTS)
     except WebSocketDisconnect:
         return
 

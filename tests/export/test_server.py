@@ -24,7 +24,7 @@ from toneme.export import server as server_module
 from toneme.export import server_streams
 from toneme.export.runtime import StreamingCodec
 from toneme.export.server import Server, make_app
-from toneme.export.server_limits import MESSAGE_BYTES, Limits, Slots
+from toneme.export.server_limits import MESSAGE_BYTES, Limits, RefusedError, Slots
 
 from .agreement import check_share
 from .live import serving
@@ -366,8 +366,9 @@ def test_work_that_is_cancelled_ends_with_its_step():
         task = asyncio.create_task(server.run(Request({"type": "http", "headers": []}, receive), work, "audio/wav"))
         await asyncio.to_thread(begun.wait, 30)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(RefusedError, match="the server is being ended: try again later") as refusal:
             await task
+        assert refusal.value.status == 503
         goes_on.set()
 
     asyncio.run(cancelled())

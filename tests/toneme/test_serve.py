@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,6 +16,8 @@ from toneme.cli import run
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 from toneme.export.folder import export_codec
 from toneme.export.server_limits import MESSAGE_BYTES
+
+from .conftest import heed_interrupts
 
 SMALL = {"encoder_dim": 8, "encoder_blocks": (1, 1), "decoder_dim": 8, "decoder_blocks": (1, 1), "latent_dim": 4}
 
@@ -25,18 +29,42 @@ def folder(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
-def port(folder):
-    """A server's port."""
+@contextmanager
+def serving(folder, **options):
+    """Start a server, and give its process and its port."""
     program = [sys.executable, "-P", "-c", "from toneme.cli import main; main()"]
     command = [*program, "serve", "--codec", str(folder), "--port", "0", "--max-connections", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts, **options) as server:
         assert server.stdout is not None
         line = server.stdout.readline()
         assert line.startswith("serving tiny on http://127.0.0.1:"), line
-        yield int(line.split(":")[2].split("/")[0])
+        yield server, int(line.split(":")[2].split("/")[0])
+
+
+@pytest.fixture(scope="module")
+def port(folder):
+    """A server's port."""
+    with serving(folder) as (server, port):
+        yield port
         server.send_signal(signal.SIGINT)
-        assert server.wait(20) in (0, 130, -signal.SIGINT)
+        assert server.wait(20) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_request_that_the_end_of_the_server_meets_is_told_and_nothing_else_is(folder, number):
+    """Half of a body has come, so that the request outlasts the seconds that it gets to finish."""
+    with serving(folder, stderr=subprocess.PIPE) as (server, port):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n" + bytes(50))
+            while not info(port)["connections"]:
+                time.sleep(0.05)
+            server.send_signal(number)
+            answer = client.makefile("rb").read()
+        messages = server.communicate(timeout=30)[1]
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"the server is being ended: try again later" in answer
+    assert server.returncode == 128 + number
+    assert "Traceback" not in messages
 
 
 def info(port: int) -> dict:

@@ -1,8 +1,10 @@
 """`codec serve`: the page and the API of one codec, on this machine."""
 
+import signal
 import socket
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
 
@@ -64,7 +66,22 @@ def serve(
             app, log_level="warning", ws_max_size=MESSAGE_BYTES, ws_max_queue=4, ws_per_message_deflate=False,
             limit_concurrency=4 * max_connections + 64, timeout_keep_alive=5, timeout_graceful_shutdown=3,
         )  # fmt: skip
-        uvicorn.Server(settings).run(sockets=[listener])
+        run_until_ended(uvicorn.Server(settings), listener)
+
+
+def run_until_ended(server: Any, listener: socket.socket) -> None:
+    """Serve until a signal, at which requests have a moment to finish: uvicorn sees to all but the terminal's end."""
+    ended_by = 0
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        nonlocal ended_by
+        ended_by, server.should_exit = number, True
+
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, hang_up)
+    server.run(sockets=[listener])
+    if ended_by:
+        raise typer.Exit(128 + ended_by)
 
 
 def listen(host: str, port: int) -> socket.socket:
