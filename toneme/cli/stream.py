@@ -98,30 +98,37 @@ def encode_stream(
         for block in live_audio(stdin, pcm, spec):
             writer.write(live.push(block))
         if not live.n_samples:
-            raise (
-                KeyboardInterrupt
-                if stdin.interrupted
-                else AudioError("no audio came on stdin: pipe bare samples or a WAV into it")
-            )
+            raise {
+                0: AudioError("no audio came on stdin: pipe bare samples or a WAV into it"),
+                signal.SIGINT: KeyboardInterrupt(),
+            }.get(stdin.ended_by, typer.Exit(128 + stdin.ended_by))
         writer.write(live.flush())
-    if stdin.interrupted:
+    if stdin.ended_by == signal.SIGINT:
         complain("interrupted; the token stream was ended properly")
-        raise typer.Exit(130)
+    if stdin.ended_by:
+        raise typer.Exit(128 + stdin.ended_by)
 
 
 class Interruptible:
-    """A stream that an interrupt ends; between two reads an interrupt waits for the next, so that no work is cut in two."""
+    """A stream that an interrupt ends; between two reads an interrupt waits for the next, so that no work is cut in two.
+
+    SIGTERM and the terminal's end are interrupts too. Attributes:
+        ended_by: the signal that came, 0 for none.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.interrupted = self._reading = False
+        self.ended_by, self._reading = 0, False
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._note)
+        known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        heard = [number for number in known if signal.getsignal(number) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def read(self, size: int = -1, /) -> bytes:
         """Return `size` bytes, or fewer at the end."""
@@ -134,14 +141,14 @@ class Interruptible:
     def _take(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
             self._reading = True
-            return b"" if self.interrupted else read(size)
+            return b"" if self.ended_by else read(size)
         except KeyboardInterrupt:
             return b""
         finally:
             self._reading = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.interrupted = True
+        self.ended_by = number
         if self._reading:
             raise KeyboardInterrupt
 
