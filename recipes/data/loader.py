@@ -1,5 +1,7 @@
 """Batches in order, made by worker processes that are started anew where one dies or hangs."""
 
+import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +18,8 @@ from .items import Item, Items
 from .listing import Failures
 
 MOST_RESTARTS = 3  # without a batch in between
+SHARED_MEMORY = "/dev/shm"  # where Linux has it; containers have 64 MB unless they ask for more
+KEPT = 4  # batches of a worker that must have room there: PyTorch asks for two ahead, and one may be taken while one is made
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,35 @@ class Order:
             first = (position * self.world + self.rank) * self.batch
             yield list(range(first, first + self.batch))
             position += 1
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How a worker sends a batch: in shared memory where there is room for `batches` like it, else through its pipe.
+
+    A worker that finds no room sends nothing, and is waited for in vain.
+    """
+
+    batches: int
+
+    def __call__(self, items: list[Item]) -> list[Item] | bytes:
+        """Return the items, or their bytes."""
+        size = sum(item.waveform.untyped_storage().nbytes() for item in items if item.waveform is not None)
+        return pickle.dumps(items) if self.batches * size > shared_room() else items
+
+
+def received(sent: list[Item] | bytes) -> list[Item]:
+    """Return the items of a batch that came either way."""
+    return pickle.loads(sent) if isinstance(sent, bytes) else sent
+
+
+def shared_room() -> float:
+    """Return the bytes of shared memory that are free, infinity where the system does not tell."""
+    try:
+        told = os.statvfs(SHARED_MEMORY)
+    except (OSError, AttributeError):
+        return float("inf")
+    return told.f_bavail * told.f_frsize
 
 
 class _Deaths:
@@ -98,7 +131,7 @@ class Batches:
         self.rank, self.world, self.workers, self.timeout, self.say = rank, world, workers, timeout, say
         self.failures: Failures = {}
         self.restarts = 0
-        self._stream: Iterator[list[Item]] | None = None
+        self._stream: Iterator[list[Item] | bytes] | None = None
 
     def next(self) -> Batch:
         """Return the next batch.
@@ -131,7 +164,7 @@ class Batches:
                 if self._stream is None:
                     self._stream = self._start()
                 with _deaths.said():
-                    return next(self._stream)
+                    return received(next(self._stream))
             except RuntimeError as error:  # what DataLoader raises where a worker died, or gave nothing for too long
                 if "DataLoader" not in str(error):
                     raise
@@ -142,15 +175,20 @@ class Batches:
             f"data workers died or hung {MOST_RESTARTS + 1} times in a row: try data.workers=0, or a longer data.timeout"
         )
 
-    def _start(self) -> Iterator[list[Item]]:
+    def _start(self) -> Iterator[list[Item] | bytes]:
         order = Order(self.position, self.batch, self.rank, self.world)
-        timeout = self.timeout if self.workers else 0
+        timeout, collate = (self.timeout, Sending(KEPT * self.workers * self.world)) if self.workers else (0, _as_is)
         own = torch.Generator()  # else starting draws from the one of the steps, which a resumed run starts at another of them
-        stream = iter(
-            DataLoader(
-                self.items, batch_sampler=order, num_workers=self.workers, collate_fn=_as_is, timeout=timeout, generator=own
-            )  # type: ignore[arg-type]
-        )
+        loader = DataLoader(
+            self.items, batch_sampler=order, num_workers=self.workers, collate_fn=collate, timeout=timeout, generator=own
+        )  # type: ignore[arg-type]
+        try:
+            stream = iter(loader)
+        except OSError as error:
+            raise DataError(
+                f"data workers cannot be started ({error.strerror}): make room in {SHARED_MEMORY}, of which containers have "
+                "little, or set data.workers=0"
+            ) from None
         if self.workers:
             _deaths.take_over()
         return stream

@@ -1,5 +1,6 @@
 """Batches: the same with any number of workers, resumed anywhere, and never hung by a worker that dies."""
 
+import errno
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from toneme.codecs.audio import write_audio
+from toneme.recipes.data import loader
 from toneme.recipes.data.items import Items, make_items
 from toneme.recipes.data.loader import Batches, Order
 from toneme.recipes.errors import DataError
@@ -31,6 +33,34 @@ def test_batches_are_the_same_with_workers_and_from_the_middle(items):
     for other in (waves(Batches(items, 3, workers=2), 5), waves(Batches(items, 3), 5)):
         assert all(map(torch.equal, alone, other))
     assert all(map(torch.equal, alone[2:], waves(Batches(items, 3, position=2), 3)))
+
+
+def test_batches_come_through_pipes_where_shared_memory_is_short(items, monkeypatch):
+    alone, ways = waves(Batches(items, 3), 3), []
+    for kept in (0, 1 << 60):  # batches that must have room
+        monkeypatch.setattr(loader, "KEPT", kept)
+        batches = Batches(items, 3, workers=1)
+        ways.append({item.waveform.is_shared() for item in batches._fetch()})
+        batches.close()
+        assert all(map(torch.equal, alone, waves(Batches(items, 3, workers=1), 3)))
+    assert ways == [{True}, {False}]
+
+
+def test_room_is_that_of_the_file_system(monkeypatch, tmp_path):
+    monkeypatch.setattr(loader, "SHARED_MEMORY", str(tmp_path))
+    told = os.statvfs(tmp_path)
+    assert 0 < loader.shared_room() <= told.f_blocks * told.f_frsize
+    monkeypatch.setattr(loader, "SHARED_MEMORY", str(tmp_path / "none"))
+    assert loader.shared_room() == float("inf")
+
+
+def test_workers_that_cannot_be_started_are_one_sentence(items, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(loader.DataLoader, "__iter__", full)
+    with pytest.raises(DataError, match=r"cannot be started \(No space left on device\): make room in /dev/shm"):
+        Batches(items, 2, workers=1).next()
 
 
 def test_ranks_share_one_order(items):
