@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..codecs.layers import toom_cook
+from .functions import DOMAIN, INTEGER, operator
 from .scans import Samples, Spans, Writer, over_blocks, own_constant
 
-DOMAIN = "toneme"
 TILE, TAPS = toom_cook.TILE, toom_cook.TAPS
 REACH = TAPS // 2
 VALUES = 1 << 18  # of a block, 1 MB
@@ -159,23 +159,13 @@ def translations() -> dict[Any, Any]:
 
 
 def _operator(name: str, inputs: int, *attributes: str) -> Any:
-    from onnx.defs import OpSchema
-    from onnxscript.values import Op, Opset
-
-    schema = OpSchema(
-        name, DOMAIN, 1,
-        inputs=[OpSchema.FormalParameter(f"x{n}", "T") for n in range(inputs)],
-        outputs=[OpSchema.FormalParameter("y", "T")],
-        type_constraints=[("T", ["tensor(float)"], "")],
-        attributes=[OpSchema.Attribute(each, OpSchema.AttrType.INT) for each in attributes],
-    )  # fmt: skip
-    return Op(Opset(DOMAIN, 1), name, schema)
+    return operator(name, [f"x{n}" for n in range(inputs)], ["y"], dict.fromkeys(attributes, INTEGER))
 
 
 def cut(model: Any) -> None:
     """Write every layer of this file in a model of onnx_ir as what ONNX has, in place."""
     known: dict[Any, Samples] = {}
-    layers = [node for node in model.graph if node.domain == DOMAIN]
+    layers = [node for node in model.graph if node.domain == DOMAIN and node.op_type in WRITERS]
     for node in layers:
         _write(model.graph, node, known)
     weights = {value for node in layers for value in node.inputs if value.is_initializer()}
@@ -184,7 +174,8 @@ def cut(model: Any) -> None:
     for value in weights:
         if not value.uses():
             model.graph.initializers.pop(value.name)
-    model.opset_imports.pop(DOMAIN, None)
+    if layers:  # codecs with layers of this file have no other operators of ours
+        model.opset_imports.pop(DOMAIN, None)
 
 
 def _write(graph: Any, node: Any, known: dict[Any, Samples]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError, MissingDependencyError
 from ..kernels.onnx_runtime import load_onnxruntime
+from .functions import use_kernels
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
 from .integers import compare, store_integers
@@ -104,6 +105,7 @@ def try_integers(folder: Path, directions: Sequence[str] = DIRECTIONS) -> Check:
         model = onnx.load(str(folder / side.file))
         counts[name] = store_integers(model)
         store_half(model)
+        use_kernels(model)
         write_graph(model, other, side)
     if not any(counts.values()):
         raise CheckpointError(
@@ -149,6 +151,7 @@ def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
         model = build(direction.network.eval(), direction.sizes)
         sides[name] = replace(direction.side, states=state_list(direction.network))
         store_half(model, rounding=half and name == "decoder")
+        use_kernels(model)
         _label(model, {"toneme.codec": codec.name, LABEL: codec.weights_hash})
         write_graph(model, folder, direction.side)
     manifest_of(codec, codebooks, sides).write(folder)

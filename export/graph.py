@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from ..codecs.base import Codec
 from ..codecs.chunking import Plan
 from ..kernels.errors import MissingDependencyError
-from . import blocks, rows
+from . import blocks, operators, rows
+from .functions import add_functions
 from .manifest import Side, State
 
 OPSET = 18
@@ -141,13 +142,14 @@ def build(network: Network, sizes: Mapping[str, int]) -> Any:
             opset_version=OPSET,
             verbose=False,
             optimize=False,
-            custom_translation_table={torch.ops.aten.gelu.default: _gelu, **rows.translations(), **blocks.translations()},
+            custom_translation_table=_translations(),
         )
         assert program is not None
         _simplify(program.model)
         blocks.cut(program.model)
         _tidy(program.model)
     model = program.model_proto
+    add_functions(model)
     _name_axes(model, {port.name: port.axes for port in (*ports, *network.gives)} | _axes_after(states, network.rings()))
     return model
 
@@ -219,6 +221,11 @@ def _plain_shapes(model: Any) -> None:
         model.graph.register_initializer(shape)
         node.replace_input_with(1, shape)
         node.attributes["allowzero"] = ir.AttrInt64("allowzero", 0)
+
+
+def _translations() -> dict[Any, Any]:
+    ours = {**rows.translations(), **blocks.translations(), **operators.translations()}
+    return {torch.ops.aten.gelu.default: _gelu, **ours}
 
 
 def _gelu(x: Any, approximate: str = "none") -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import CheckpointError, MissingDependencyError, ShapeError
-from ..kernels.onnx_runtime import load_onnxruntime
+from ..kernels.onnx_runtime import CPU, load_onnxruntime, load_session
 from .huge_pages import large_pages
 from .manifest import FILE, LABEL, read_manifest
 from .runtime_chunks import ChunkDecoder, ChunkEncoder
@@ -56,7 +56,7 @@ class StreamingCodec:
         self.manifest = read_manifest(folder)
         self.sample_rate, self.channels = self.manifest.sample_rate, self.manifest.channels
         self.codebooks = self.manifest.codebooks
-        self._threads, self._providers = threads, providers or ["CPUExecutionProvider"]
+        self._threads, self._providers = threads, providers or [CPU]
         self._large_pages = large_pages
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -123,17 +123,14 @@ class StreamingCodec:
 
     def _load(self, path: Path) -> Any:
         try:
-            onnxruntime = load_onnxruntime()
+            load_onnxruntime()
         except ImportError:
             raise MissingDependencyError("to run an exported codec, install onnxruntime: pip install onnxruntime") from None
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: {AGAIN}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
-        options.log_severity_level = 3
         try:
             with large_pages(4 * path.stat().st_size if self._large_pages and self.manifest.in_steps else 0):
-                session = onnxruntime.InferenceSession(str(path), options, providers=self._providers)
+                session = load_session(str(path), self._threads, self._providers)
         except Exception as error:  # onnxruntime's own types are not exported everywhere
             raise CheckpointError(f"{path} cannot be loaded ({str(error)[:200]}): {AGAIN}") from None
         made_of = self.manifest.weights_hash

@@ -1,7 +1,8 @@
 """Codes in a graph: the residual search, and the table that turns codes back into latents.
 
-The search is in 32 bits: score <r, c> - |c|^2 / 2, the lowest index of the greatest. A code differs from that of
-`kernels.rvq_encode` only where the two scores are closer than the rounding error of the products.
+The search is an operator of ours for each stage, whose kernel chooses as sums in 64 bits would. Its function is in 32 bits:
+score <r, c> - |c|^2 / 2, the lowest index of the greatest; a code differs from that of `kernels.rvq_encode` only where the two
+scores are closer than the rounding error of the products.
 """
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..kernels import half_norms
+from ..kernels.rescan import error_factors
+from .operators import nearest
 
 SILENT = -1  # a code that stands for no vector: what pushes the last samples out of a decoder
 
@@ -21,19 +24,21 @@ class ResidualSearch(nn.Module):
 
     def __init__(self, codebooks: Tensor) -> None:
         super().__init__()
-        self.stages = len(codebooks)
-        for stage, codebook in enumerate(codebooks.detach().float()):
+        codebooks = codebooks.detach().float()
+        norms = half_norms(codebooks)
+        self.bounds = torch.cat(error_factors(codebooks, norms), dim=1).tolist()
+        for stage, codebook in enumerate(codebooks):
             self.register_buffer(f"codebook{stage}", codebook.clone())
-            self.register_buffer(f"bias{stage}", -half_norms(codebook))
+            self.register_buffer(f"bias{stage}", -norms[stage])
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return the codes."""
         batch, frames, dim = latents.shape
         residual, codes = latents.reshape(-1, dim), []
-        for stage in range(self.stages):
+        for stage, (slope, offset) in enumerate(self.bounds):
             codebook, bias = self.get_buffer(f"codebook{stage}"), self.get_buffer(f"bias{stage}")
-            codes.append(F.linear(residual, codebook, bias).argmax(1))
-            residual = residual - F.embedding(codes[-1], codebook)
+            code, residual = nearest(residual, codebook, bias, slope, offset)
+            codes.append(code)
         return torch.cat(codes).reshape(len(codes), batch, frames).transpose(0, 1)
 
 

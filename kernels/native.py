@@ -1,42 +1,16 @@
-"""The CPU's kernels in C, built with the package where there is a compiler; a call lets other threads of Python run.
+"""The CPU's kernels in C for tensors; a call lets other threads of Python run.
 
-They need an x86 processor with AVX2 and FMA. Elsewhere, or with TONEME_NATIVE=0 in the environment, `library` is None and
-PyTorch does the same work; codes are the same, and samples equal up to rounding.
+Where there is no `library`, PyTorch does the same work; codes are the same, and samples equal up to rounding.
 """
 
 import ctypes
-import os
-from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-VERSION = 2  # of the functions that are called here, as in c/kernels.h
-NONE, AVX2, WIDER = 0, 1, 2  # what `toneme_processor` answers; `WIDER`: PyTorch's products have vectors of 512 bits
+from .library import AVX2, NONE, VERSION, WIDER, library
 
-
-@cache
-def library() -> ctypes.CDLL | None:
-    """Return the kernels, or None where they were not built, the processor lacks what they need, or they are turned off.
-
-    What an older checkout built has another version, and is not called either; nor is what the system does not load, as from
-    a disk that it runs nothing from, or what was built against a newer C library.
-    """
-    beside = (Path(__file__).with_name(f"_native{suffix}") for suffix in EXTENSION_SUFFIXES)
-    built = next((path for path in beside if path.is_file()), None)
-    if os.environ.get("TONEME_NATIVE") == "0" or built is None:
-        return None
-    try:
-        loaded = ctypes.CDLL(str(built))
-    except OSError:
-        return None
-    current = hasattr(loaded, "toneme_version") and loaded.toneme_version() == VERSION
-    if not current or loaded.toneme_processor() == NONE:
-        return None
-    loaded.toneme_search_bytes.restype = ctypes.c_size_t  # the only one that returns more than an int
-    return loaded
+__all__ = ["AVX2", "NONE", "VERSION", "WIDER", "address", "library", "products", "reading", "runs"]
 
 
 def products() -> ctypes.CDLL | None:

@@ -1,7 +1,11 @@
-"""ONNX Runtime as this project loads it. Needs nothing else."""
+"""ONNX Runtime as this project loads it, with our operators for it. Needs nothing else."""
 
 import os
 from typing import Any
+
+from .library import built, library
+
+CPU = "CPUExecutionProvider"
 
 
 def load_onnxruntime() -> Any:
@@ -17,3 +21,26 @@ def load_onnxruntime() -> Any:
     import onnxruntime
 
     return onnxruntime
+
+
+def load_session(graph: str, threads: int, providers: list[str]) -> Any:
+    """Return the session of a graph, on the CPU with our operators (`c/onnx.c`) where they are built.
+
+    A graph has a function in place of each of them, too. It is left at that where there is no `library`, and with any other
+    provider, whose memory our operators do not read.
+
+    Args:
+        graph: path of an ONNX file.
+        threads: that one call may use.
+        providers: of ONNX Runtime.
+
+    Raises:
+        Exception: what ONNX Runtime raises of a file that it cannot load; its types are not exported everywhere.
+    """
+    onnxruntime = load_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    if providers == [CPU] and library() is not None:
+        options.register_custom_ops_library(str(built()))
+    return onnxruntime.InferenceSession(graph, options, providers=providers)

@@ -1,4 +1,6 @@
 /* Convolution of rows with one filter for each channel, and Snake of what it gives, in one pass. */
+#include "depthwise.h"
+
 #include "snake.h"
 #include "rows.h"
 
@@ -37,8 +39,6 @@ INLINE void strip(const Layer *l, const float *x, float *out, const int rows) {
     if (c < l->channels) tile(l, x, c, out, first(l->channels - c), rows);
 }
 
-/* `out` [rows, channels] of x [rows + (taps - 1) * dilation, channels] and filters [taps, channels]. The bias may be missing, and
-   so may Snake, whose alpha and inverse are those of toneme_snake. */
 KERNEL void toneme_depthwise(const float *x, size_t rows, size_t channels, size_t taps, size_t dilation, const float *filters,
                              const float *bias, const float *alpha, const float *inverse, float *out) {
     Layer l = {channels, taps, dilation * channels, filters, bias, alpha, inverse};

@@ -1,4 +1,6 @@
-/* x where x > 0, e^x - 1 elsewhere, in one pass. */
+/* In one pass. */
+#include "elu.h"
+
 #include "exp.h"
 
 #ifdef TONEME_AVX2
@@ -13,7 +15,6 @@ KERNEL static void elu_row(const float *x, float *out, size_t width) {
     for (; i < width; i++) _mm_store_ss(out + i, _mm256_castps256_ps128(elu(_mm256_set1_ps(x[i]))));
 }
 
-/* Rows of x that begin `x_step` numbers apart into rows of out `out_step` apart; out may be x. */
 KERNEL void toneme_elu(const float *x, float *out, size_t rows, size_t width, size_t x_step, size_t out_step) {
     for (size_t r = 0; r < rows; r++) elu_row(x + r * x_step, out + r * out_step, width);
 }

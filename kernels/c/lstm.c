@@ -4,6 +4,8 @@
    [4 gates][H][16 units], so that reading is one linear stream and the gates of sixteen units are complete at the end of a panel;
    every other step walks through the panels backwards, and finds the last ones still cached. Any number of threads may run the
    same call: each takes the next free group of panels, and waits only for groups that another is already at. */
+#include "lstm.h"
+
 #include "exp.h"
 #include "pool.h"
 #include "rows.h"
@@ -135,7 +137,6 @@ KERNEL static void take_part(const void *job, int part, int parts, int worker) {
     wait_for(done, c->steps * groups);
 }
 
-/* Cells [rows, H] and outputs [rows, steps, H] after every step, of inputs [rows, steps, 4 H] in the order i, f, g, o. */
 void toneme_lstm(const float *weights, const float *inputs, const float *hidden, float *cells, float *outputs, size_t rows,
                  size_t steps, size_t H, int threads) {
     _Alignas(64) size_t shared[2 * APART] = {0}; /* the next ticket, and how many are done, in lines of cache of their own */

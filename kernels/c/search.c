@@ -9,7 +9,8 @@
 
    A row in doubt is compared in 64 bits with the codes of those blocks alone whose best score comes near enough to its best. With
    all of 4096 codes of 512 dimensions, the one row in seventy that is in doubt took a sixth of the time of the search. */
-#include "kernels.h"
+#include "search.h"
+
 #include "pool.h"
 #include "rows.h"
 
@@ -353,12 +354,8 @@ KERNEL static void one_panel(const Search *s, int threads) {
     }
 }
 
-/* Bytes of working memory that toneme_search needs. */
 size_t toneme_search_bytes(size_t size, int D, int threads) { return threads * bytes_for(size, D); }
 
-/* Codes of x [rows, D] under codebooks [Q, K, D], stage q of row n at codes[q * step + n], at most `size` rows at a time. Slopes
-   and offsets [Q] are those of rescan.error_factors. A code that rounding may have chosen is chosen again in 64 bits, half of the
-   code taken from x (0.5, or 0 for a cosine search); with `doubt` [Q, rows] it stays and has a one there. */
 void toneme_search(const float *x, size_t rows, size_t size, int Q, int K, int D, const float *codebooks, const float *half_norms,
                    const float *slopes, const float *offsets, double half, int64_t *codes, size_t step, uint8_t *doubt, void *work,
                    int threads) {

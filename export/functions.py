@@ -1,0 +1,218 @@
+"""Operators of our own in graphs, each a function of ONNX's own operators, too.
+
+A session that knows `kernels/c/onnx.c` (`kernels.operators`) computes them with our kernels in C; every other one, in a browser
+or where there was no compiler, takes each for the operators that its function holds. Weights in 16 bits stay so in memory and
+are widened in registers: a step of a stream is over when they are read.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DOMAIN, VERSION = "toneme", 1
+HALF = "Half"  # behind the name of an operator whose matrices are in 16 bits
+LEAST = 1 << 12  # values of a matrix from which a product is worth an operator of ours
+MATRICES = {"Affine": (1,), "Product": (1,), "ConvNeXt": (6, 8), "Nearest": (1,)}  # places among the inputs
+INTEGERS = ("codes",)  # outputs that are no floats
+FLOAT, INTEGER = 1, 2  # types of attributes, as ONNX counts them
+END = (1 << 63) - 1
+
+
+def use_kernels(model: Any) -> None:
+    """Let operators of ours take matrices in 16 bits as they are, products among them, and add the functions, in place."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    halves = {node.output[0]: node.input[0] for node in model.graph.node if _widens(node, weights)}
+    for node in model.graph.node:
+        if node.op_type in ("Gemm", "MatMul") and node.input[1] in halves:
+            _take_product(node)
+        places = MATRICES.get(node.op_type, ()) if node.domain == DOMAIN else ()
+        if places and all(node.input[place] in halves for place in places):
+            for place in places:
+                node.input[place] = halves[node.input[place]]
+            node.op_type += HALF
+    _drop_unused(model.graph)
+    add_functions(model)
+
+
+def add_functions(model: Any) -> None:
+    """Add the functions of those operators of ours that a model has, in place."""
+    from onnx import helper
+
+    names = sorted({node.op_type for node in model.graph.node if node.domain == DOMAIN})
+    del model.functions[:]
+    model.functions.extend(function(name) for name in names)
+    if names and all(known.domain != DOMAIN for known in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
+
+
+def operator(name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, int]) -> Any:
+    """Return an operator of ours as the exporter writes it; attributes by their types."""
+    from onnx.defs import OpSchema
+    from onnxscript.values import Op, Opset
+
+    kinds = {FLOAT: OpSchema.AttrType.FLOAT, INTEGER: OpSchema.AttrType.INT}
+    schema = OpSchema(
+        name, DOMAIN, VERSION,
+        inputs=[OpSchema.FormalParameter(each, "T") for each in inputs],
+        outputs=[OpSchema.FormalParameter(each, "I" if each in INTEGERS else "T") for each in outputs],
+        type_constraints=[("T", ["tensor(float)"], ""), ("I", ["tensor(int64)"], "")],
+        attributes=[OpSchema.Attribute(each, kinds[kind]) for each, kind in attributes.items()],
+    )  # fmt: skip
+    return Op(Opset(DOMAIN, VERSION), name, schema)
+
+
+def _widens(node: Any, weights: Mapping[str, Any]) -> bool:
+    """Say whether a node widens a large matrix in 16 bits."""
+    if node.op_type != "Cast" or node.input[0] not in weights:
+        return False
+    matrix = weights[node.input[0]]
+    return matrix.data_type == 10 and len(matrix.dims) == 2 and math.prod(matrix.dims) >= LEAST
+
+
+def _take_product(node: Any) -> None:
+    """Turn a product into an operator of ours, where nothing else is asked of it."""
+    from onnx import helper
+
+    settings = {field.name: helper.get_attribute_value(field) for field in node.attribute}
+    turned = settings.pop("transB", 0)
+    asked = any(value != (name != "transA") for name, value in settings.items())
+    if asked or (node.op_type == "Gemm" and len(node.input) == 2):
+        return
+    del node.attribute[:]
+    if node.op_type == "Gemm":
+        node.attribute.append(helper.make_attribute("turned", turned))
+    node.op_type, node.domain = ("Affine" if node.op_type == "Gemm" else "Product"), DOMAIN
+
+
+def _drop_unused(graph: Any) -> None:
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+
+
+def function(name: str) -> Any:
+    """Return an operator of ours as a function of common ones."""
+    from onnx import helper
+
+    from .graph import OPSET
+
+    plain = name.removesuffix(HALF)
+    inputs, outputs, settings = SIGNATURES[plain]
+    widened = [inputs[place] for place in MATRICES[plain]] if name.endswith(HALF) else []
+    nodes = [helper.make_node("Cast", [matrix], [f"{matrix}.wide"], to=1) for matrix in widened]
+    for node in BODIES[plain]():
+        node.input[:] = [f"{value}.wide" if value in widened else value for value in node.input]
+        nodes.append(node)
+    return helper.make_function(DOMAIN, name, inputs, outputs, nodes, [helper.make_opsetid("", OPSET)], list(settings))
+
+
+def _affine() -> Iterator[Any]:
+    yield _node("Gemm", "x matrix bias", "y", transB=_Given("turned", INTEGER))
+
+
+def _product() -> Iterator[Any]:
+    yield _node("MatMul", "x matrix", "y")
+
+
+def _convnext() -> Iterator[Any]:
+    """Give the nodes of a block; its GELU is in the order in which ONNX Runtime makes one operator of it."""
+    yield _node("Concat", "state x", "joined", axis=1)
+    yield _node("Shape", "x", "frames", start=1, end=2)
+    for name, values in (("end", [END]), ("time", [1])):
+        yield _node("Constant", "", name, value_ints=values)
+    yield _node("Slice", "joined frames end time", "after")
+    yield _node("Transpose", "joined", "image", perm=[0, 3, 1, 2])
+    yield _node("Conv", "image filters bias", "mixed", group=_Given("channels", INTEGER))
+    yield _node("Transpose", "mixed", "rows", perm=[0, 2, 3, 1])
+    yield _node("LayerNormalization", "rows gain shift", "normed", axis=-1, epsilon=_Given("epsilon", FLOAT))
+    yield _node("Flatten", "normed", "flat", axis=3)
+    yield _node("Gemm", "flat wide wide_bias", "hidden", transB=1)
+    for name, value in (("root", math.sqrt(2)), ("one", 1.0), ("half", 0.5)):
+        yield _node("Constant", "", name, value_float=value)
+    yield _node("Div", "hidden root", "scaled")
+    yield _node("Erf", "scaled", "erf")
+    yield _node("Add", "erf one", "more")
+    yield _node("Mul", "hidden more", "twice")
+    yield _node("Mul", "twice half", "active")
+    yield _node("Unsqueeze", "scale time", "column")
+    yield _node("Mul", "narrow column", "matrix")
+    yield _node("Mul", "narrow_bias scale", "offset")
+    yield _node("Gemm", "active matrix offset", "added", transB=1)
+    yield _node("Shape", "x", "size")
+    yield _node("Reshape", "added size", "shaped")
+    yield _node("Add", "x shaped", "y")
+
+
+def _elu() -> Iterator[Any]:
+    """Give the nodes of ELU: ONNX Runtime's own takes twice the time of these four; e^x - 1 never is less than x."""
+    for name, value in (("zero", 0.0), ("one", 1.0)):
+        yield _node("Constant", "", name, value_float=value)
+    yield _node("Min", "x zero", "low")
+    yield _node("Exp", "low", "power")
+    yield _node("Sub", "power one", "less")
+    yield _node("Max", "x less", "y")
+
+
+def _lstm() -> Iterator[Any]:
+    """Give the nodes of an LSTM layer; ONNX has its gates in the order input, output, forget, cell."""
+    yield _node("Transpose", "x", "steps", perm=[1, 0, 2])
+    yield _node("Constant", "", "first", value_ints=[0])
+    for name in ("weights", "recurrent", "bias"):
+        yield _node("Split", name, f"{name}.i {name}.f {name}.g {name}.o", axis=0, num_outputs=4)
+        yield _node("Concat", f"{name}.i {name}.o {name}.f {name}.g", f"{name}.turned", axis=0)
+    yield _node("Sub", "bias.turned bias.turned", "nothing")
+    yield _node("Concat", "bias.turned nothing", "both", axis=0)
+    for name in ("weights.turned", "recurrent.turned", "both"):
+        yield _node("Unsqueeze", f"{name} first", f"{name}.one")
+    inputs = "steps weights.turned.one recurrent.turned.one both.one"
+    lstm = _node("LSTM", inputs, "outputs hidden_after cell_after", hidden_size=_Given("width", INTEGER))
+    lstm.input.extend(["", "hidden", "cell"])
+    yield lstm
+    yield _node("Constant", "", "second", value_ints=[1])
+    yield _node("Squeeze", "outputs second", "rows")
+    yield _node("Transpose", "rows", "y", perm=[1, 0, 2])
+
+
+def _nearest() -> Iterator[Any]:
+    yield _node("Gemm", "rows codebook bias", "scores", transB=1)
+    yield _node("ArgMax", "scores", "codes", axis=1, keepdims=0)
+    yield _node("Gather", "codebook codes", "chosen", axis=0)
+    yield _node("Sub", "rows chosen", "rest")
+
+
+SIGNATURES = {  # inputs, outputs, attributes
+    "Affine": (["x", "matrix", "bias"], ["y"], {"turned": INTEGER}),
+    "Product": (["x", "matrix"], ["y"], {}),
+    "ConvNeXt": (
+        ["x", "state", "filters", "bias", "gain", "shift", "wide", "wide_bias", "narrow", "narrow_bias", "scale"],
+        ["y", "after"],
+        {"channels": INTEGER, "epsilon": FLOAT},
+    ),
+    "Elu": (["x"], ["y"], {}),
+    "Nearest": (["rows", "codebook", "bias"], ["codes", "rest"], {"slope": FLOAT, "offset": FLOAT}),
+    "Lstm": (["x", "weights", "recurrent", "bias", "hidden", "cell"], ["y", "hidden_after", "cell_after"], {"width": INTEGER}),
+}
+BODIES = {"Nearest": _nearest, "Affine": _affine, "Product": _product, "ConvNeXt": _convnext, "Elu": _elu, "Lstm": _lstm}
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The value of an attribute that the operator is given."""
+
+    name: str
+    kind: int
+
+
+def _node(kind: str, inputs: str, outputs: str, **settings: Any) -> Any:
+    from onnx import helper
+
+    known = {name: value for name, value in settings.items() if not isinstance(value, _Given)}
+    node = helper.make_node(kind, inputs.split(), outputs.split(), **known)
+    for name, value in settings.items():
+        if isinstance(value, _Given):
+            node.attribute.add(name=name, ref_attr_name=value.name, type=value.kind)
+    return node

@@ -1,0 +1,110 @@
+"""Layers that are one operator in a graph (`functions`), as PyTorch traces them and runs them here."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .functions import SIGNATURES, operator
+
+
+@torch.library.custom_op("toneme::elu", mutates_args=())
+def elu(x: Tensor) -> Tensor:
+    """Return x where it is above 0, and e^x - 1 elsewhere."""
+    return F.elu(x)
+
+
+@elu.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("toneme::lstm", mutates_args=())
+def lstm(
+    x: Tensor, weights: Tensor, recurrent: Tensor, bias: Tensor, hidden: Tensor, cell: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the outputs [batch, frames, H] of an LSTM layer, and its hidden and cell values after the last frame.
+
+    Args:
+        x: [batch, frames, channels].
+        weights, recurrent, bias: as `torch.nn.LSTM` has them, [4 * H, channels], [4 * H, H], and the sum of both [4 * H].
+        hidden, cell: [1, batch, H], before the first frame.
+    """
+    both = [weights, recurrent, bias, torch.zeros_like(bias)]
+    return torch._VF.lstm(x, (hidden, cell), both, True, 1, 0.0, False, False, True)  # type: ignore[attr-defined]
+
+
+@lstm.register_fake
+def _(
+    x: Tensor, weights: Tensor, recurrent: Tensor, bias: Tensor, hidden: Tensor, cell: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return x.new_empty(x.shape[0], x.shape[1], recurrent.shape[1]), torch.empty_like(hidden), torch.empty_like(cell)
+
+
+@torch.library.custom_op("toneme::convnext", mutates_args=())
+def convnext(
+    x: Tensor, state: Tensor, filters: Tensor, bias: Tensor, gain: Tensor, shift: Tensor, wide: Tensor, wide_bias: Tensor,
+    narrow: Tensor, narrow_bias: Tensor, scale: Tensor, epsilon: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return what `codecs.layers.convnext` gives for frames x [batch, frames, 1, channels], and the state after them.
+
+    Args:
+        state: [batch, kernel - 1, 1, channels].
+        filters: [channels, 1, kernel, 1].
+        bias, gain, shift, narrow_bias, scale: [channels]; wide_bias [hidden].
+        wide, narrow: [hidden, channels] and [channels, hidden].
+    """
+    joined = torch.cat([state, x], dim=1)
+    mixed = F.conv2d(joined.permute(0, 3, 1, 2), filters, bias, groups=x.shape[3]).permute(0, 2, 3, 1)
+    rows = F.gelu(F.linear(F.layer_norm(mixed, gain.shape, gain, shift, epsilon), wide, wide_bias))
+    return x + scale * F.linear(rows, narrow, narrow_bias), joined[:, x.shape[1] :].clone()
+
+
+@convnext.register_fake
+def _(
+    x: Tensor, state: Tensor, filters: Tensor, bias: Tensor, gain: Tensor, shift: Tensor, wide: Tensor, wide_bias: Tensor,
+    narrow: Tensor, narrow_bias: Tensor, scale: Tensor, epsilon: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return torch.empty_like(x), torch.empty_like(state)
+
+
+@torch.library.custom_op("toneme::nearest", mutates_args=())
+def nearest(rows: Tensor, codebook: Tensor, bias: Tensor, slope: float, offset: float) -> tuple[Tensor, Tensor]:
+    """Return the codes int64 [N] of rows [N, dim] that score most, and what they leave of the rows.
+
+    Args:
+        codebook: [K, dim].
+        bias: [K], minus half of the codes' squared norms.
+        slope, offset: twice the error of a score of x is less than |x| slope + offset (`kernels.rescan.error_factors`).
+    """
+    codes = F.linear(rows, codebook, bias).argmax(1)
+    return codes, rows - F.embedding(codes, codebook)
+
+
+@nearest.register_fake
+def _(rows: Tensor, codebook: Tensor, bias: Tensor, slope: float, offset: float) -> tuple[Tensor, Tensor]:
+    return rows.new_empty(rows.shape[0], dtype=torch.int64), torch.empty_like(rows)
+
+
+def translations() -> dict[Any, Any]:
+    """Return how the exporter writes the layers defined here."""
+    names = "Elu", "Lstm", "ConvNeXt", "Nearest"
+    bend, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
+
+    def recurrent(x: Any, weights: Any, hiddens: Any, *rest: Any) -> Any:
+        return recur(x, weights, hiddens, *rest, width=hiddens.shape[1])
+
+    def blocked(x: Any, state: Any, filters: Any, *rest: Any) -> Any:
+        return block(x, state, filters, *rest[:-1], channels=filters.shape[0], epsilon=rest[-1])
+
+    def searched(rows: Any, codebook: Any, bias: Any, slope: float, offset: float) -> Any:
+        return search(rows, codebook, bias, slope=slope, offset=offset)
+
+    ops = torch.ops.toneme
+    return {
+        ops.elu.default: lambda x: bend(x),
+        ops.lstm.default: recurrent,
+        ops.convnext.default: blocked,
+        ops.nearest.default: searched,
+    }

@@ -1,0 +1,272 @@
+"""Operators of our own give what their functions give, at any size, and graphs have them where weights are in 16 bits."""
+
+import numpy as np
+import pytest
+import torch
+
+from toneme.export.functions import DOMAIN, HALF, INTEGERS, MATRICES, SIGNATURES, add_functions, use_kernels
+from toneme.export.precision import store_half
+from toneme.kernels import rvq_encode_reference
+from toneme.kernels.library import built, library
+from toneme.kernels.rescan import error_factors
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+needs_kernels = pytest.mark.skipif(library() is None, reason="no kernels in C here")
+NAMES = ["AffineHalf", "ProductHalf", "ConvNeXt", "ConvNeXtHalf", "Elu", "Lstm", "Nearest", "NearestHalf"]
+
+
+def values(rng: np.random.Generator, *shape: int, half: bool = False) -> np.ndarray:
+    drawn = rng.standard_normal(shape) / max(1, shape[-1]) ** 0.5
+    return drawn.astype(np.float16 if half else np.float32)
+
+
+def affine(rng, frames, batch, width, half, turned=0):
+    matrix = values(rng, 2 * width + 1, width, half=half)
+    constants = {"matrix": matrix if turned else np.ascontiguousarray(matrix.T), "bias": values(rng, 2 * width + 1)}
+    return {"x": values(rng, batch * frames, width)}, constants, {"turned": turned}
+
+
+def product(rng, frames, batch, width, half):
+    return {"x": values(rng, batch, frames, width)}, {"matrix": values(rng, width, width + 3, half=half)}, {}
+
+
+def convnext(rng, frames, batch, width, half):
+    taps, hidden = 4, 3 * width
+    rows = {name: values(rng, width) for name in ("bias", "gain", "shift", "narrow_bias", "scale")}
+    constants = {
+        "filters": values(rng, width, 1, taps, 1), "wide": values(rng, hidden, width, half=half),
+        "wide_bias": values(rng, hidden), "narrow": values(rng, width, hidden, half=half), **rows,
+    }  # fmt: skip
+    inputs = {"x": 3 * values(rng, batch, frames, 1, width), "state": values(rng, batch, taps - 1, 1, width)}
+    return inputs, constants, {"channels": width, "epsilon": 1e-6}
+
+
+def elu(rng, frames, batch, width, half):
+    return {"x": 4 * values(rng, batch, frames, width)}, {}, {}
+
+
+def lstm(rng, frames, batch, width, half):
+    hidden = width + 1
+    constants = {
+        "weights": values(rng, 4 * hidden, width), "recurrent": values(rng, 4 * hidden, hidden), "bias": values(rng, 4 * hidden)
+    }  # fmt: skip
+    states = {name: values(rng, 1, batch, hidden) for name in ("hidden", "cell")}
+    return {"x": values(rng, batch, frames, width), **states}, constants, {"width": hidden}
+
+
+def nearest(rng, frames, batch, width, half):
+    codebook = values(rng, 40, width, half=half)
+    bias = -np.square(codebook.astype(np.float64)).sum(1).astype(np.float32) / 2
+    bounds = error_factors(*(torch.from_numpy(each.astype(np.float32))[None] for each in (codebook, -bias)))
+    settings = dict(zip(("slope", "offset"), (bound.item() for bound in bounds), strict=True))
+    return {"rows": values(rng, batch * frames, width)}, {"codebook": codebook, "bias": bias}, settings
+
+
+MAKERS = {"Nearest": nearest, "Affine": affine, "Product": product, "ConvNeXt": convnext, "Elu": elu, "Lstm": lstm}
+
+
+def made(name: str, inputs, constants, settings):
+    """A model of one operator, whose outputs are its own."""
+    helper, plain = onnx.helper, name.removesuffix(HALF)
+    taken, given, _ = SIGNATURES[plain]
+    node = helper.make_node(name, taken, given, domain=DOMAIN, **settings)
+    ranks = {"Affine": [2], "Product": [3], "ConvNeXt": [4, 4], "Elu": [3], "Lstm": [3, 3, 3], "Nearest": [1, 2]}[plain]
+    ends = [
+        [helper.make_tensor_value_info(each, 7 if each in INTEGERS else 1, [None] * rank) for each, rank in pairs]
+        for pairs in ([(each, value.ndim) for each, value in inputs.items()], zip(given, ranks, strict=True))
+    ]
+    tensors = [onnx.numpy_helper.from_array(value, each) for each, value in constants.items()]
+    graph = helper.make_graph([node], "g", *ends, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    add_functions(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def session(model, native: bool, threads: int = 1):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    if native:
+        options.register_custom_ops_library(str(built()))
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [5, 32, 45])
+def test_the_kernel_gives_what_the_function_gives(name, width):
+    """Both are in 32 bits and add in other orders: within 2e-6 of values about 1."""
+    rng, make = np.random.default_rng(width), MAKERS[name.removesuffix(HALF)]
+    model = made(name, *make(rng, 3, 2, width, name.endswith(HALF)))
+    ours, plain = session(model, True), session(model, False)
+    for frames, batch in ((1, 1), (2, 3), (7, 1), (50, 2), (301, 1)):
+        inputs, _, _ = make(rng, frames, batch, width, False)
+        found, expected = (each.run(None, inputs) for each in (ours, plain))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-6, rtol=2e-6)
+            assert a.dtype == b.dtype
+
+
+@needs_kernels
+def test_codes_are_those_of_64_bits():
+    """Of rows that lie between two codes to within a rounding error, where sums in 32 bits choose either."""
+    rng = np.random.default_rng(8)
+    _, constants, settings = nearest(rng, 1, 1, 128, False)
+    book = constants["codebook"]
+    between = (book[rng.integers(0, 40, 2000)] + book[rng.integers(0, 40, 2000)]) / 2
+    model = made("Nearest", {"rows": between}, constants, settings)
+    ours, plain = (session(model, native).run(None, {"rows": between})[0] for native in (True, False))
+    expected = rvq_encode_reference(torch.from_numpy(between), torch.from_numpy(book)[None])[:, 0].numpy()
+    np.testing.assert_array_equal(ours, expected)
+    assert (plain != expected).any()
+
+
+@needs_kernels
+def test_turned_matrices():
+    rng = np.random.default_rng(0)
+    model = made("AffineHalf", *affine(rng, 4, 1, 37, True, turned=1))
+    inputs, _, _ = affine(rng, 9, 1, 37, True)
+    np.testing.assert_allclose(*(session(model, native).run(None, inputs)[0] for native in (True, False)), atol=2e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_and_neighbours_change_nothing(name):
+    """Numbers are the same bit by bit in any number of threads, and a row's whatever is computed beside it."""
+    rng, make = np.random.default_rng(1), MAKERS[name.removesuffix(HALF)]
+    inputs, *rest = make(rng, 203, 3, 80, name.endswith(HALF))
+    model = made(name, inputs, *rest)
+    one, two = (session(model, True, threads).run(None, inputs) for threads in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+    if "x" in inputs and inputs["x"].ndim > 2:
+        axis = {"hidden": 1, "cell": 1}
+        single = {each: np.take(value, [1], axis.get(each, 0)) for each, value in inputs.items()}
+        found = session(model, True).run(None, single)[0][0]
+        np.testing.assert_allclose(found, one[0][1], rtol=0, atol=1e-6 if name == "Lstm" else 0)  # whose rows share their sums
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["ConvNeXtHalf", "Lstm"])
+def test_pieces_are_the_whole(name):
+    rng, make = np.random.default_rng(2), MAKERS[name.removesuffix(HALF)]
+    inputs, *rest = make(rng, 60, 2, 20, name.endswith(HALF))
+    run = session(made(name, inputs, *rest), True).run
+    (whole, *last), states, pieces = run(None, inputs), {k: v for k, v in inputs.items() if k != "x"}, []
+    for piece in np.split(inputs["x"], [1, 2, 9, 57], axis=1):
+        y, *after = run(None, {"x": piece, **states})
+        states = dict(zip(states, after, strict=True))
+        pieces.append(y)
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+    for a, b in zip(states.values(), last, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_gives_nothing(name):
+    rng, make = np.random.default_rng(7), MAKERS[name.removesuffix(HALF)]
+    inputs, *rest = make(rng, 0, 1, 8, name.endswith(HALF))
+    y, *after = session(made(name, inputs, *rest), True).run(None, inputs)
+    assert not y.size
+    for a, b in zip(after, [*list(inputs.values())[1:], inputs.get("rows")], strict=False):
+        np.testing.assert_array_equal(a, b)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_number_stays_so(name):
+    rng = np.random.default_rng(3)
+    inputs, *rest = MAKERS[name.removesuffix(HALF)](rng, 8, 1, 16, name.endswith(HALF))
+    model = made(name, inputs, *rest)
+    next(iter(inputs.values())).reshape(-1, 16)[3, 2] = np.nan
+    which = -1 if name.startswith("Nearest") else 0  # codes are what they are
+    ours, plain = (np.isnan(session(model, native).run(None, inputs)[which]) for native in (True, False))
+    if name == "Lstm":  # ONNX Runtime's own gives numbers again; PyTorch's does not
+        assert ours[0, 3:].all()
+        assert not ours[0, :3].any()
+    else:
+        assert ours.any()
+        np.testing.assert_array_equal(ours, plain)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("extreme", [1e-30, 30.0, 1e4])
+def test_faint_and_loud(name, extreme):
+    rng = np.random.default_rng(4)
+    inputs, *rest = MAKERS[name.removesuffix(HALF)](rng, 8, 1, 24, name.endswith(HALF))
+    model = made(name, inputs, *rest)
+    first = next(iter(inputs.values()))
+    first *= np.float32(extreme)
+    ours, plain = (session(model, native).run(None, inputs)[-1 if "rows" in inputs else 0] for native in (True, False))
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=2e-6 * max(1.0, np.abs(plain).max()))
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("ProductHalf", (1, 2, 7)), ("ConvNeXt", (1, 2, 1, 7)), ("Lstm", (1, 2, 7)), ("Nearest", (2, 7))],
+)
+def test_other_widths_are_refused(name, shape):
+    inputs, *rest = MAKERS[name.removesuffix(HALF)](np.random.default_rng(5), 2, 1, 8, name.endswith(HALF))
+    with pytest.raises(Exception, match="do not fit"):
+        session(made(name, inputs, *rest), True).run(None, {**inputs, next(iter(inputs)): np.zeros(shape, np.float32)})
+
+
+@needs_kernels
+def test_weights_that_do_not_fit_each_other_are_refused():
+    inputs, constants, settings = convnext(np.random.default_rng(6), 2, 1, 8, False)
+    constants["narrow"] = constants["narrow"][:, :-1].copy()
+    with pytest.raises(Exception, match="do not fit each other"):
+        session(made("ConvNeXt", inputs, constants, settings), True)
+
+
+def product_model(matrix: np.ndarray, **settings):
+    helper = onnx.helper
+    node = helper.make_node("Gemm", ["x", "matrix", "bias"], ["y"], **settings)
+    outputs = matrix.shape[0] if settings.get("transB") else matrix.shape[1]
+    tensors = [
+        onnx.numpy_helper.from_array(value, name) for name, value in (("matrix", matrix), ("bias", np.ones(outputs, "f4")))
+    ]
+    ends = [[helper.make_tensor_value_info(name, 1, [None, None])] for name in "xy"]
+    graph = helper.make_graph([node], "g", *ends, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def kinds(model) -> list[str]:
+    store_half(model)
+    use_kernels(model)
+    return [node.op_type for node in model.graph.node]
+
+
+@pytest.mark.parametrize("settings", [{}, {"transB": 1}, {"alpha": 1.0, "beta": 1.0}])
+def test_products_with_weights_in_16_bits_are_ours(settings):
+    exact = np.random.default_rng(0).standard_normal((64, 96)).astype(np.float16).astype(np.float32)
+    model = product_model(exact, **settings)
+    x = np.ones((3, 96 if settings.get("transB") else 64), np.float32)
+    expected = session(model, False).run(None, {"x": x})[0]
+    assert kinds(model) == ["AffineHalf"]
+    assert sorted(tensor.data_type for tensor in model.graph.initializer) == [1, 10]
+    np.testing.assert_allclose(session(model, library() is not None).run(None, {"x": x})[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "settings", "expected"),
+    [
+        (np.full((64, 96), 0.1), {}, ["Gemm"]),  # in 32 bits
+        (np.full((64, 96), 0.5), {"alpha": 2.0}, ["Cast", "Gemm"]),
+        (np.full((64, 96), 0.5), {"transA": 1}, ["Cast", "Gemm"]),
+        (np.full((32, 32), 0.5), {}, ["Cast", "Gemm"]),  # too small to be worth it
+    ],
+)
+def test_other_products_stay(matrix, settings, expected):
+    assert kinds(product_model(matrix.astype(np.float32), **settings)) == expected
+
+
+def test_every_operator_has_a_function_and_a_kernel():
+    source = "".join(path.read_text() for path in sorted((built() or pytest.skip("not built")).parent.glob("c/onnx_*.c")))
+    for name in NAMES:
+        assert f'KIND("{name}"' in source
+    assert {name.removesuffix(HALF) for name in NAMES} == set(SIGNATURES) >= set(MATRICES)
