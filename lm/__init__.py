@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .collating import collate
     from .incremental import IncrementalDecoder, PatternDecoder
     from .logits import PatternLogits, VocabLogits
     from .masking import span_mask
@@ -20,6 +21,7 @@ _HOMES = {
     "PatternLogits": ".logits",
     "Vocab": ".vocab",
     "VocabLogits": ".logits",
+    "collate": ".collating",
     "read_shards": ".shards",
     "repack": ".shard_repack",
     "span_mask": ".masking",
@@ -33,6 +35,7 @@ __all__ = [
     "PatternLogits",
     "Vocab",
     "VocabLogits",
+    "collate",
     "read_shards",
     "repack",
     "span_mask",

@@ -14,13 +14,14 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..codecs.errors import MissingDependencyError, TokenFileError
 from .shard_item import About, Item
 
+T = TypeVar("T")
 Read = tuple[About, list[Item]]
 MOST_CODES = 1 << 30  # of a group of rows: parquet's lists count in 31 bits what is in them
 ABOUT = "__toneme__"  # webdataset passes over names of this form, datasets over names without a suffix
@@ -38,11 +39,27 @@ def read_shard(path: Path) -> Read:
     Raises:
         TokenFileError: if it is damaged or no shard.
     """
+    return _attempt(path, FORMATS[_suffix(path)][1])
+
+
+def read_lengths(path: Path) -> list[int]:
+    """Return the frames of each item's first stream, without its codes where the format has them apart.
+
+    Raises:
+        TokenFileError: if it is damaged or no shard.
+    """
+    return _attempt(path, LENGTHS[_suffix(path)])
+
+
+def _suffix(path: Path) -> str:
     if path.suffix not in FORMATS:
         raise TokenFileError(f"{path} is no shard of tokens: shards end in {', '.join(FORMATS)}")
-    _, reader = FORMATS[path.suffix]
+    return path.suffix
+
+
+def _attempt(path: Path, work: Callable[[Path], T]) -> T:
     try:
-        return reader(path)
+        return work(path)
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise TokenFileError(f"{path} is damaged or no shard of tokens ({error}): run `codec tokenize` on it again") from None
 
@@ -125,6 +142,17 @@ def _read_parquet(path: Path) -> Read:
     return about, items
 
 
+def _parquet_lengths(path: Path) -> list[int]:
+    _, parquet = _parquet()
+    file = parquet.ParquetFile(path)
+    name = "codes" if "codes" in file.schema_arrow.names else "codes_0"
+    lengths = list[int]()
+    for chunk in file.read(columns=[name]).column(name).chunks:
+        frames, books = chunk.values.offsets.to_numpy(), chunk.offsets.to_numpy()[:-1]
+        lengths += (frames[books + 1] - frames[books]).tolist()
+    return lengths
+
+
 def _rows(column: Any) -> Iterator[Any]:
     """Yield an array of each row of a column of lists, or a list of arrays where they are lists of lists.
 
@@ -200,6 +228,19 @@ def _read_tar(path: Path) -> Read:
     return about, items
 
 
+def _tar_lengths(path: Path) -> list[int]:
+    with tarfile.open(path, "r:") as archive:
+        return [
+            _frames(archive.extractfile(member)) for member in archive if member.name.endswith((".codes.npy", ".codes_0.npy"))
+        ]
+
+
+def _frames(file: Any) -> int:
+    """Return the frames that the header of an array [codebooks, frames] tells."""
+    np.lib.format.read_magic(file)
+    return np.lib.format.read_array_header_1_0(file)[0][1]
+
+
 def _write_npz(path: Path, about: About, items: Sequence[Item], number: int) -> None:
     arrays: dict[str, np.ndarray] = {"toneme": np.frombuffer(about.to_json().encode(), np.uint8)}
     names = json.dumps([[item.path, item.sha256] for item in items])  # arrays of text pad all to the longest
@@ -230,9 +271,20 @@ def _read_npz(path: Path) -> Read:
     return about, items
 
 
+def _npz_lengths(path: Path) -> list[int]:
+    with np.load(path, allow_pickle=False) as file:
+        ends = file["codes_ends" if "codes_ends" in file.files else "codes_0_ends"]
+    return np.diff(ends, prepend=0).tolist()
+
+
 FORMATS: dict[str, tuple[Callable[[Path, About, Sequence[Item], int], None], Callable[[Path], Read]]] = {
     ".parquet": (_write_parquet, _read_parquet),
     ".tar": (_write_tar, _read_tar),
     ".npz": (_write_npz, _read_npz),
+}
+LENGTHS: dict[str, Callable[[Path], list[int]]] = {
+    ".parquet": _parquet_lengths,
+    ".tar": _tar_lengths,
+    ".npz": _npz_lengths,
 }
 SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar", "npz": ".npz"}

@@ -4,8 +4,9 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
@@ -14,7 +15,7 @@ from ..codecs.counts import whole
 from ..codecs.errors import CheckpointError, CodecNotFoundError, TokenFileError
 from ..codecs.registry import load
 from ..codecs.tokens import Tokens
-from .shard_formats import read_shard
+from .shard_formats import read_lengths, read_shard
 from .shard_item import Item
 from .shard_plan import ShardFolder
 
@@ -63,9 +64,11 @@ class TokenShards:
 
     The tokens' metadata has the recording's `path` and `sha256`. Shards that were read are kept in memory up to `KEPT` bytes in
     each process, so that samplers may go through them in any order; beyond that, go in order, or shuffle with `TokenStream`.
+    `collate` makes batches of them.
 
     Attributes:
         about: what the tokens are.
+        seconds: of audio.
         failures: [path, why] of recordings that could not be tokenised.
     """
 
@@ -80,6 +83,20 @@ class TokenShards:
 
     def __len__(self) -> int:
         return sum(self._counts)
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Frames of each item (of its first stream), for samplers that put items of like lengths together.
+
+        Raises:
+            TokenFileError: if a shard is damaged.
+        """
+        found = [read_lengths(self.folder.path(number)) for number in self.numbers]
+        for number, lengths, count in zip(self.numbers, found, self._counts, strict=True):
+            if len(lengths) != count:
+                path = self.folder.path(number)
+                raise TokenFileError(f"{path} holds {len(lengths)} items, not {count}: run `codec tokenize` on it again")
+        return [frames for lengths in found for frames in lengths]
 
     def __getitem__(self, index: int) -> Tokens:
         """Return one recording's tokens."""
@@ -121,6 +138,10 @@ class TokenShards:
             theirs, ours = (f"{a.codebooks} codebooks of {a.codec} with weights {a.weights_hash}" for a in (about, self.about))
             raise CheckpointError(f"{path} holds {theirs}, and the folder's shards {ours}: take it out and run again")
         return items
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process makes the same list of: it reads shards itself."""
+        return {**self.__dict__, "_kept": OrderedDict(), "_bytes": 0}
 
     def stream(self, seed: int = 0, epochs: int | None = None) -> "TokenStream":
         """Return the items shuffled, again and again or for so many epochs, shared out to workers and ranks."""

@@ -1,6 +1,10 @@
 """`Tokens`: slicing in batch, time and depth, conversions, and what each refuses."""
 
+import copy
+import io
+import pickle
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -163,3 +167,28 @@ def test_an_item_can_be_saved(batch, tmp_path):
 
     batch[1].save(tmp_path / "made.tok")
     assert_same(read_tokens(tmp_path / "made.tok"), batch[1])
+
+
+def test_other_processes_get_equal_tokens_in_memory_of_their_own(batch, levels):
+    segmented = replace(batch, side={"scale": torch.rand(3, 2)}, side_period=30, metadata={"path": "a.wav"})
+    for tokens in (batch, levels, segmented, batch[1], batch[:0]):
+        for again in (pickle.loads(pickle.dumps(tokens)), copy.deepcopy(tokens)):
+            assert type(again) is Tokens
+            assert_same(again, tokens)
+            again.streams[0].fill_(3)
+            assert again.streams[0].is_inference() is False
+    assert bool((batch.codes != 3).any())
+
+
+def test_other_processes_get_what_numpy_has_nothing_like(batch):
+    side = {"scale": torch.rand(3, 2).bfloat16(), "learnt": torch.rand(3, 2, requires_grad=True)}
+    again = pickle.loads(pickle.dumps(replace(batch, side=side)))
+    assert torch.equal(again.side["scale"], side["scale"])
+    assert torch.equal(again.side["learnt"], side["learnt"])
+
+
+def test_no_file_of_shared_memory_is_made_for_each_tensor_that_a_worker_sends(batch):
+    sent = io.BytesIO()
+    ForkingPickler(sent, pickle.HIGHEST_PROTOCOL).dump(batch)  # as the queues of a DataLoader do
+    assert b"rebuild_storage" not in sent.getvalue()
+    assert len(sent.getvalue()) < batch.codes.numel() * 8 + 2000

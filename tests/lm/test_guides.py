@@ -38,7 +38,7 @@ def names(tmp_path, monkeypatch):
 
 def test_the_guides_run(names, capsys):
     blocks = re.findall(r"```python\n(.*?)```", GUIDES, re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     for block in blocks:
         exec(compile(block, "GUIDES.md", "exec"), names)
     heard = torch.cat(names["heard"], -1)
