@@ -1,0 +1,126 @@
+"""Fit the codebooks of a codec to what its encoder gives, so that its codes together end nearer; no network learns.
+
+    python -m toneme.recipes.refit toneme_24k init=runs/mine/codec data.train=FOLDER -o runs/refitted
+
+In training a codebook follows the mean of what the codebooks before it left, while the encoder still moves. Here codes are
+chosen by a beam (`beam_encode`), and each code moves against what all codes in use leave together, as the codebooks of additive
+quantization do, by one over the number of vectors that chose it so far. Tokens get another meaning.
+
+Sources: Babenko and Lempitsky, "Additive Quantization for Extreme Vector Compression", 2014, section 3 (codebooks learned
+together, and the beam); Robbins and Monro, "A Stochastic Approximation Method", 1951, and MacQueen, "Some Methods for
+Classification and Analysis of Multivariate Observations", 1967 (the rate).
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..codecs.base import Codec
+from ..kernels.beam import SHORTER, beam_encode
+from ..quantizers.base import sample_depths, to_rows
+from ..quantizers.residual import ResidualVQ
+from .data.items import Items, make_items
+from .errors import RecipeError
+from .models import Trainee, initial_codec
+from .recipe import Recipe, read_recipe
+
+FULL = 0.7  # share of batches that use all codebooks; the others use 1 to all, evenly
+PRIOR = 40.0  # vectors that a code counts as having seen before the first
+WIDTH = 8  # of the beam
+
+
+class Refit:
+    """Codebooks [depth, size, dim] that move with every batch of vectors.
+
+    Args:
+        codebooks: moved in place.
+        prior: vectors that each code counts as having seen.
+        width: of the beam that chooses.
+    """
+
+    def __init__(self, codebooks: Tensor, prior: float = PRIOR, width: int = WIDTH) -> None:
+        self.codebooks, self.width = codebooks, width
+        self.seen = torch.full_like(codebooks[..., 0], prior)
+
+    @torch.no_grad()
+    def update(self, rows: Tensor, depth: int) -> None:
+        """Move the first `depth` codebooks towards rows [N, dim]: down the gradient of what the beam makes small."""
+        codes = beam_encode(rows, self.codebooks[:depth], self.width)
+        left, rest = [], rows
+        for stage in range(depth):
+            rest = rest - self.codebooks[stage][codes[:, stage]]
+            left.append(rest)
+        total, weight = torch.zeros_like(rows), 0.0
+        for stage in reversed(range(depth)):  # a code counts in all that its codebook and those after it leave
+            share = 1.0 if stage == depth - 1 else SHORTER
+            total, weight = total + share * left[stage], weight + share
+            self._move(stage, codes[:, stage], total / weight)
+
+    def _move(self, stage: int, codes: Tensor, steps: Tensor) -> None:
+        book, seen = self.codebooks[stage], self.seen[stage]
+        seen += torch.bincount(codes, minlength=len(seen)).to(seen.dtype)
+        book += torch.zeros_like(book).index_add_(0, codes, steps) / seen[:, None]
+
+
+def refit(recipe: Recipe, vectors: int) -> Codec:
+    """Return the codec that a recipe's `init` names with its codebooks moved over that many vectors of the recipe's data.
+
+    Raises:
+        RecipeError: if there is no `init`, or its codec has no residual codebooks.
+        DataError: if nothing can be read.
+    """
+    codec = _codec(recipe)
+    spec, quantizer = codec.spec, codec.get_submodule("quantizer")
+    items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, _say)
+    torch.manual_seed(recipe.seed)
+    fit, done = Refit(quantizer.get_buffer("codebooks")), 0
+    for rows in _batches(Trainee(codec), items, recipe.batch):
+        fit.update(rows, int(sample_depths(1, len(fit.codebooks), FULL)))
+        done += len(rows)
+        if done >= vectors:
+            break
+    return codec
+
+
+def _codec(recipe: Recipe) -> Codec:
+    if not recipe.init:
+        raise RecipeError("there is nothing to refit: name a codec, as init=runs/mine/codec")
+    codec = initial_codec(recipe.init, recipe.codec.name).eval()
+    if not isinstance(getattr(codec, "quantizer", None), ResidualVQ):
+        raise RecipeError(f"{codec.name} has no residual codebooks to refit: take one of toneme or EnCodec")
+    return codec
+
+
+def _batches(model: Trainee, items: Items, size: int) -> Iterator[Tensor]:
+    """Latents [vectors, dim] of one batch of items after another, without end."""
+    first = 0
+    while True:
+        found = [items[number].waveform for number in range(first, first + size)]
+        waveforms = torch.stack([waveform for waveform in found if waveform is not None])
+        with torch.no_grad():
+            latents = model.encode(waveforms)
+        yield to_rows(latents, latents.shape[1])
+        first += size
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Refit from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--vectors", type=int, default=250_000, help="latents to go over, 50 of them a second for toneme")
+    told = parser.parse_intermixed_args(given)
+    refit(read_recipe(told.recipe, told.settings), told.vectors).save(told.output)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
