@@ -91,7 +91,7 @@ def _codec(recipe: Recipe) -> Codec:
         raise RecipeError("there is nothing to refit: name a codec, as init=runs/mine/codec")
     codec = initial_codec(recipe.init, recipe.codec.name).eval()
     if not isinstance(getattr(codec, "quantizer", None), ResidualVQ):
-        raise RecipeError(f"{codec.name} has no residual codebooks to refit: take one of toneme or EnCodec")
+        raise RecipeError(f"{codec.name} has no residual codebooks to refit: take one as toneme's or EnCodec's")
     return codec
 
 
