@@ -174,8 +174,6 @@ def cut(model: Any) -> None:
     for value in weights:
         if not value.uses():
             model.graph.initializers.pop(value.name)
-    if layers:  # codecs with layers of this file have no other operators of ours
-        model.opset_imports.pop(DOMAIN, None)
 
 
 def _write(graph: Any, node: Any, known: dict[Any, Samples]) -> None:
@@ -207,7 +205,7 @@ def _residual(
     own = _Own(outer, dilation)
 
     def write(body: Writer, seen: Any, length: Any) -> Any:
-        hidden = _bent(body, taps.write(body, _bent(body, body.Mul(seen, scale)), length)(body))
+        hidden = body.Bent(taps.write(body, body.Snake(seen, scale), length)(body))
         return own.added(body, seen, length, body.Gemm(hidden, mixed, mixed_bias))
 
     return over_blocks(outer, x, taps.spans(x), write, zeros)
@@ -224,10 +222,10 @@ def _filtered(
     ]
 
     def write(body: Writer, seen: Any, length: Any) -> Any:
-        image = body.Transpose(body.Unsqueeze(_bent(body, body.Mul(seen, scale)), [1]), perm=[0, 3, 1, 2])
+        image = body.Transpose(body.Unsqueeze(body.Snake(seen, scale), [1]), perm=[0, 3, 1, 2])
         image = body.Conv(image, *weights, dilations=[1, dilation], group=channels)
         hidden = body.Reshape(body.Transpose(image, perm=[0, 2, 3, 1]), [-1, channels])
-        return own.added(body, seen, length, body.Gemm(_bent(body, hidden), mixed, mixed_bias))
+        return own.added(body, seen, length, body.Gemm(body.Bent(hidden), mixed, mixed_bias))
 
     spans = Spans(x.time, rows_in_block(channels), channels, REACH * dilation, 2 * REACH * dilation)
     return over_blocks(outer, x, spans, write, zeros, weights)
@@ -296,7 +294,7 @@ def _two_taps(
     count = outer.Sub(outer.Div(outer.Add(x.time, [2 * lead]), [stride]), [1])
 
     def write(body: Writer, seen: Any, length: Any) -> Any:
-        pairs = body.Reshape(_bent(body, body.Mul(seen, scale)), [-1, 2, inside])
+        pairs = body.Reshape(body.Snake(seen, scale), [-1, 2, inside])
         a, b, c = (_half(body, pairs, inside, *which) for which in ((0, 0), (0, 1), (1, 0)))
         shared = body.Gemm(b, both, bias)
         products = body.Gemm(body.Sub(a, b), early, shared), body.Gemm(body.Sub(c, b), late, shared)
@@ -321,7 +319,7 @@ def _projection(outer: Writer, zeros: bool, x: Samples, scale: Any, taps: Any, b
     biases = outer.constant(f"{outer.name}.bias", np.append(bias.const_value.numpy(), np.zeros(kernel - 1, np.float32)))
 
     def write(body: Writer, seen: Any, length: Any) -> Any:
-        rows = body.Reshape(_bent(body, body.Mul(seen, scale)), [-1, channels])
+        rows = body.Reshape(body.Snake(seen, scale), [-1, channels])
         products = body.Transpose(body.Gemm(rows, matrix, biases), perm=[1, 0])
         ends = [outer.Concat([k + 1], outer.Add(length, [k]), axis=0) for k in range(kernel)]
         total, *parts, last = (body.Slice(products, [k, k], end, [0, 1]) for k, end in enumerate(ends))
@@ -330,11 +328,6 @@ def _projection(outer: Writer, zeros: bool, x: Samples, scale: Any, taps: Any, b
         return lambda writer: writer.Add(total, last)
 
     return over_blocks(outer, x, Spans(x.time, rows_in_block(channels), 1, REACH, 2 * REACH), write, zeros)
-
-
-def _bent(body: Writer, x: Any) -> Any:
-    wave = body.Sin(x)
-    return body.Add(x, body.Mul(wave, wave))
 
 
 def rows_in_block(width: int) -> int:

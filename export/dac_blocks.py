@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from ..codecs.layers import toom_cook
 from ..codecs.layers.dac_blocks import Decoder, DownStage, Encoder, UpStage
 from ..codecs.layers.dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake
-from .blocks import bent, dilated, filtered, projection, residual, two_taps
+from .blocks import dilated, filtered, projection, residual, two_taps
+from .operators import snake as scaled_snake
 
 LEAST_SCALE = 1e-9  # of Snake: the scale 0 stands for what is not bent at all
 
@@ -116,7 +117,7 @@ class Bend(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation, to be divided by the scales."""
-        return bent(x * self.scale)
+        return scaled_snake(x, self.scale)
 
 
 def scales(snake: Snake) -> Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..codecs.base import Codec
-from ..codecs.errors import CheckpointError, MissingDependencyError
+from ..codecs.errors import CheckpointError, MissingDependencyError, how_to_install
 from ..kernels.onnx_runtime import load_onnxruntime
 from .functions import use_kernels
 from .golden import Check, check, write_golden
@@ -139,7 +139,7 @@ def require_runtime() -> None:
     try:
         load_onnxruntime()
     except ImportError:
-        raise MissingDependencyError('to export, install onnxruntime: pip install "toneme[export]"') from None
+        raise MissingDependencyError(f"to export, install onnxruntime: {how_to_install('export')}") from None
 
 
 def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:

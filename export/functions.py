@@ -39,11 +39,20 @@ def add_functions(model: Any) -> None:
     """Add the functions of those operators of ours that a model has, in place."""
     from onnx import helper
 
-    names = sorted({node.op_type for node in model.graph.node if node.domain == DOMAIN})
+    names = sorted({node.op_type for node in _nodes(model.graph) if node.domain == DOMAIN})
     del model.functions[:]
     model.functions.extend(function(name) for name in names)
     if names and all(known.domain != DOMAIN for known in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Give the nodes of a graph and of all graphs in it."""
+    for node in graph.node:
+        yield node
+        for field in node.attribute:
+            if field.HasField("g"):
+                yield from _nodes(field.g)
 
 
 def operator(name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, int]) -> Any:
@@ -86,12 +95,18 @@ def _take_product(node: Any) -> None:
 
 
 def _drop_unused(graph: Any) -> None:
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    """Take out what widened a matrix for nothing but operators of ours, and weights that nothing asks for."""
+    used = _used(graph)
     for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
         graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input}
+    used = _used(graph)
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
         graph.initializer.remove(tensor)
+
+
+def _used(graph: Any) -> set[str]:
+    """Return the names that nodes of a graph and of those in it take, and what it gives."""
+    return {name for node in _nodes(graph) for name in node.input} | {value.name for value in graph.output}
 
 
 def function(name: str) -> Any:
@@ -184,6 +199,17 @@ def _nearest() -> Iterator[Any]:
     yield _node("Sub", "rows chosen", "rest")
 
 
+def _snake() -> Iterator[Any]:
+    yield _node("Mul", "x scale", "scaled")
+    yield from _bent("scaled")
+
+
+def _bent(x: str = "x") -> Iterator[Any]:
+    yield _node("Sin", x, "wave")
+    yield _node("Mul", "wave wave", "square")
+    yield _node("Add", f"{x} square", "y")
+
+
 SIGNATURES = {  # inputs, outputs, attributes
     "Affine": (["x", "matrix", "bias"], ["y"], {"turned": INTEGER}),
     "Product": (["x", "matrix"], ["y"], {}),
@@ -193,10 +219,21 @@ SIGNATURES = {  # inputs, outputs, attributes
         {"channels": INTEGER, "epsilon": FLOAT},
     ),
     "Elu": (["x"], ["y"], {}),
+    "Snake": (["x", "scale"], ["y"], {}),
+    "Bent": (["x"], ["y"], {}),
     "Nearest": (["rows", "codebook", "bias"], ["codes", "rest"], {"slope": FLOAT, "offset": FLOAT}),
     "Lstm": (["x", "weights", "recurrent", "bias", "hidden", "cell"], ["y", "hidden_after", "cell_after"], {"width": INTEGER}),
 }
-BODIES = {"Nearest": _nearest, "Affine": _affine, "Product": _product, "ConvNeXt": _convnext, "Elu": _elu, "Lstm": _lstm}
+BODIES = {
+    "Nearest": _nearest,
+    "Snake": _snake,
+    "Bent": _bent,
+    "Affine": _affine,
+    "Product": _product,
+    "ConvNeXt": _convnext,
+    "Elu": _elu,
+    "Lstm": _lstm,
+}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ..codecs.base import Codec
 from ..codecs.chunking import Plan
-from ..kernels.errors import MissingDependencyError
+from ..kernels.errors import MissingDependencyError, how_to_install
 from . import blocks, operators, rows
 from .functions import add_functions
 from .manifest import Side, State
@@ -169,7 +169,7 @@ def require_exporter() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
-        raise MissingDependencyError('to export, install onnx and onnxscript: pip install "toneme[export]"') from None
+        raise MissingDependencyError(f"to export, install onnx and onnxscript: {how_to_install('export')}") from None
 
 
 def _simplify(model: Any) -> None:

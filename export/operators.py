@@ -20,6 +20,18 @@ def _(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
+@torch.library.custom_op("toneme::snake", mutates_args=())
+def snake(x: Tensor, scale: Tensor) -> Tensor:
+    """Return s + sin(s)^2 of s, which is x [..., channels] times scale [channels]."""
+    scaled = x * scale
+    return scaled + scaled.sin().square()
+
+
+@snake.register_fake
+def _(x: Tensor, scale: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
 @torch.library.custom_op("toneme::lstm", mutates_args=())
 def lstm(
     x: Tensor, weights: Tensor, recurrent: Tensor, bias: Tensor, hidden: Tensor, cell: Tensor
@@ -89,8 +101,8 @@ def _(rows: Tensor, codebook: Tensor, bias: Tensor, slope: float, offset: float)
 
 def translations() -> dict[Any, Any]:
     """Return how the exporter writes the layers defined here."""
-    names = "Elu", "Lstm", "ConvNeXt", "Nearest"
-    bend, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
+    names = "Elu", "Snake", "Lstm", "ConvNeXt", "Nearest"
+    bend, wave, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
 
     def recurrent(x: Any, weights: Any, hiddens: Any, *rest: Any) -> Any:
         return recur(x, weights, hiddens, *rest, width=hiddens.shape[1])
@@ -104,6 +116,7 @@ def translations() -> dict[Any, Any]:
     ops = torch.ops.toneme
     return {
         ops.elu.default: lambda x: bend(x),
+        ops.snake.default: lambda x, scale: wave(x, scale),
         ops.lstm.default: recurrent,
         ops.convnext.default: blocked,
         ops.nearest.default: searched,

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .functions import DOMAIN, SIGNATURES
+
 
 class Writer:
     """Nodes in order, each written by the name of its operator; numbers among the inputs become constants of `graph`."""
@@ -23,7 +25,8 @@ class Writer:
         import onnx_ir as ir
 
         name = f"{self.name}.{len(self.nodes)}"
-        node = ir.node(operator, [self._value(value) for value in inputs], attributes, name=name)
+        domain = DOMAIN if operator in SIGNATURES else ""
+        node = ir.node(operator, [self._value(value) for value in inputs], attributes, domain=domain, name=name)
         node.outputs[0].name = name
         self.nodes.append(node)
         return node.outputs[0]

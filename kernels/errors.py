@@ -36,3 +36,8 @@ class CodecNotFoundError(TonemeError):
 
 class MissingDependencyError(TonemeError):
     """An optional package or program is not installed."""
+
+
+def how_to_install(extra: str) -> str:
+    """Return the remedy where a package of an extra is missing: no index has toneme, so that its own name finds nothing."""
+    return f'pip install ".[{extra}]" in the folder of toneme\'s sources'

@@ -13,7 +13,7 @@ from toneme.kernels.rescan import error_factors
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 needs_kernels = pytest.mark.skipif(library() is None, reason="no kernels in C here")
-NAMES = ["AffineHalf", "ProductHalf", "ConvNeXt", "ConvNeXtHalf", "Elu", "Lstm", "Nearest", "NearestHalf"]
+NAMES = ["AffineHalf", "ProductHalf", "ConvNeXt", "ConvNeXtHalf", "Elu", "Lstm", "Nearest", "NearestHalf", "Snake", "Bent"]
 
 
 def values(rng: np.random.Generator, *shape: int, half: bool = False) -> np.ndarray:
@@ -63,7 +63,20 @@ def nearest(rng, frames, batch, width, half):
     return {"rows": values(rng, batch * frames, width)}, {"codebook": codebook, "bias": bias}, settings
 
 
-MAKERS = {"Nearest": nearest, "Affine": affine, "Product": product, "ConvNeXt": convnext, "Elu": elu, "Lstm": lstm}
+def snake(rng, frames, batch, width, half):
+    return elu(rng, frames, batch, width, half)[0], {"scale": values(rng, width)}, {}
+
+
+MAKERS = {
+    "Nearest": nearest,
+    "Snake": snake,
+    "Bent": elu,
+    "Affine": affine,
+    "Product": product,
+    "ConvNeXt": convnext,
+    "Elu": elu,
+    "Lstm": lstm,
+}
 
 
 def made(name: str, inputs, constants, settings):
@@ -71,7 +84,16 @@ def made(name: str, inputs, constants, settings):
     helper, plain = onnx.helper, name.removesuffix(HALF)
     taken, given, _ = SIGNATURES[plain]
     node = helper.make_node(name, taken, given, domain=DOMAIN, **settings)
-    ranks = {"Affine": [2], "Product": [3], "ConvNeXt": [4, 4], "Elu": [3], "Lstm": [3, 3, 3], "Nearest": [1, 2]}[plain]
+    ranks = {
+        "Affine": [2],
+        "Product": [3],
+        "ConvNeXt": [4, 4],
+        "Elu": [3],
+        "Lstm": [3, 3, 3],
+        "Nearest": [1, 2],
+        "Snake": [3],
+        "Bent": [3],
+    }[plain]
     ends = [
         [helper.make_tensor_value_info(each, 7 if each in INTEGERS else 1, [None] * rank) for each, rank in pairs]
         for pairs in ([(each, value.ndim) for each, value in inputs.items()], zip(given, ranks, strict=True))
@@ -207,11 +229,11 @@ def test_faint_and_loud(name, extreme):
 @needs_kernels
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("ProductHalf", (1, 2, 7)), ("ConvNeXt", (1, 2, 1, 7)), ("Lstm", (1, 2, 7)), ("Nearest", (2, 7))],
+    [("ProductHalf", (1, 2, 7)), ("ConvNeXt", (1, 2, 1, 7)), ("Lstm", (1, 2, 7)), ("Nearest", (2, 7)), ("Snake", (1, 2, 7))],
 )
 def test_other_widths_are_refused(name, shape):
     inputs, *rest = MAKERS[name.removesuffix(HALF)](np.random.default_rng(5), 2, 1, 8, name.endswith(HALF))
-    with pytest.raises(Exception, match="do not fit"):
+    with pytest.raises(Exception, match="do(es)? not fit"):
         session(made(name, inputs, *rest), True).run(None, {**inputs, next(iter(inputs)): np.zeros(shape, np.float32)})
 
 
