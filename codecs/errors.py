@@ -8,6 +8,7 @@ from ..kernels.errors import (
     ShapeError,
     TokenFileError,
     TonemeError,
+    how_to_install,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "ShapeError",
     "TokenFileError",
     "TonemeError",
+    "how_to_install",
 ]

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from .audio_resampling import resample
 from .checkpoint import Undrawn
-from .errors import CheckpointError, MissingDependencyError, ShapeError
+from .errors import CheckpointError, MissingDependencyError, ShapeError, how_to_install
 from .layers.fbank import kaldi_fbank
 
 SAMPLE_RATE = 16000  # Hz, of all of them
@@ -283,7 +283,7 @@ def load_transformers() -> Any:
         return importlib.import_module("transformers")
     except ImportError as error:
         raise MissingDependencyError(
-            f"this codec or teacher needs the package transformers ({error}): pip install toneme[train]"
+            f"this codec or teacher needs the package transformers ({error}): {how_to_install('train')}"
         ) from None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..codecs.errors import MissingDependencyError, TonemeError
+from ..codecs.errors import MissingDependencyError, TonemeError, how_to_install
 from .shard_plan import Done, ShardFolder
 from .shard_work import Settings, Worker
 
@@ -39,7 +39,7 @@ def make_on_cluster(
         import ray
         import ray.data
     except ImportError:
-        raise MissingDependencyError("--cluster needs Ray Data: run `pip install toneme[cluster]`") from None
+        raise MissingDependencyError(f"--cluster needs Ray Data: {how_to_install('cluster')}") from None
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     numbers = folder.missing()

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..codecs.errors import MissingDependencyError, TokenFileError
+from ..codecs.errors import MissingDependencyError, TokenFileError, how_to_install
 from .shard_item import About, Item
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ def _parquet() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise MissingDependencyError("parquet shards need pyarrow: run `pip install toneme[lm]`, or use npz") from None
+        raise MissingDependencyError(f"parquet shards need pyarrow: {how_to_install('lm')}, or use npz") from None
     return pyarrow, pyarrow.parquet
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..codecs.errors import MissingDependencyError, ShapeError
+from ..codecs.errors import MissingDependencyError, ShapeError, how_to_install
 
 if TYPE_CHECKING:
     from .vocab import Vocab
@@ -18,7 +18,7 @@ def apply(vocab: "Vocab", tokenizer: Any, model: Any = None) -> "Vocab":
     try:
         from transformers import AddedToken
     except ImportError:
-        raise MissingDependencyError("adding tokens needs transformers: run `pip install toneme[lm]`") from None
+        raise MissingDependencyError(f"adding tokens needs transformers: {how_to_install('lm')}") from None
     known = tokenizer.get_vocab()
     missing = [name for name in vocab.all_strings() if name not in known]
     # only the markers are special: decode(skip_special_tokens=True) must keep the codes

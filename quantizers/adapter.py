@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..kernels.errors import MissingDependencyError, ShapeError
+from ..kernels.errors import MissingDependencyError, ShapeError, how_to_install
 from .base import Quantized, Quantizer
 
 CHANNELS_FIRST = ("HierarchicalVQ", "LatentQuantize")  # of their own accord; most others take frames first
@@ -115,7 +115,7 @@ def peer_class(name: str) -> type[nn.Module]:
     try:
         package = import_module("vector_quantize_pytorch")
     except ImportError as error:
-        raise MissingDependencyError("vector-quantize-pytorch is not installed: pip install 'toneme[train]'") from error
+        raise MissingDependencyError(f"vector-quantize-pytorch is not installed: {how_to_install('train')}") from error
     if name in NOT_QUANTIZERS:
         raise ShapeError(f"{name} of vector-quantize-pytorch is not a quantizer of latents: {NOT_QUANTIZERS[name]}")
     found = getattr(package, name, None)

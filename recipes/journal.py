@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..codecs.errors import MissingDependencyError
+from ..codecs.errors import MissingDependencyError, how_to_install
 
 
 class Journal:
@@ -118,5 +118,5 @@ def _board(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise MissingDependencyError("tensorboard is not installed: pip install 'toneme[train]'") from error
+        raise MissingDependencyError(f"tensorboard is not installed: {how_to_install('train')}") from error
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

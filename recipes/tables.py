@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..codecs.errors import MissingDependencyError
+from ..codecs.errors import MissingDependencyError, how_to_install
 from .errors import RecipeError
 
 SHIPPED = Path(__file__).parent
@@ -130,5 +130,5 @@ def _yaml() -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise MissingDependencyError("PyYAML is not installed, and recipes are YAML: pip install 'toneme[train]'") from error
+        raise MissingDependencyError(f"PyYAML is not installed, and recipes are YAML: {how_to_install('train')}") from error
     return yaml

@@ -1,6 +1,7 @@
 """The package as users get it: every folder and data file is in the wheel, imports point down, bare names are never used."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -156,3 +157,12 @@ def test_the_base_install_has_no_optional_dependency():
     base = " ".join(settings()["project"]["dependencies"])
     for name in ["onnx", "transformers", "tensorboard", "pesq", "ray", "matplotlib", "yaml"]:
         assert name not in base
+
+
+def test_messages_install_extras_that_there_are_and_from_where_toneme_is():
+    """No index has toneme, so `pip install toneme[X]` would fetch nothing, or something else."""
+    code = [path.read_text() for folder in ["toneme", *FOLDERS] for path in (ROOT / folder).rglob("*.py")]
+    assert not [text for text in code if "toneme[" in text]
+    named = {name for text in code for name in re.findall(r"how_to_install\([\"'](\w+)[\"']\)", text)}
+    assert {"train", "eval", "export", "serve", "lm", "cluster", "play"} <= named
+    assert named <= settings()["project"]["optional-dependencies"].keys()

@@ -18,7 +18,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from ...codecs.errors import AudioError, MissingDependencyError, ShapeError, TonemeError
+from ...codecs.errors import AudioError, MissingDependencyError, ShapeError, TonemeError, how_to_install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ class Measure:
         """Return why it cannot be computed here, "" where it can."""
         missing = [name for name in self.packages if not _installed(name)]
         if missing:
-            return f"the package {missing[0]} is not installed: pip install toneme[eval]"
+            return f"the package {missing[0]} is not installed: {how_to_install('eval')}"
         try:
             if self.ready:
                 self.ready()
@@ -136,7 +136,7 @@ def check_audible(target: "Tensor", metric: str) -> None:
 
 def missing_package(metric: str, package: str) -> MissingDependencyError:
     """Return the error of a metric whose package is not installed."""
-    return MissingDependencyError(f"{metric} needs the package {package}: pip install toneme[eval]")
+    return MissingDependencyError(f"{metric} needs the package {package}: {how_to_install('eval')}")
 
 
 @lru_cache

@@ -18,6 +18,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
+from ...codecs.errors import how_to_install
 from ..jobs import Job, Results
 from ..measurement import facts_of, measure_jobs
 from ..suite import Findings, Row, Section, Setup, Suite, Table, deepest, words_of
@@ -47,9 +48,8 @@ class Downstream(Suite):
         """The tasks, and why others cannot be done."""
         tasks, missing = find_tasks(self.setup.clips, *self.setup.probes)
         if find_spec("jiwer") is None:
-            missing |= {
-                task.name: "the package jiwer is not installed: pip install toneme[eval]" for task in tasks if task.speech
-            }
+            why = f"the package jiwer is not installed: {how_to_install('eval')}"
+            missing |= {task.name: why for task in tasks if task.speech}
         return [task for task in tasks if task.name not in missing], missing
 
     def jobs(self) -> list[Job]:

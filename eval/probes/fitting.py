@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 from torch.nn.utils.rnn import pad_sequence
 
-from ...codecs.errors import MissingDependencyError, TonemeError
+from ...codecs.errors import MissingDependencyError, TonemeError, how_to_install
 from ..jobs import Job, Results
 from ..reconstruction import package_version
 from .features import Features
@@ -223,7 +223,7 @@ def errors(text: str, guess: str, words: bool) -> list[int]:
     try:
         import jiwer
     except ImportError:
-        raise MissingDependencyError("error rates need the package jiwer: pip install toneme[eval]") from None
+        raise MissingDependencyError(f"error rates need the package jiwer: {how_to_install('eval')}") from None
     found = (jiwer.process_words if words else jiwer.process_characters)(text, guess)
     return [found.substitutions + found.deletions + found.insertions, found.hits + found.substitutions + found.deletions]
 

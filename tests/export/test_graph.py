@@ -89,7 +89,7 @@ def test_of_rings_the_new_rows_come_out():
 
 def test_without_the_exporters_packages_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(toneme.MissingDependencyError, match=r'pip install "toneme\[export\]"'):
+    with pytest.raises(toneme.MissingDependencyError, match=r'pip install "\.\[export\]"'):
         build(Sums(), {"batch": 2, "frames": 3})
 
 

@@ -89,7 +89,7 @@ def test_a_model_of_transformers_is_read_and_heard(tmp_path):
 
 def test_without_transformers_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingDependencyError, match=r"transformers .*: pip install toneme\[train\]"):
+    with pytest.raises(MissingDependencyError, match=r"transformers .*: pip install \"\.\[train\]\""):
         Aligner("facebook/wav2vec2-base-960h")
 
 

@@ -185,7 +185,7 @@ def test_features_of_the_last_recordings_alone_are_kept_and_none_is_aligned_twic
 
 def test_without_transformers_it_is_said_what_to_install(monkeypatch, items):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingDependencyError, match=r"transformers .*: pip install toneme\[train\]"):
+    with pytest.raises(MissingDependencyError, match=r"transformers .*: pip install \"\.\[train\]\""):
         TextLesson(Lesson("text:bert-base-uncased"), items)
 
 

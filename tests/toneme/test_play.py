@@ -73,7 +73,7 @@ def test_nothing_to_play_with(codec, wav, no_sounddevice, monkeypatch, tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     ran = codec("play", wav())
     assert ran.code == 1
-    assert "install `toneme[play]`, or one of aplay" in ran.sentence
+    assert "sources, or install one of aplay" in ran.sentence
 
 
 class Device:

@@ -124,4 +124,4 @@ def test_without_the_extra_it_says_what_to_install(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert run(["serve", "--codec", str(folder)]) == 1
-    assert 'pip install "toneme[serve]"' in capsys.readouterr().err
+    assert 'pip install ".[serve]"' in capsys.readouterr().err

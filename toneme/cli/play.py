@@ -83,7 +83,7 @@ def find_player() -> Callable[[int, int], Any]:
     Raises:
         MissingDependencyError: if nothing that plays is installed.
     """
-    from toneme.codecs.errors import MissingDependencyError
+    from toneme.codecs.errors import MissingDependencyError, how_to_install
 
     try:
         import sounddevice  # pyright: ignore[reportMissingImports]
@@ -91,7 +91,7 @@ def find_player() -> Callable[[int, int], Any]:
         programs = [name for name in PLAYERS if shutil.which(name)]
         if not programs:
             raise MissingDependencyError(
-                f"nothing to play with: install `toneme[play]`, or one of {', '.join(PLAYERS)}; "
+                f"nothing to play with: {how_to_install('play')}, or install one of {', '.join(PLAYERS)}; "
                 "`codec decode` writes a file instead"
             ) from None
         return lambda rate, channels: _program(programs[0], rate, channels)

@@ -102,14 +102,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 def require_server() -> None:
     """Raise MissingDependencyError where the server's packages are not installed."""
-    from toneme.codecs.errors import MissingDependencyError
+    from toneme.codecs.errors import MissingDependencyError, how_to_install
 
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
         import websockets  # noqa: F401
     except ImportError:
-        raise MissingDependencyError('to serve, install fastapi, uvicorn and websockets: pip install "toneme[serve]"') from None
+        raise MissingDependencyError(f"to serve, install fastapi, uvicorn and websockets: {how_to_install('serve')}") from None
 
 
 def folder_of(codec: str) -> Path:
