@@ -165,7 +165,7 @@ def _operator(name: str, inputs: int, *attributes: str) -> Any:
 def cut(model: Any) -> None:
     """Write every layer of this file in a model of onnx_ir as what ONNX has, in place."""
     known: dict[Any, Samples] = {}
-    layers = [node for node in model.graph if node.domain == DOMAIN and node.op_type in WRITERS]
+    layers = [node for node in model.graph if _is_ours(node)]
     for node in layers:
         _write(model.graph, node, known)
     weights = {value for node in layers for value in node.inputs if value.is_initializer()}
@@ -176,12 +176,16 @@ def cut(model: Any) -> None:
             model.graph.initializers.pop(value.name)
 
 
+def _is_ours(node: Any) -> bool:
+    return node.domain == DOMAIN and node.op_type in WRITERS
+
+
 def _write(graph: Any, node: Any, known: dict[Any, Samples]) -> None:
     """Write a layer in front of its node, which is left to be removed."""
     outer, x, given = Writer(graph, node.name), node.inputs[0], node.outputs[0]
     ints = {name: attribute.as_int() for name, attribute in node.attributes.items()}
     seen = known[x] if x in known else Samples(x, 0, outer.Shape(x, start=1, end=2), outer.Shape(x, start=0, end=1))
-    goes_on = all(user.domain == DOMAIN for user in given.consumers()) and not given.is_graph_output()
+    goes_on = all(_is_ours(user) for user in given.consumers()) and not given.is_graph_output()
     found = WRITERS[node.op_type](outer, goes_on, seen, *node.inputs[1:], **ints)
     if goes_on:
         known[given] = found
