@@ -15,6 +15,7 @@ def test_labels_are_the_seeds():
     assert torch.equal(codes, b.encode(x))
     assert torch.equal(codes, a.encode(5 * x + 2)), "labels do not depend on the level of the features"
     assert codes.shape == (2, 2, 40)
+    assert a.sizes == (16, 16)
     assert torch.allclose(a.decode(codes).norm(dim=1), torch.tensor(2.0).sqrt())
     directions = torch.nn.functional.layer_norm(x[0, :, 0], (DIM,)) @ a.projections[1]
     assert codes[0, 1, 0] == (directions @ a.codebooks[1].T).argmax()

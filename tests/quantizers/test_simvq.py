@@ -23,3 +23,13 @@ def test_codes_and_gradients_equal_the_peers(gradient):
     assert torch.allclose(a.grad, b.grad, atol=1e-5)
     if gradient == "straight_through":  # through the rotation the peer's upstream gradient reaches the codes as well
         assert torch.allclose(ours.map.weight.grad, peer.code_transform.weight.grad, atol=1e-5)
+
+
+def test_codes_are_the_nearest_and_decode_gives_their_vectors():
+    ours, x = SimVQ(6, 32), torch.randn(2, 6, 9)
+    codes = ours.encode(x)
+    assert ours.sizes == (32,)
+    assert codes.shape == (2, 1, 9)
+    assert torch.equal(codes[:, 0], torch.cdist(x.transpose(1, 2), ours.codebook.expand(2, -1, -1)).argmin(-1))
+    assert torch.equal(codes, ours(x).codes)
+    assert torch.allclose(ours.decode(codes), ours.codebook[codes[:, 0]].transpose(1, 2), atol=1e-6)  # products of other shapes
