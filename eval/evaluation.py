@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..codecs.files import atomic_path
 from .jobs import Cache, run_jobs
 from .results import markdown, write_results
 from .suite import Findings, Setup, make_suite
@@ -59,8 +60,18 @@ def evaluate(
             about = describe(setup, command, time.perf_counter() - start, workers)
             content = write_results(folder, about, findings)
             if table:
-                table.write_text(markdown(findings, about), encoding="utf-8", errors="backslashreplace")
+                write_table(table, markdown(findings, about))
     return content
+
+
+def write_table(path: Path, text: str) -> None:
+    """Write a table, so that a full disk leaves the one before; a device or pipe is written to as it is."""
+    data = text.encode("utf-8", "backslashreplace")
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    with atomic_path(path.resolve()) as partial:
+        partial.write_bytes(data)
 
 
 def describe(setup: Setup, command: str, seconds: float, workers: int) -> dict[str, Any]:
