@@ -192,6 +192,14 @@ def _lstm() -> Iterator[Any]:
     yield _node("Transpose", "rows", "y", perm=[1, 0, 2])
 
 
+def _delayed() -> Iterator[Any]:
+    for name, values in (("start", [0]), ("end", [-1]), ("time", [1])):
+        yield _node("Constant", "", name, value_ints=values)
+    yield _node("Concat", "first late", "joined", axis=1)
+    yield _node("Slice", "joined start end time", "shifted")
+    yield _node("Add", "x shifted", "y")
+
+
 def _nearest() -> Iterator[Any]:
     yield _node("Gemm", "rows codebook bias", "scores", transB=1)
     yield _node("ArgMax", "scores", "codes", axis=1, keepdims=0)
@@ -219,6 +227,7 @@ SIGNATURES = {  # inputs, outputs, attributes
         {"channels": INTEGER, "epsilon": FLOAT},
     ),
     "Elu": (["x"], ["y"], {}),
+    "Delayed": (["x", "late", "first"], ["y"], {}),
     "Snake": (["x", "scale"], ["y"], {}),
     "Bent": (["x"], ["y"], {}),
     "Nearest": (["rows", "codebook", "bias"], ["codes", "rest"], {"slope": FLOAT, "offset": FLOAT}),
@@ -228,6 +237,7 @@ BODIES = {
     "Nearest": _nearest,
     "Snake": _snake,
     "Bent": _bent,
+    "Delayed": _delayed,
     "Affine": _affine,
     "Product": _product,
     "ConvNeXt": _convnext,

@@ -20,6 +20,17 @@ def _(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
+@torch.library.custom_op("toneme::delayed", mutates_args=())
+def delayed(x: Tensor, late: Tensor, first: Tensor) -> Tensor:
+    """Return x [batch, rows, channels] plus rows `late` that come one later, behind `first` [batch, 1, channels]."""
+    return x + torch.cat([first, late], dim=1)[:, :-1]
+
+
+@delayed.register_fake
+def _(x: Tensor, late: Tensor, first: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
 @torch.library.custom_op("toneme::snake", mutates_args=())
 def snake(x: Tensor, scale: Tensor) -> Tensor:
     """Return s + sin(s)^2 of s, which is x [..., channels] times scale [channels]."""
@@ -101,8 +112,8 @@ def _(rows: Tensor, codebook: Tensor, bias: Tensor, slope: float, offset: float)
 
 def translations() -> dict[Any, Any]:
     """Return how the exporter writes the layers defined here."""
-    names = "Elu", "Snake", "Lstm", "ConvNeXt", "Nearest"
-    bend, wave, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
+    names = "Elu", "Snake", "Delayed", "Lstm", "ConvNeXt", "Nearest"
+    bend, wave, late, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
 
     def recurrent(x: Any, weights: Any, hiddens: Any, *rest: Any) -> Any:
         return recur(x, weights, hiddens, *rest, width=hiddens.shape[1])
@@ -117,6 +128,7 @@ def translations() -> dict[Any, Any]:
     return {
         ops.elu.default: lambda x: bend(x),
         ops.snake.default: lambda x, scale: wave(x, scale),
+        ops.delayed.default: lambda x, y, first: late(x, y, first),
         ops.lstm.default: recurrent,
         ops.convnext.default: blocked,
         ops.nearest.default: searched,

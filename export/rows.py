@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .operators import delayed
+
 HALVED_ROWS = 8  # rows of a unit from which two taps are three products of half the rows
 FEW_ROWS = 4  # rows of a unit up to which the copied windows are small beside the weights
 NARROW = 16  # kernel times channels up to which `Packets` are worth more products than are needed
@@ -157,7 +159,7 @@ class Chain(nn.Module):
             if number < self.kernel - 1:
                 before = before[:, 1:]
                 early = product(before, tap) + early[:, :-1]
-            y = product(x, tap) + shifted(last, y)
+            y = delayed(product(x, tap), y, last)
         return y
 
 

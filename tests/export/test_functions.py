@@ -13,7 +13,19 @@ from toneme.kernels.rescan import error_factors
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 needs_kernels = pytest.mark.skipif(library() is None, reason="no kernels in C here")
-NAMES = ["AffineHalf", "ProductHalf", "ConvNeXt", "ConvNeXtHalf", "Elu", "Lstm", "Nearest", "NearestHalf", "Snake", "Bent"]
+NAMES = [
+    "AffineHalf",
+    "ProductHalf",
+    "ConvNeXt",
+    "ConvNeXtHalf",
+    "Elu",
+    "Lstm",
+    "Nearest",
+    "NearestHalf",
+    "Snake",
+    "Bent",
+    "Delayed",
+]
 
 
 def values(rng: np.random.Generator, *shape: int, half: bool = False) -> np.ndarray:
@@ -67,7 +79,13 @@ def snake(rng, frames, batch, width, half):
     return elu(rng, frames, batch, width, half)[0], {"scale": values(rng, width)}, {}
 
 
+def delayed(rng, frames, batch, width, half):
+    rows = {name: values(rng, batch, frames, width) for name in ("x", "late")}
+    return {**rows, "first": values(rng, batch, 1, width)}, {}, {}
+
+
 MAKERS = {
+    "Delayed": delayed,
     "Nearest": nearest,
     "Snake": snake,
     "Bent": elu,
@@ -93,6 +111,7 @@ def made(name: str, inputs, constants, settings):
         "Nearest": [1, 2],
         "Snake": [3],
         "Bent": [3],
+        "Delayed": [3],
     }[plain]
     ends = [
         [helper.make_tensor_value_info(each, 7 if each in INTEGERS else 1, [None] * rank) for each, rank in pairs]
@@ -229,11 +248,19 @@ def test_faint_and_loud(name, extreme):
 @needs_kernels
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("ProductHalf", (1, 2, 7)), ("ConvNeXt", (1, 2, 1, 7)), ("Lstm", (1, 2, 7)), ("Nearest", (2, 7)), ("Snake", (1, 2, 7))],
+    [
+        ("ProductHalf", (1, 2, 7)),
+        ("ConvNeXt", (1, 2, 1, 7)),
+        ("Lstm", (1, 2, 7)),
+        ("Nearest", (2, 7)),
+        ("Snake", (1, 2, 7)),
+        ("Delayed", (1, 2, 7)),
+        ("Delayed", (1, 2, 7)),
+    ],
 )
 def test_other_widths_are_refused(name, shape):
     inputs, *rest = MAKERS[name.removesuffix(HALF)](np.random.default_rng(5), 2, 1, 8, name.endswith(HALF))
-    with pytest.raises(Exception, match="do(es)? not fit"):
+    with pytest.raises(Exception, match=r"do(es)? not fit"):
         session(made(name, inputs, *rest), True).run(None, {**inputs, next(iter(inputs)): np.zeros(shape, np.float32)})
 
 
