@@ -255,7 +255,6 @@ def test_faint_and_loud(name, extreme):
         ("Nearest", (2, 7)),
         ("Snake", (1, 2, 7)),
         ("Delayed", (1, 2, 7)),
-        ("Delayed", (1, 2, 7)),
     ],
 )
 def test_other_widths_are_refused(name, shape):
