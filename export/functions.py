@@ -1,8 +1,8 @@
 """Operators of our own in graphs, each a function of ONNX's own operators, too.
 
-A session that knows `kernels/c/onnx.c` (`kernels.operators`) computes them with our kernels in C; every other one, in a browser
-or where there was no compiler, takes each for the operators that its function holds. Weights in 16 bits stay so in memory and
-are widened in registers: a step of a stream is over when they are read.
+A session that knows `kernels/c/onnx.c` (`kernels.onnx_runtime`) computes them with our kernels in C; every other one, in a
+browser or where there was no compiler, takes each for the operators that its function holds. Weights in 16 bits stay so in
+memory and are widened in registers: a step of a stream is over when they are read.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+OPSET = 18  # of ONNX's own operators, in graphs and functions
 DOMAIN, VERSION = "toneme", 1
 HALF = "Half"  # behind the name of an operator whose matrices are in 16 bits
 LEAST = 1 << 12  # values of a matrix from which a product is worth an operator of ours
@@ -75,8 +76,10 @@ def _widens(node: Any, weights: Mapping[str, Any]) -> bool:
     """Say whether a node widens a large matrix in 16 bits."""
     if node.op_type != "Cast" or node.input[0] not in weights:
         return False
+    from onnx import TensorProto
+
     matrix = weights[node.input[0]]
-    return matrix.data_type == 10 and len(matrix.dims) == 2 and math.prod(matrix.dims) >= LEAST
+    return matrix.data_type == TensorProto.FLOAT16 and len(matrix.dims) == 2 and math.prod(matrix.dims) >= LEAST
 
 
 def _take_product(node: Any) -> None:
@@ -112,8 +115,6 @@ def _used(graph: Any) -> set[str]:
 def function(name: str) -> Any:
     """Return an operator of ours as a function of common ones."""
     from onnx import helper
-
-    from .graph import OPSET
 
     plain = name.removesuffix(HALF)
     inputs, outputs, settings = SIGNATURES[plain]

@@ -28,10 +28,9 @@ from ..codecs.base import Codec
 from ..codecs.chunking import Plan
 from ..kernels.errors import MissingDependencyError, how_to_install
 from . import blocks, operators, rows
-from .functions import add_functions
+from .functions import OPSET, add_functions
 from .manifest import Side, State
 
-OPSET = 18
 CHUNK_SECONDS, BULK_SECONDS = 1.0, 5.0  # that a chunk gives out, of a stream and of whole audio
 MOST_BATCH = 4096
 MOST_FRAMES = 1 << 20
