@@ -132,13 +132,20 @@ def over_blocks(outer: Writer, x: Samples, spans: Spans, write: Body, zeros: boo
         kept = _zeros_beyond(body, begin, at_end, outer.Squeeze(samples), spans, stop, last)
     else:
         kept = last(body)
-    kept.type = x.whole.type
+    _known(kept)
     scan = ir.Graph([name for name, _ in given], [kept], nodes=body.nodes, initializers=weights, name=body.name)
     found = outer.Scan(*(values for _, values in given), body=scan, num_scan_inputs=len(given))
     whole = outer.Reshape(found, outer.Concat(x.batch, [-1, spans.width], axis=0))
     # by the same name where there are as many as before: layers of one rate then have most numbers in common
     same = spans.rows is x.time and (spans.rate, spans.first, spans.last) == (1, 0, 0)
     return Samples(whole, spans.first, x.time if same else outer.Sub(stop, [spans.first]), x.batch)
+
+
+def _known(value: Any) -> None:
+    """Say of what a block gives that it has two axes: behind operators of ours, versions before 1.31 do not find out."""
+    import onnx_ir as ir
+
+    value.type, value.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape([None, None])
 
 
 def _quotient(outer: Writer, whole: Any, part: Any) -> Any:
@@ -179,6 +186,6 @@ def _zeros_beyond(
     mask = edge.Unsqueeze(edge.Cast(wanted, to=ir.DataType.FLOAT), [1])
     masked = edge.Reshape(edge.Mul(edge.Reshape(made, [-1, spans.width]), mask), edge.Shape(made))
     branches = [ir.Graph([], [value], nodes=part.nodes, name=part.name) for part, value in ((edge, masked), (inner, given))]
-    for value in (masked, given):
-        value.type = ir.TensorType(ir.DataType.FLOAT)
+    _known(masked)
+    _known(given)
     return body.If(at_end, then_branch=branches[0], else_branch=branches[1])

@@ -76,6 +76,18 @@ def test_layers_are_scans_of_what_onnx_has(network, model):
     assert not any(node.domain for body in bodies for node in body.node)
 
 
+def test_what_a_block_gives_has_two_axes_whatever_stands_before_it(model):
+    """Versions of ONNX Runtime before 1.31 refuse a body behind our operators otherwise, whose shapes they do not know."""
+    bodies = [
+        field.g for node in model.graph.node if node.op_type == "Scan" for field in node.attribute if field.name == "body"
+    ]
+    for body in bodies:
+        branches = [field.g for field in body.node[-1].attribute if body.node[-1].op_type == "If"]
+        for graph in (body, *branches):
+            assert [len(value.type.tensor_type.shape.dim) for value in graph.output] == [2]
+    assert bodies
+
+
 def test_only_the_last_layer_of_a_row_is_cut_to_its_length(model):
     scans = [node.op_type for node in model.graph.node].count("Scan")
     whole = {node.input[0] for node in model.graph.node if node.op_type == "Slice"}
