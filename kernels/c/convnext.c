@@ -47,18 +47,17 @@ static void apply(Linear layer, const float *x, size_t rows, float *y) {
     toneme_linear_panels(&layer, 0, toneme_panels(layer.outputs));
 }
 
-size_t toneme_convnext_memory(const ConvNeXt *block, size_t rows) { return rows * (block->channels + block->wide.outputs); }
+void toneme_convnext_mix(const ConvNeXt *block, const float *x, size_t rows, float *mixed) {
+    toneme_depthwise(x, rows, block->channels, block->taps, 1, block->filters, block->bias, NULL, NULL, mixed);
+}
 
-void toneme_convnext(const ConvNeXt *block, const float *x, size_t rows, float *out, float *memory) {
+void toneme_convnext_add(const ConvNeXt *block, const float *x, float *mixed, size_t rows, float *wide, float *out) {
     size_t channels = block->channels;
-    float *mixed = memory, *wide = memory + rows * channels;
-    toneme_depthwise(x, rows, channels, block->taps, 1, block->filters, block->bias, NULL, NULL, mixed);
     for (size_t r = 0; r < rows; r++) norm(mixed + r * channels, channels, block->gain, block->shift, block->epsilon);
     apply(block->wide, mixed, rows, wide);
     activate(wide, rows * block->wide.outputs);
     apply(block->narrow, wide, rows, mixed);
-    const float *middle = x + (block->taps - 1) * channels; /* a causal block's own rows are the last that its filters see */
     for (size_t r = 0; r < rows; r++)
-        add(middle + r * channels, block->scale, mixed + r * channels, channels, out + r * channels);
+        add(x + r * channels, block->scale, mixed + r * channels, channels, out + r * channels);
 }
 #endif

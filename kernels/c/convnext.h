@@ -13,12 +13,12 @@ typedef struct {
     Linear wide, narrow;
 } ConvNeXt;
 
-enum { CONVNEXT_ROWS = 48 }; /* that go through all of a block before the next ones do */
+enum { CONVNEXT_ROWS = 96 }; /* that go through all of a block before the next ones do */
 
-/* Numbers of memory that so many rows need. */
-size_t toneme_convnext_memory(const ConvNeXt *block, size_t rows);
+/* mixed [rows, channels] of x [rows + taps - 1, channels]. */
+void toneme_convnext_mix(const ConvNeXt *block, const float *x, size_t rows, float *mixed);
 
-/* out [rows, channels] of x [rows + taps - 1, channels]; at most CONVNEXT_ROWS. */
-void toneme_convnext(const ConvNeXt *block, const float *x, size_t rows, float *out, float *memory);
+/* out [rows, channels] of x and what was mixed of it, which is written over; `wide` is memory for [rows, outputs of `wide`]. */
+void toneme_convnext_add(const ConvNeXt *block, const float *x, float *mixed, size_t rows, float *wide, float *out);
 #endif
 #endif

@@ -19,7 +19,7 @@ typedef struct {
     const ConvNeXt *block;
     const float *x, *state;
     float *y;
-    size_t frames, pieces;
+    size_t rows, frames; /* of all items, and of each */
     int failed;
 } Job;
 
@@ -96,18 +96,25 @@ static void join(const Job *job, size_t item, size_t at, size_t count, float *to
     memcpy(to + old * width, now, (count - old) * width * sizeof(float));
 }
 
+/* Rows of items side by side share the reading of the weights, as those of many streams do. */
 static void do_part(void *of, size_t part) {
     Job *job = of;
     const ConvNeXt *block = job->block;
-    size_t item = part / job->pieces, at = part % job->pieces * CONVNEXT_ROWS, width = block->channels;
-    size_t rows = job->frames - at < CONVNEXT_ROWS ? job->frames - at : CONVNEXT_ROWS, seen = rows + block->taps - 1;
-    float *joined = malloc((seen * width + toneme_convnext_memory(block, rows)) * sizeof(float) + 1);
+    size_t from = part * CONVNEXT_ROWS, width = block->channels, before = block->taps - 1;
+    size_t rows = job->rows - from < CONVNEXT_ROWS ? job->rows - from : CONVNEXT_ROWS;
+    float *joined = malloc(((rows + before + rows) * width + rows * block->wide.outputs) * sizeof(float) + 1);
     if (!joined) {
         job->failed = 1;
         return;
     }
-    join(job, item, at, seen, joined);
-    toneme_convnext(block, joined, rows, job->y + (item * job->frames + at) * width, joined + seen * width);
+    float *mixed = joined + (rows + before) * width;
+    for (size_t row = 0, count; row < rows; row += count) {
+        size_t item = (from + row) / job->frames, at = (from + row) % job->frames;
+        count = job->frames - at < rows - row ? job->frames - at : rows - row;
+        join(job, item, at, count + before, joined);
+        toneme_convnext_mix(block, joined, count, mixed + row * width);
+    }
+    toneme_convnext_add(block, job->x + from * width, mixed, rows, mixed + rows * width, job->y + from * width);
     free(joined);
 }
 
@@ -133,13 +140,12 @@ static void *compute(void *kernel, void *context) {
     if ((wrong = toneme_input(table, context, X, &x)) || (wrong = toneme_input(table, context, STATE, &state))) return wrong;
     if (!frames_fit(block, &x, &state)) return toneme_wrong(table, "frames that do not fit a ConvNeXt block");
     size_t batch = x.sizes[0], frames = x.sizes[1];
-    Job job = {.block = block, .x = x.data, .state = state.data, .frames = frames};
-    job.pieces = (frames + CONVNEXT_ROWS - 1) / CONVNEXT_ROWS;
+    Job job = {.block = block, .x = x.data, .state = state.data, .rows = batch * frames, .frames = frames};
     if ((wrong = toneme_output(table, context, 0, &x)) || (wrong = toneme_output(table, context, 1, &state))) return wrong;
     job.y = x.data;
     for (size_t item = 0; item < batch; item++)
         join(&job, item, frames, block->taps - 1, (float *)state.data + item * (block->taps - 1) * block->channels);
-    return run(table, context, &job, batch * job.pieces);
+    return run(table, context, &job, (job.rows + CONVNEXT_ROWS - 1) / CONVNEXT_ROWS);
 }
 
 const Kind TONEME_CONVNEXT[2] = {
