@@ -102,6 +102,10 @@ void *toneme_constant(const Function *table, const void *info, size_t index, Ten
 void *toneme_input(const Function *table, const void *context, size_t index, Tensor *to);
 void *toneme_output(const Function *table, void *context, size_t index, Tensor *of); /* its sizes are given */
 
+/* Make and end the kernel of an operator without weights: the table is all that it needs. */
+void *toneme_bare(const Operator *, const Function *table, const void *info, void **kernel);
+void toneme_nothing(void *kernel);
+
 size_t toneme_elements(const Tensor *of);
 
 int toneme_rows_are(const Tensor *of, size_t count); /* numbers, all in one row */

@@ -14,14 +14,6 @@ typedef struct {
 
 static const int SNAKE[] = {FLOATS, FLOATS}, BENT[] = {FLOATS}, GIVES[] = {FLOATS};
 
-static void *create(const Operator *o, const Function *table, const void *info, void **kernel) {
-    (void)o, (void)info;
-    *kernel = (void *)table;
-    return NULL;
-}
-
-static void destroy(void *kernel) { (void)kernel; }
-
 INLINE __m256 bend(__m256 s) { return snake(s, _mm256_set1_ps(1), _mm256_set1_ps(1)); }
 
 KERNEL static void bend_row(const float *x, const float *scale, size_t count, float *y) {
@@ -70,7 +62,7 @@ static void *compute_snake(void *kernel, void *context) { return compute(kernel,
 static void *compute_bent(void *kernel, void *context) { return compute(kernel, context, 0); }
 
 const Kind TONEME_SNAKE[2] = {
-    KIND("Snake", SNAKE, GIVES, create, compute_snake, destroy),
-    KIND("Bent", BENT, GIVES, create, compute_bent, destroy),
+    KIND("Snake", SNAKE, GIVES, toneme_bare, compute_snake, toneme_nothing),
+    KIND("Bent", BENT, GIVES, toneme_bare, compute_bent, toneme_nothing),
 };
 #endif
