@@ -15,7 +15,7 @@ from ..codecs.layers import toom_cook
 from ..codecs.layers.dac_blocks import Decoder, DownStage, Encoder, UpStage
 from ..codecs.layers.dac_convolution import Conv, ConvTranspose, ResidualUnit, Snake
 from .blocks import dilated, filtered, projection, residual, two_taps
-from .operators import snake as scaled_snake
+from .operators import scaled_snake
 
 LEAST_SCALE = 1e-9  # of Snake: the scale 0 stands for what is not bent at all
 

@@ -31,14 +31,14 @@ def _(x: Tensor, late: Tensor, first: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-@torch.library.custom_op("toneme::snake", mutates_args=())
-def snake(x: Tensor, scale: Tensor) -> Tensor:
+@torch.library.custom_op("toneme::scaled_snake", mutates_args=())
+def scaled_snake(x: Tensor, scale: Tensor) -> Tensor:
     """Return s + sin(s)^2 of s, which is x [..., channels] times scale [channels]."""
     scaled = x * scale
     return scaled + scaled.sin().square()
 
 
-@snake.register_fake
+@scaled_snake.register_fake
 def _(x: Tensor, scale: Tensor) -> Tensor:
     return torch.empty_like(x)
 
@@ -127,7 +127,7 @@ def translations() -> dict[Any, Any]:
     ops = torch.ops.toneme
     return {
         ops.elu.default: lambda x: bend(x),
-        ops.snake.default: lambda x, scale: wave(x, scale),
+        ops.scaled_snake.default: lambda x, scale: wave(x, scale),
         ops.delayed.default: lambda x, y, first: late(x, y, first),
         ops.lstm.default: recurrent,
         ops.convnext.default: blocked,
