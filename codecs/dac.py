@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..quantizers.factorised import ResidualFactorisedVQ
-from .base import Codec, Encoded
+from .base import Encoded
 from .checkpoint import load_official
-from .chunk_seconds import seconds_or
-from .chunking import CHUNK_SECONDS, ChunkedDecoder, ChunkedEncoder
+from .chunked import ChunkedCodec
 from .config import config_from_dict
 from .errors import ShapeError
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
@@ -52,7 +51,7 @@ class DacConfig:
             object.__setattr__(self, "blocks", config_from_dict(DacBlocksConfig, dict(self.blocks)))
 
 
-class DacCodec(Codec):
+class DacCodec(ChunkedCodec):
     """Audio to residual codes, each found by cosine in a few dimensions, and back.
 
     Codes are those of the published `model.encode`, at any length. Its `model.compress` brings audio to -16 LUFS before, and
@@ -61,7 +60,6 @@ class DacCodec(Codec):
 
     Config = DacConfig
     family = "dac"
-    chunked = True
     config: DacConfig
 
     def __init__(self, config: DacConfig, name: str = "") -> None:
@@ -113,16 +111,6 @@ class DacCodec(Codec):
         audio = audio.masked_fill(torch.arange(longest, device=audio.device) >= n_samples, 0)
         with torch.inference_mode(False):  # or the audio could not take part in training
             return audio.clone()
-
-    def stream_encoder(
-        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
-    ) -> ChunkedEncoder:
-        """Return an encoder of audio in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedEncoder(self, batch, codebooks, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
-
-    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
-        """Return a decoder of frames in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedDecoder(self, batch, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
 
 
 # -- official weights -------------------------------------------------------------------------------------------

@@ -14,10 +14,9 @@ from torch.nn.functional import pad
 
 from ..quantizers.factorised import ResidualFactorisedVQ
 from ..quantizers.multiscale import MultiScaleResidual
-from .base import Codec, Encoded
+from .base import Encoded
 from .checkpoint import load_official
-from .chunk_seconds import seconds_or
-from .chunking import CHUNK_SECONDS, ChunkedDecoder, ChunkedEncoder
+from .chunked import ChunkedCodec
 from .config import config_from_dict
 from .dac import flat_projections, projection_name
 from .errors import ShapeError
@@ -52,7 +51,7 @@ class SnacConfig:
             object.__setattr__(self, "blocks", config_from_dict(DacBlocksConfig, dict(self.blocks)))
 
 
-class SnacCodec(Codec):
+class SnacCodec(ChunkedCodec):
     """Audio to streams of one codebook each, and back.
 
     Audio is filled with zeros to a multiple of `padded_to` samples, and all of its frames are kept. `decode` leaves out the
@@ -61,7 +60,6 @@ class SnacCodec(Codec):
 
     Config = SnacConfig
     family = "snac"
-    chunked = True
     config: SnacConfig
 
     def __init__(self, config: SnacConfig, name: str = "") -> None:
@@ -157,16 +155,6 @@ class SnacCodec(Codec):
         """Return the shape of each stage's noise for so many frames of the finest stream."""
         strides = self.config.blocks.strides[::-1]
         return [(batch, 1, frames * math.prod(strides[: i + 1])) for i in range(len(strides))]
-
-    def stream_encoder(
-        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
-    ) -> ChunkedEncoder:
-        """Return an encoder of audio in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedEncoder(self, batch, codebooks, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
-
-    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
-        """Return a decoder of frames in pieces: exact chunks, each waiting for the receptive field after it."""
-        return ChunkedDecoder(self, batch, seconds=seconds_or(chunk_seconds, CHUNK_SECONDS))
 
 
 # -- official weights -------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..quantizers.residual import ResidualVQ
-from .base import Codec, Encoded
+from .base import Encoded
 from .checkpoint import load_official
-from .chunk_seconds import seconds_or
-from .chunking import CHUNK_SECONDS, ChunkedDecoder, ChunkedEncoder, awaited
+from .chunked import ChunkedCodec
+from .chunking import awaited
 from .config import config_from_dict
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names
@@ -52,12 +52,11 @@ class SpeechTokenizerConfig:
             object.__setattr__(self, "seanet", config_from_dict(SEANetConfig, dict(self.seanet)))
 
 
-class SpeechTokenizerCodec(Codec):
+class SpeechTokenizerCodec(ChunkedCodec):
     """Audio to residual codes of a SEANet encoder's latents, and back through its decoder."""
 
     Config = SpeechTokenizerConfig
     family = "speechtokenizer"
-    chunked = True
     config: SpeechTokenizerConfig
 
     def __init__(self, config: SpeechTokenizerConfig, name: str = "") -> None:
@@ -98,15 +97,10 @@ class SpeechTokenizerCodec(Codec):
         (codes,) = self.check_streams((codes,))
         return self.transform(self.quantizer.decode(codes[:, :1]).transpose(1, 2)).transpose(1, 2)
 
-    def stream_encoder(
-        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
-    ) -> ChunkedEncoder:
-        """Return an encoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return ChunkedEncoder(self, batch, codebooks, self.config.window, seconds_or(chunk_seconds, CHUNK_SECONDS))
-
-    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
-        """Return a decoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return ChunkedDecoder(self, batch, self.config.window, seconds_or(chunk_seconds, CHUNK_SECONDS))
+    @property
+    def stream_context(self) -> int:
+        """Samples that chunks of long audio see on either side, not all of it."""
+        return self.config.window
 
 
 def convert_speechtokenizer(weights: Mapping[str, Tensor], name: str = "speechtokenizer") -> SpeechTokenizerCodec:

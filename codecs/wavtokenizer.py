@@ -12,10 +12,10 @@ from functools import partial
 from torch import Tensor
 
 from ..quantizers.euclidean import EuclideanVQ
-from .base import Codec, Encoded
+from .base import Encoded
 from .checkpoint import load_official
-from .chunk_seconds import seconds_or
-from .chunking import ChunkedDecoder, ChunkedEncoder, awaited
+from .chunked import ChunkedCodec
+from .chunking import awaited
 from .config import config_from_dict
 from .errors import CheckpointError
 from .layers.seanet import SEANetConfig, SEANetEncoder
@@ -60,12 +60,11 @@ class WavTokenizerConfig:
             )
 
 
-class WavTokenizerCodec(Codec):
+class WavTokenizerCodec(ChunkedCodec):
     """Audio to one code per frame of a SEANet encoder's latents, and back through spectra."""
 
     Config = WavTokenizerConfig
     family = "wavtokenizer"
-    chunked = True
     config: WavTokenizerConfig
 
     def __init__(self, config: WavTokenizerConfig, name: str = "") -> None:
@@ -90,15 +89,15 @@ class WavTokenizerCodec(Codec):
     def _decode(self, streams: tuple[Tensor, ...], side: dict[str, Tensor], n_samples: int) -> Tensor:
         return self.head(self.backbone(self.quantizer.decode(streams[0])))
 
-    def stream_encoder(
-        self, batch: int = 1, codebooks: int | None = None, chunk_seconds: float | None = None
-    ) -> ChunkedEncoder:
-        """Return an encoder of long audio in chunks that see `config.window` samples on either side."""
-        return ChunkedEncoder(self, batch, codebooks, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
+    @property
+    def stream_context(self) -> int:
+        """Samples that chunks of long audio see on either side, not all of it."""
+        return self.config.window
 
-    def stream_decoder(self, batch: int = 1, chunk_seconds: float | None = None) -> ChunkedDecoder:
-        """Return a decoder of long audio in chunks that see `config.window` samples on either side, not all of it."""
-        return ChunkedDecoder(self, batch, self.config.window, seconds_or(chunk_seconds, self.config.chunk))
+    @property
+    def stream_seconds(self) -> float:
+        """Seconds of a chunk where nobody asks for another length."""
+        return self.config.chunk
 
 
 # -- official weights -------------------------------------------------------------------------------------------
