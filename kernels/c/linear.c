@@ -1,7 +1,8 @@
 /* Rows times a matrix in panels, of few rows as in a stream's step or of many. What is in 16 bits is widened in registers: a step
-   of a stream is over as soon as its weights are read, and takes half of the time to read them. */
+   of a stream is over as soon as its weights are read, and takes half of the time to read them. It is the only difference from
+   product.c, whose sums take more forms than these. */
 #include "linear.h"
-#include "rows.h"
+#include "product.h"
 
 #ifdef TONEME_AVX2
 
@@ -10,11 +11,6 @@ enum { IN_CACHE = 1 << 16 };                   /* numbers of the rows that a pan
 
 #define WIDE __attribute__((target("avx2,fma,f16c")))
 #define TILE WIDE static inline __attribute__((always_inline))
-
-TILE __m256 weights(const void *panel, size_t at, const int half) {
-    if (half) return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const uint16_t *)panel + at)));
-    return _mm256_loadu_ps((const float *)panel + at);
-}
 
 TILE void leave(const Linear *l, size_t row, size_t column, __m256 low, __m256 high) {
     float *y = l->y + row * l->outputs + column, rest[PANEL];
@@ -29,7 +25,7 @@ TILE void leave(const Linear *l, size_t row, size_t column, __m256 low, __m256 h
 }
 
 /* `height` rows times the panel of columns from `column` on. */
-TILE void tile(const Linear *l, const void *panel, size_t row, const int height, size_t column, const int half) {
+TILE void tile(const Linear *l, const uint16_t *panel, size_t row, const int height, size_t column) {
     const float *x = l->x + row * l->inputs;
     __m256 sum[HEIGHT][2], start[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     if (l->bias) {
@@ -41,8 +37,9 @@ TILE void tile(const Linear *l, const void *panel, size_t row, const int height,
 #pragma GCC unroll 6
     for (int r = 0; r < height; r++) sum[r][0] = start[0], sum[r][1] = start[1];
     for (size_t k = 0; k < l->inputs; k++) {
-        __m256 low = weights(panel, PANEL * k, half), high = weights(panel, PANEL * k + 8, half);
-        _mm_prefetch((const char *)panel + PANEL * k * (half ? 2 : 4) + AHEAD, _MM_HINT_T0);
+        const __m128i *eight = (const __m128i *)(panel + PANEL * k);
+        __m256 low = _mm256_cvtph_ps(_mm_loadu_si128(eight)), high = _mm256_cvtph_ps(_mm_loadu_si128(eight + 1));
+        _mm_prefetch((const char *)eight + AHEAD, _MM_HINT_T0);
 #pragma GCC unroll 6
         for (int r = 0; r < height; r++) {
             __m256 value = _mm256_broadcast_ss(x + r * l->inputs + k);
@@ -54,61 +51,52 @@ TILE void tile(const Linear *l, const void *panel, size_t row, const int height,
     for (int r = 0; r < height; r++) leave(l, row + r, column, sum[r][0], sum[r][1]);
 }
 
-TILE void stripe(const Linear *l, size_t from, size_t to, size_t number, const int half) {
-    const void *panel = (const char *)l->panels + number * PANEL * l->inputs * (half ? 2 : 4);
+WIDE static void halves(const Linear *l, size_t from, size_t to, size_t number) {
+    const uint16_t *panel = (const uint16_t *)l->panels + number * PANEL * l->inputs;
     size_t row = from, column = number * PANEL;
-    for (; row + HEIGHT <= to; row += HEIGHT) tile(l, panel, row, HEIGHT, column, half);
+    for (; row + HEIGHT <= to; row += HEIGHT) tile(l, panel, row, HEIGHT, column);
     switch (to - row) {
-    case 5: tile(l, panel, row, 5, column, half); break;
-    case 4: tile(l, panel, row, 4, column, half); break;
-    case 3: tile(l, panel, row, 3, column, half); break;
-    case 2: tile(l, panel, row, 2, column, half); break;
-    case 1: tile(l, panel, row, 1, column, half); break;
+    case 5: tile(l, panel, row, 5, column); break;
+    case 4: tile(l, panel, row, 4, column); break;
+    case 3: tile(l, panel, row, 3, column); break;
+    case 2: tile(l, panel, row, 2, column); break;
+    case 1: tile(l, panel, row, 1, column); break;
     }
 }
 
-WIDE static void halves(const Linear *l, size_t from, size_t to, size_t number) { stripe(l, from, to, number, 1); }
-WIDE static void floats(const Linear *l, size_t from, size_t to, size_t number) { stripe(l, from, to, number, 0); }
+/* Panels in 32 bits are those of toneme_multiply. */
+static void floats(const Linear *l, size_t row, size_t rows, size_t from, size_t to) {
+    size_t column = from * PANEL, end = to * PANEL < l->outputs ? to * PANEL : l->outputs;
+    Product p = {.source = {{l->x + row * l->inputs, l->inputs, l->inputs}}, .sources = 1, .depth = l->inputs};
+    p.columns = end - column, p.panels = (const float *)l->panels + column * l->inputs;
+    p.bias = l->bias ? l->bias + column : NULL, p.out = l->y + row * l->outputs + column, p.out_step = l->outputs;
+    toneme_multiply(&p, rows);
+}
 
-/* Sixteen rows of a turned matrix, a line of the cache of each at a time, to one panel. */
-#define TURN(type)                                                                                                                \
+/* Sixteen columns of a matrix to each panel; its numbers lie `down` apart in a column and `across` in a row. */
+#define PACK(type)                                                                                                                \
     do {                                                                                                                          \
         const type *from = matrix;                                                                                                \
         type *to = panels;                                                                                                        \
-        for (size_t column = 0; column < s->outputs; column += PANEL, to += PANEL * s->inputs)                                    \
-            for (size_t i = 0; i < PANEL; i++) {                                                                                  \
-                const type *row = from + (column + i) * s->inputs;                                                                \
-                if (column + i < s->outputs)                                                                                      \
-                    for (size_t k = 0; k < s->inputs; k++) to[PANEL * k + i] = row[k];                                            \
-                else                                                                                                              \
-                    for (size_t k = 0; k < s->inputs; k++) to[PANEL * k + i] = 0;                                                 \
-            }                                                                                                                     \
-    } while (0)
-
-#define LAY(type)                                                                                                                 \
-    do {                                                                                                                          \
-        const type *from = matrix;                                                                                                \
-        type *to = panels;                                                                                                        \
-        for (size_t column = 0; column < s->outputs; column += PANEL, to += PANEL * s->inputs)                                    \
-            for (size_t k = 0; k < s->inputs; k++)                                                                                \
+        for (size_t column = 0; column < s->outputs; column += PANEL)                                                             \
+            for (size_t k = 0; k < s->inputs; k++, to += PANEL)                                                                   \
                 for (size_t i = 0; i < PANEL; i++)                                                                                \
-                    to[PANEL * k + i] = column + i < s->outputs ? from[k * s->outputs + column + i] : 0;                          \
+                    to[i] = column + i < s->outputs ? from[k * down + (column + i) * across] : 0;                                 \
     } while (0)
 
 void toneme_pack(const void *matrix, int turned, const Linear *s, void *panels) {
-    if (turned && s->half) TURN(uint16_t);
-    else if (turned) TURN(float);
-    else if (s->half) LAY(uint16_t);
-    else LAY(float);
+    size_t down = turned ? 1 : s->outputs, across = turned ? s->inputs : 1;
+    if (s->half) PACK(uint16_t);
+    else PACK(float);
 }
 
 void toneme_linear_panels(const Linear *l, size_t from, size_t to) {
     size_t block = IN_CACHE / (l->inputs + 1) / HEIGHT * HEIGHT + HEIGHT;
     for (size_t row = 0; row < l->rows; row += block) {
         size_t end = row + block < l->rows ? row + block : l->rows;
-        for (size_t number = from; number < to; number++)
-            if (l->half) halves(l, row, end, number);
-            else floats(l, row, end, number);
+        if (l->half)
+            for (size_t number = from; number < to; number++) halves(l, row, end, number);
+        else if (from < to) floats(l, row, end - row, from, to);
     }
 }
 #endif
