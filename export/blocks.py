@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..codecs.layers import toom_cook
 from .functions import DOMAIN, INTEGER, operator
+from .operators import bent
 from .scans import Samples, Spans, Writer, over_blocks, own_constant
 
 TILE, TAPS = toom_cook.TILE, toom_cook.TAPS
@@ -23,12 +24,6 @@ REACH = TAPS // 2
 VALUES = 1 << 18  # of a block, 1 MB
 LEAST_ROWS, MOST_ROWS = 1024, 2048  # of a block: for fewer the matrices are read too often, of more nothing is gained
 END = 1 << 60
-
-
-def bent(x: Tensor) -> Tensor:
-    """Return Snake times its scale of what is x divided by its scale."""
-    wave = x.sin()
-    return x + wave * wave
 
 
 # -- the functions ------------------------------------------------------------------------------------------------

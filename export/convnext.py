@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from ..codecs.layers.convnext import CausalConvNeXt, CausalStack
+from .functions import SIGNATURES
 from .operators import convnext
+
+CONSTANTS = SIGNATURES["ConvNeXt"][0][2:]  # by the names of the operator, after the frames and the state
 
 
 class PlainStack(nn.Module):
@@ -19,7 +22,7 @@ class PlainStack(nn.Module):
         super().__init__()
         self.blocks = list(stack.blocks)
         for number, block in enumerate(self.blocks):
-            for name, value in _constants(block):
+            for name, value in zip(CONSTANTS, _constants(block), strict=True):
                 self.register_buffer(f"{name}{number}", value.detach().clone())
 
     def initial_state(self, batch: int) -> list[Tensor]:
@@ -30,16 +33,15 @@ class PlainStack(nn.Module):
         """Return the output of the last block for the next frames [batch, frames, 1, channels]."""
         after = []
         for number, (block, before) in enumerate(zip(self.blocks, state, strict=True)):
-            constants = [self.get_buffer(f"{name}{number}") for name, _ in _constants(block)]
+            constants = [self.get_buffer(f"{name}{number}") for name in CONSTANTS]
             x, late = convnext(x, before, *constants, block.norm.eps)
             after.append(late)
         return x, after
 
 
-def _constants(block: CausalConvNeXt) -> Iterator[tuple[str, Tensor]]:
+def _constants(block: CausalConvNeXt) -> Iterator[Tensor]:
     """Give the constants of a block in the order in which the operator takes them."""
-    yield from (("filters", block.mix.weight[..., None]), ("bias", block.mix.bias))  # type: ignore[misc]
-    yield from (("gain", block.norm.weight), ("shift", block.norm.bias))
-    for name, layer in (("wide", block.widen), ("narrow", block.narrow)):
-        yield from ((name, layer.weight), (f"{name}_bias", layer.bias))
-    yield "scale", block.scale
+    yield from (block.mix.weight[..., None], block.mix.bias)  # type: ignore[misc]
+    for layer in (block.norm, block.widen, block.narrow):
+        yield from (layer.weight, layer.bias)
+    yield block.scale

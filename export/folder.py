@@ -104,9 +104,7 @@ def try_integers(folder: Path, directions: Sequence[str] = DIRECTIONS) -> Check:
     for name, side in sides.items():
         model = onnx.load(str(folder / side.file))
         counts[name] = store_integers(model)
-        store_half(model)
-        use_kernels(model)
-        write_graph(model, other, side)
+        _store(model, other, side)
     if not any(counts.values()):
         raise CheckpointError(
             f"{manifest.codec} has no products after a norm or a GELU, which 8 bits make faster: export without --int8"
@@ -150,10 +148,8 @@ def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:
             continue
         model = build(direction.network.eval(), direction.sizes)
         sides[name] = replace(direction.side, states=state_list(direction.network))
-        store_half(model, rounding=half and name == "decoder")
-        use_kernels(model)
         _label(model, {"toneme.codec": codec.name, LABEL: codec.weights_hash})
-        write_graph(model, folder, direction.side)
+        _store(model, folder, direction.side, rounding=half and name == "decoder")
     manifest_of(codec, codebooks, sides).write(folder)
     write_golden(codec, codebooks, folder)
 
@@ -171,6 +167,13 @@ def manifest_of(codec: Codec, codebooks: int, sides: Mapping[str, Side | None]) 
         codec.name, codec.family, codec.weights_hash, spec.licence, spec.sample_rate, spec.channels, tuple(streams),
         sides["encoder"], sides["decoder"], codec.stream_encoder().window,
     )  # fmt: skip
+
+
+def _store(model: Any, folder: Path, side: Side, rounding: bool = False) -> None:
+    """Write a direction's model with weights in 16 bits, where these hold them or they may be rounded, and our operators."""
+    store_half(model, rounding)
+    use_kernels(model)
+    write_graph(model, folder, side)
 
 
 def _label(model: Any, labels: Mapping[str, str]) -> None:
