@@ -93,17 +93,18 @@ def try_integers(folder: Path, directions: Sequence[str] = DIRECTIONS) -> Check:
     """Put graphs with products of 8 bits in place of those that they beat, and write down what was measured.
 
     Raises:
-        CheckpointError: if there is no product that 8 bits could make faster.
+        CheckpointError: if there is no product that 8 bits could make faster, or the disk is full.
     """
     import onnx
 
     manifest, other = read_manifest(folder), folder / "integers"
-    shutil.copytree(folder, other)
+    other.mkdir()
+    manifest.write(other)
     sides = {name: side for name in directions if (side := getattr(manifest, name)) is not None}
     counts = {}
     for name, side in sides.items():
         model = onnx.load(str(folder / side.file))
-        counts[name] = store_integers(model)
+        counts[name] = store_integers(model, other)
         _store(model, other, side)
     if not any(counts.values()):
         raise CheckpointError(

@@ -10,14 +10,15 @@ Weights use 7 of the 8 bits: AVX2 adds two products in 16 bits and would cut off
 
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..kernels.errors import CheckpointError
 from ..kernels.onnx_runtime import load_onnxruntime
 from .golden import read_golden
 from .runtime import StreamingCodec
@@ -47,12 +48,16 @@ class Trial:
     why: str = ""
 
 
-def store_integers(model: Any) -> int:
+def store_integers(model: Any, folder: Path) -> int:
     """Turn products of an ONNX model into those of 8 bits, in place; return how many.
 
-    Constants that are computed from others are folded first, since a weight must be known to be quantized.
+    Constants that are computed from others are folded first, since a weight must be known to be quantized: by ONNX Runtime,
+    which gives the result as a file alone, in `folder` for that time.
+
+    Raises:
+        CheckpointError: if that file cannot be written.
     """
-    folded = _folded(model)
+    folded = _folded(model, folder / "folded.onnx")
     graph, count, nodes = folded.graph, 0, []
     weights = {tensor.name: tensor for tensor in graph.initializer}
     makers = {output: node for node in graph.node for output in node.output}
@@ -69,7 +74,7 @@ def store_integers(model: Any) -> int:
     return count
 
 
-def _folded(model: Any) -> Any:
+def _folded(model: Any, path: Path) -> Any:
     """Return the model after ONNX Runtime's basic optimizations, which use ONNX's own operators alone."""
     import onnx
 
@@ -77,10 +82,14 @@ def _folded(model: Any) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = f"{folder}/folded.onnx"
+    options.optimized_model_filepath = str(path)
+    try:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return onnx.load(options.optimized_model_filepath)
+        folded = onnx.load(str(path))
+    except Exception as error:  # onnxruntime's own types are not exported everywhere; none of them says what the disk said
+        raise CheckpointError(f"{path} cannot be written ({str(error)[:200]}): free some space, or export elsewhere") from None
+    path.unlink()
+    return folded
 
 
 def _taken(node: Any, weights: dict[str, Any], makers: dict[str, Any]) -> bool:

@@ -44,10 +44,11 @@ def run(model, x: np.ndarray) -> list[np.ndarray]:
     return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
 
 
-def test_products_after_a_norm_or_a_gelu_are_taken_and_the_search_is_not(model):
+def test_products_after_a_norm_or_a_gelu_are_taken_and_the_search_is_not(model, tmp_path):
     x = np.random.default_rng(1).standard_normal((50, WIDTH)).astype(np.float32)
     (expected, codes), size = run(model, x), len(model.SerializeToString())
-    assert store_integers(model) == 2
+    assert store_integers(model, tmp_path) == 2
+    assert not any(tmp_path.iterdir())
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("MatMulInteger") == 2
     assert kinds.count("MatMul") == 1
@@ -56,6 +57,17 @@ def test_products_after_a_norm_or_a_gelu_are_taken_and_the_search_is_not(model):
     added = expected - x
     assert 0 < np.square(found - expected).mean() < 1e-3 * np.square(added).mean()
     assert (others == codes).mean() > 0.9
+
+
+def test_a_full_disk_is_one_sentence(own_folder, small_files):
+    with pytest.raises(CheckpointError, match=r"folded.onnx cannot be written .*: free some space, or export elsewhere"):
+        try_integers(own_folder)
+
+
+def test_the_temporary_folder_may_be_full(own_folder, tmp_path, monkeypatch):
+    """It is small in many containers; the folder of the export has to have room anyway."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    try_integers(own_folder)
 
 
 def test_what_is_far_or_slow_is_not_kept():
