@@ -59,15 +59,15 @@ def export_codec(
         How near the graphs come to PyTorch on `golden.npz`.
 
     Raises:
-        CheckpointError: if the family cannot be exported, the graphs do not do what the codec does, or `integers` are asked
-            for and nothing in them could be.
+        CheckpointError: if the family cannot be exported, the graphs do not do what the codec does, `integers` are asked
+            for and nothing in them could be, or ONNX Runtime could not open a folder of this name.
         MissingDependencyError: if onnx, onnxscript or onnxruntime is not installed.
         ShapeError: if there are fewer codebooks.
     """
     require_exporter()
     require_runtime()
-    codebooks = codec.spec.check_codebooks(codebooks)
-    folder = Path(folder)
+    codebooks, folder = codec.spec.check_codebooks(codebooks), Path(folder)
+    _check_name(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
@@ -139,6 +139,13 @@ def require_runtime() -> None:
         load_onnxruntime()
     except ImportError:
         raise MissingDependencyError(f"to export, install onnxruntime: {how_to_install('export')}") from None
+
+
+def _check_name(folder: Path) -> None:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise CheckpointError(f"{folder} is no name in UTF-8, and ONNX Runtime opens no other: name another folder") from None
 
 
 def _write(codec: Codec, codebooks: int, half: bool, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """An exported codec's folder: its files, what it says of itself, and that nothing is left of a failed export."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -42,4 +44,11 @@ def test_a_graph_that_does_something_else_is_not_kept(small, tmp_path, monkeypat
     monkeypatch.setattr(folder, "check", lambda path: folder.Check(0.5, 1.0, 0.0))
     with pytest.raises(toneme.CheckpointError, match="do not do what the codec does"):
         export_codec(small, tmp_path / "x")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_name_that_onnx_runtime_cannot_open_is_refused_before_the_work(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_write", lambda *args: pytest.fail("the work has begun"))
+    with pytest.raises(toneme.CheckpointError, match="no name in UTF-8, and ONNX Runtime opens no other: name another"):
+        export_codec(small, tmp_path / os.fsdecode(b"caf\xe9"))
     assert not any(tmp_path.iterdir())
