@@ -7,7 +7,7 @@
 #ifdef TONEME_AVX2
 
 enum { HEIGHT = 6, PANEL = 16, AHEAD = 512 }; /* bytes */
-enum { IN_CACHE = 1 << 16 };                   /* numbers of the rows that a panel meets at once */
+enum { IN_CACHE = 1 << 13, LEAST_ROWS = 48, DEPTH = 1024 }; /* numbers of the rows that a panel meets at once, and of each of them */
 
 #define WIDE __attribute__((target("avx2,fma,f16c")))
 #define TILE WIDE static inline __attribute__((always_inline))
@@ -36,6 +36,7 @@ TILE void tile(const Linear *l, const uint16_t *panel, size_t row, const int hei
     }
 #pragma GCC unroll 6
     for (int r = 0; r < height; r++) sum[r][0] = start[0], sum[r][1] = start[1];
+#pragma GCC unroll 4
     for (size_t k = 0; k < l->inputs; k++) {
         const __m128i *eight = (const __m128i *)(panel + PANEL * k);
         __m256 low = _mm256_cvtph_ps(_mm_loadu_si128(eight)), high = _mm256_cvtph_ps(_mm_loadu_si128(eight + 1));
@@ -64,13 +65,23 @@ WIDE static void halves(const Linear *l, size_t from, size_t to, size_t number) 
     }
 }
 
-/* Panels in 32 bits are those of toneme_multiply. */
+/* Panels in 32 bits are those of toneme_multiply, of which so much at a time is taken as stays near the processor. */
 static void floats(const Linear *l, size_t row, size_t rows, size_t from, size_t to) {
-    size_t column = from * PANEL, end = to * PANEL < l->outputs ? to * PANEL : l->outputs;
-    Product p = {.source = {{l->x + row * l->inputs, l->inputs, l->inputs}}, .sources = 1, .depth = l->inputs};
-    p.columns = end - column, p.panels = (const float *)l->panels + column * l->inputs;
-    p.bias = l->bias ? l->bias + column : NULL, p.out = l->y + row * l->outputs + column, p.out_step = l->outputs;
-    toneme_multiply(&p, rows);
+    size_t end = to * PANEL < l->outputs ? to * PANEL : l->outputs, depth;
+    for (size_t column = from * PANEL; column < end; column += PANEL) {
+        float *y = l->y + row * l->outputs + column;
+        for (size_t k = 0; k < l->inputs; k += depth) {
+            depth = l->inputs - k < DEPTH ? l->inputs - k : DEPTH;
+            Product p = {.source = {{l->x + row * l->inputs + k, l->inputs, depth}}, .sources = 1, .depth = depth};
+            p.columns = end - column < PANEL ? end - column : PANEL;
+            p.panels = (const float *)l->panels + column * l->inputs + k * PANEL;
+            if (k) p.onto = y;
+            else if (l->onto) p.onto = l->onto + row * l->outputs + column;
+            if (!k && l->bias) p.bias = l->bias + column;
+            p.out = y, p.out_step = p.onto_step = l->outputs;
+            toneme_multiply(&p, rows);
+        }
+    }
 }
 
 /* Sixteen columns of a matrix to each panel; its numbers lie `down` apart in a column and `across` in a row. */
@@ -90,13 +101,19 @@ void toneme_pack(const void *matrix, int turned, const Linear *s, void *panels) 
     else PACK(float);
 }
 
-void toneme_linear_panels(const Linear *l, size_t from, size_t to) {
-    size_t block = IN_CACHE / (l->inputs + 1) / HEIGHT * HEIGHT + HEIGHT;
-    for (size_t row = 0; row < l->rows; row += block) {
-        size_t end = row + block < l->rows ? row + block : l->rows;
-        if (l->half)
-            for (size_t number = from; number < to; number++) halves(l, row, end, number);
-        else if (from < to) floats(l, row, end - row, from, to);
-    }
+static void block(const Linear *l, size_t row, size_t end, size_t from, size_t to) {
+    if (l->half)
+        for (size_t number = from; number < to; number++) halves(l, row, end, number);
+    else if (from < to) floats(l, row, end - row, from, to);
 }
+
+static void blocks(const Linear *l, size_t row, size_t end, size_t from, size_t to) {
+    size_t size = IN_CACHE / (l->inputs + 1) / HEIGHT * HEIGHT;
+    if (size < LEAST_ROWS) size = LEAST_ROWS;
+    for (; row < end; row += size) block(l, row, row + size < end ? row + size : end, from, to);
+}
+
+void toneme_linear_panels(const Linear *l, size_t from, size_t to) { blocks(l, 0, l->rows, from, to); }
+
+void toneme_linear_rows(const Linear *l, size_t from, size_t to) { blocks(l, from, to, 0, toneme_panels(l->outputs)); }
 #endif

@@ -5,18 +5,19 @@
 #include "kernels.h"
 
 #ifdef TONEME_AVX2
-/* x [rows, inputs] times a matrix [inputs, outputs], plus a bias [outputs] if it is not null, to y [rows, outputs]. Panels hold
-   sixteen columns each, the last filled up: of every row of the matrix sixteen numbers, floats or, if `half`, in 16 bits. */
+/* x [rows, inputs] times a matrix [inputs, outputs], plus a bias [outputs] or, of a matrix of floats, numbers `onto` [rows, outputs]
+   where these are not null, to y [rows, outputs]. Panels hold sixteen columns each, the last filled up: of every row of the matrix
+   sixteen numbers, floats or, if `half`, in 16 bits. */
 typedef struct {
-    const float *x, *bias;
+    const float *x, *bias, *onto;
     const void *panels;
     float *y;
     size_t rows, inputs, outputs;
     int half;
 } Linear;
 
-/* The columns of panels `from` to `to`. A number does not depend on the rows and panels beside it. */
-void toneme_linear_panels(const Linear *l, size_t from, size_t to);
+/* The columns of panels `from` to `to`, and all columns of rows `from` to `to`. A number does not depend on those beside it. */
+void toneme_linear_panels(const Linear *l, size_t from, size_t to), toneme_linear_rows(const Linear *l, size_t from, size_t to);
 
 /* Write a matrix [inputs, outputs], or [outputs, inputs] if it is turned, as panels of so many numbers. */
 void toneme_pack(const void *matrix, int turned, const Linear *sizes, void *panels);
