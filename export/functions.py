@@ -2,7 +2,8 @@
 
 A session that knows `kernels/c/onnx.c` (`kernels.onnx_runtime`) computes them with our kernels in C; every other one, in a
 browser or where there was no compiler, takes each for the operators that its function holds. Weights in 16 bits stay so in
-memory and are widened in registers: a step of a stream is over when they are read.
+memory and are widened in registers: a step of a stream is over when they are read. Matrices in 32 bits lie in a file as they
+are read, in panels, so that none is copied and turned over when a session is made.
 """
 
 import math
@@ -10,13 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 OPSET = 18  # of ONNX's own operators, in graphs and functions
 DOMAIN, VERSION = "toneme", 1
 HALF = "Half"  # behind the name of an operator whose matrices are in 16 bits
+PANELS = "Panels"  # behind the name of one whose matrix [inputs, outputs] lies as its kernel reads it: [panels, inputs, 16]
+PANEL = 16  # columns
 LEAST = 1 << 12  # values of a matrix from which a product is worth an operator of ours
 MATRICES = {"Affine": (1,), "Product": (1,), "ConvNeXt": (6, 8), "Nearest": (1,)}  # places among the inputs
 INTEGERS = ("codes",)  # outputs that are no floats
 FLOAT, INTEGER = 1, 2  # types of attributes, as ONNX counts them
+HALVES = 10  # type of tensors in 16 bits; FLOAT is that of those in 32, too
 END = (1 << 63) - 1
 
 
@@ -24,9 +30,12 @@ def use_kernels(model: Any) -> None:
     """Let operators of ours take matrices in 16 bits as they are, products among them, and add the functions, in place."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     halves = {node.output[0]: node.input[0] for node in model.graph.node if _widens(node, weights)}
-    for node in model.graph.node:
-        if node.op_type in ("Gemm", "MatMul") and node.input[1] in halves:
+    floats = {name for name, tensor in weights.items() if _is_large(tensor, FLOAT)}
+    for node in _nodes(model.graph):
+        if node.op_type in ("Gemm", "MatMul") and (node.input[1] in halves or node.input[1] in floats):
             _take_product(node)
+        if node.domain == DOMAIN and node.op_type in ("Affine", "Product") and node.input[1] in floats:
+            _take_panels(node, weights, model.graph)
         places = MATRICES.get(node.op_type, ()) if node.domain == DOMAIN else ()
         if places and all(node.input[place] in halves for place in places):
             for place in places:
@@ -76,10 +85,12 @@ def _widens(node: Any, weights: Mapping[str, Any]) -> bool:
     """Say whether a node widens a large matrix in 16 bits."""
     if node.op_type != "Cast" or node.input[0] not in weights:
         return False
-    from onnx import TensorProto
+    return _is_large(weights[node.input[0]], HALVES)
 
-    matrix = weights[node.input[0]]
-    return matrix.data_type == TensorProto.FLOAT16 and len(matrix.dims) == 2 and math.prod(matrix.dims) >= LEAST
+
+def _is_large(tensor: Any, kind: int) -> bool:
+    """Say whether a tensor is a matrix that is worth an operator of ours."""
+    return tensor.data_type == kind and len(tensor.dims) == 2 and math.prod(tensor.dims) >= LEAST
 
 
 def _take_product(node: Any) -> None:
@@ -95,6 +106,29 @@ def _take_product(node: Any) -> None:
     if node.op_type == "Gemm":
         node.attribute.append(helper.make_attribute("turned", turned))
     node.op_type, node.domain = ("Affine" if node.op_type == "Gemm" else "Product"), DOMAIN
+
+
+def _take_panels(node: Any, weights: dict[str, Any], graph: Any) -> None:
+    """Let a product take its matrix in panels, which are put beside it."""
+    from onnx import helper, numpy_helper
+
+    turned = any(field.name == "turned" and field.i for field in node.attribute)
+    name = f"{node.input[1]}.{'turned.' if turned else ''}panels"
+    matrix = numpy_helper.to_array(weights[node.input[1]])
+    matrix = matrix.T if turned else matrix
+    if name not in weights:
+        weights[name] = numpy_helper.from_array(panels(matrix), name)
+        graph.initializer.append(weights[name])
+    node.input[1], node.op_type = name, node.op_type + PANELS
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("columns", matrix.shape[1]))
+
+
+def panels(matrix: np.ndarray) -> np.ndarray:
+    """Return a matrix [inputs, outputs] as [panels, inputs, 16]: sixteen columns each, the last filled up with zeros."""
+    inputs, outputs = matrix.shape
+    filled = np.pad(matrix, ((0, 0), (0, -outputs % PANEL)))
+    return np.ascontiguousarray(filled.reshape(inputs, -1, PANEL).transpose(1, 0, 2))
 
 
 def _drop_unused(graph: Any) -> None:
@@ -119,7 +153,7 @@ def function(name: str) -> Any:
     plain = name.removesuffix(HALF)
     inputs, outputs, settings = SIGNATURES[plain]
     widened = [inputs[place] for place in MATRICES[plain]] if name.endswith(HALF) else []
-    nodes = [helper.make_node("Cast", [matrix], [f"{matrix}.wide"], to=1) for matrix in widened]
+    nodes = [helper.make_node("Cast", [matrix], [f"{matrix}.wide"], to=FLOAT) for matrix in widened]
     for node in BODIES[plain]():
         node.input[:] = [f"{value}.wide" if value in widened else value for value in node.input]
         nodes.append(node)
@@ -127,11 +161,43 @@ def function(name: str) -> Any:
 
 
 def _affine() -> Iterator[Any]:
-    yield _node("Gemm", "x matrix bias", "y", transB=_Given("turned", INTEGER))
+    yield from _affined("matrix", transB=_Given("turned", INTEGER))
+
+
+def _affined(matrix: str, **settings: Any) -> Iterator[Any]:
+    """Give the nodes of one product over all rows: with its bias it is one operator of two axes."""
+    yield _node("Flatten", "x", "rows", axis=-1)
+    yield _node("Gemm", f"rows {matrix} bias", "sums", **settings)
+    yield _node("Shape", "x", "lead", start=0, end=-1)
+    yield _node("Shape", "sums", "last", start=-1)
+    yield _node("Concat", "lead last", "shape", axis=0)
+    yield _node("Reshape", "sums shape", "y", allowzero=1)
+
+
+def _affine_panels() -> Iterator[Any]:
+    yield from _matrix_of_panels()
+    yield from _affined("matrix")
 
 
 def _product() -> Iterator[Any]:
     yield _node("MatMul", "x matrix", "y")
+
+
+def _product_panels() -> Iterator[Any]:
+    yield from _matrix_of_panels()
+    yield from _product()
+
+
+def _matrix_of_panels() -> Iterator[Any]:
+    """Give the nodes that a session computes once, when it folds its constants."""
+    yield _node("Transpose", "panels", "filled", perm=[1, 0, 2])
+    yield _node("Flatten", "filled", "flat", axis=1)
+    for name, value in (("none", 0), ("across", 1), ("stop", _Given("columns", INTEGER))):
+        yield _node("Constant", "", f"{name}.one", value_int=value)
+    yield _node("Constant", "", "place", value_ints=[0])
+    for name in ("none", "across", "stop"):
+        yield _node("Unsqueeze", f"{name}.one place", name)
+    yield _node("Slice", "flat none stop across", "matrix")
 
 
 def _convnext() -> Iterator[Any]:
@@ -222,6 +288,8 @@ def _bent(x: str = "x") -> Iterator[Any]:
 SIGNATURES = {  # inputs, outputs, attributes
     "Affine": (["x", "matrix", "bias"], ["y"], {"turned": INTEGER}),
     "Product": (["x", "matrix"], ["y"], {}),
+    "AffinePanels": (["x", "panels", "bias"], ["y"], {"columns": INTEGER}),
+    "ProductPanels": (["x", "panels"], ["y"], {"columns": INTEGER}),
     "ConvNeXt": (
         ["x", "state", "filters", "bias", "gain", "shift", "wide", "wide_bias", "narrow", "narrow_bias", "scale"],
         ["y", "after"],
@@ -241,6 +309,8 @@ BODIES = {
     "Delayed": _delayed,
     "Affine": _affine,
     "Product": _product,
+    "AffinePanels": _affine_panels,
+    "ProductPanels": _product_panels,
     "ConvNeXt": _convnext,
     "Elu": _elu,
     "Lstm": _lstm,

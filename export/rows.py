@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .functions import SIGNATURES, operator
 from .operators import delayed
 
 HALVED_ROWS = 8  # rows of a unit from which two taps are three products of half the rows
@@ -88,18 +89,14 @@ def translations() -> dict[Any, Any]:
     from onnxscript import opset18
 
     op: Any = opset18  # its types know symbols of a graph only
+    sums = operator("Affine", *SIGNATURES["Affine"])
 
     def reshaped(x: Any, width: int) -> Any:
         return op.Reshape(x, op.Constant(value_ints=[0, -1, width]))
 
-    def added(x: Any, weight: Any, bias: Any) -> Any:
-        inputs, outputs = (int(size) for size in weight.shape)
-        y = op.Gemm(op.Reshape(x, op.Constant(value_ints=[-1, inputs])), weight, bias)
-        return op.Reshape(y, op.Concat(op.Shape(x, start=0, end=1), op.Constant(value_ints=[-1, outputs]), axis=0))
-
     return {
         torch.ops.toneme.product.default: lambda x, weight: op.MatMul(x, weight),
-        torch.ops.toneme.affine.default: added,
+        torch.ops.toneme.affine.default: lambda x, weight, bias: sums(x, weight, bias, turned=0),
         torch.ops.toneme.rows.default: reshaped,
         torch.ops.toneme.anew.default: lambda x: op.Identity(x),
         torch.ops.toneme.beside.default: lambda x, y: op.Concat(x, y, axis=2),

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-VERSION = 3  # of the functions that are called from outside of C, as in c/kernels.h
+VERSION = 4  # of the functions that are called from outside of C, as in c/kernels.h
 NONE, AVX2, WIDER = 0, 1, 2  # what `toneme_processor` answers; `WIDER`: PyTorch's products have vectors of 512 bits
 
 

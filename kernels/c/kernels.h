@@ -5,7 +5,7 @@
 #define TONEME_KERNELS_H
 
 /* Of the functions that Python calls, and of the operators of onnx.c: a library of another version is not called. A new number wherever one of them changes. */
-#define TONEME_VERSION 3
+#define TONEME_VERSION 4
 
 #include <stddef.h>
 #include <stdint.h>

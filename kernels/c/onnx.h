@@ -122,7 +122,7 @@ int toneme_input_type(const Operator *, size_t), toneme_output_type(const Operat
 size_t toneme_inputs(const Operator *), toneme_outputs(const Operator *);
 int toneme_first_version(const Operator *), toneme_last_version(const Operator *);
 
-extern const Kind TONEME_LINEAR[2], TONEME_CONVNEXT[2], TONEME_ELU[1], TONEME_LSTM[1], TONEME_NEAREST[2],
+extern const Kind TONEME_LINEAR[4], TONEME_CONVNEXT[2], TONEME_ELU[1], TONEME_LSTM[1], TONEME_NEAREST[2],
     TONEME_SNAKE[2], TONEME_DELAYED[1];
 #endif
 #endif

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from toneme.export.functions import DOMAIN, HALF, INTEGERS, MATRICES, SIGNATURES, add_functions, use_kernels
+from toneme.export.functions import DOMAIN, HALF, INTEGERS, MATRICES, PANELS, SIGNATURES, add_functions, panels, use_kernels
 from toneme.export.precision import store_half
 from toneme.kernels import rvq_encode_reference
 from toneme.kernels.library import built, library
@@ -16,6 +16,8 @@ needs_kernels = pytest.mark.skipif(library() is None, reason="no kernels in C he
 NAMES = [
     "AffineHalf",
     "ProductHalf",
+    "AffinePanels",
+    "ProductPanels",
     "ConvNeXt",
     "ConvNeXtHalf",
     "Elu",
@@ -41,6 +43,15 @@ def affine(rng, frames, batch, width, half, turned=0):
 
 def product(rng, frames, batch, width, half):
     return {"x": values(rng, batch, frames, width)}, {"matrix": values(rng, width, width + 3, half=half)}, {}
+
+
+def in_panels(make):
+    def maker(rng, frames, batch, width, half):
+        inputs, constants, _ = make(rng, frames, batch, width, False)
+        matrix = constants.pop("matrix")
+        return inputs, {"panels": panels(matrix), **constants}, {"columns": matrix.shape[1]}
+
+    return maker
 
 
 def convnext(rng, frames, batch, width, half):
@@ -91,6 +102,8 @@ MAKERS = {
     "Bent": elu,
     "Affine": affine,
     "Product": product,
+    "AffinePanels": in_panels(affine),
+    "ProductPanels": in_panels(product),
     "ConvNeXt": convnext,
     "Elu": elu,
     "Lstm": lstm,
@@ -103,7 +116,7 @@ def made(name: str, inputs, constants, settings):
     taken, given, _ = SIGNATURES[plain]
     node = helper.make_node(name, taken, given, domain=DOMAIN, **settings)
     ranks = {
-        "Affine": [2],
+        "Affine": [inputs["x"].ndim] if "x" in inputs else [],
         "Product": [3],
         "ConvNeXt": [4, 4],
         "Elu": [3],
@@ -112,7 +125,7 @@ def made(name: str, inputs, constants, settings):
         "Snake": [3],
         "Bent": [3],
         "Delayed": [3],
-    }[plain]
+    }[plain.removesuffix(PANELS)]
     ends = [
         [helper.make_tensor_value_info(each, 7 if each in INTEGERS else 1, [None] * rank) for each, rank in pairs]
         for pairs in ([(each, value.ndim) for each, value in inputs.items()], zip(given, ranks, strict=True))
@@ -169,6 +182,44 @@ def test_turned_matrices():
     model = made("AffineHalf", *affine(rng, 4, 1, 37, True, turned=1))
     inputs, _, _ = affine(rng, 9, 1, 37, True)
     np.testing.assert_allclose(*(session(model, native).run(None, inputs)[0] for native in (True, False)), atol=2e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["AffineHalf", "AffinePanels"])
+def test_rows_of_rows(name):
+    """Products with a bias take rows of any number of axes."""
+    inputs, *rest = MAKERS[name.removesuffix(HALF)](np.random.default_rng(0), 12, 1, 37, name.endswith(HALF))
+    flat = session(made(name, inputs, *rest), True).run(None, inputs)[0]
+    shaped = {"x": inputs["x"].reshape(2, 3, 2, 37)}
+    for native in (True, False):
+        found = session(made(name, shaped, *rest), native).run(None, shaped)[0]
+        np.testing.assert_allclose(found, flat.reshape(2, 3, 2, -1), atol=2e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("width", [40, 1500])
+def test_a_bias_of_every_row_is_one_product_added_to_another(width):
+    """Rows of more numbers than are taken at once, too."""
+    inputs, constants, settings = in_panels(affine)(np.random.default_rng(1), 9, 1, width, False)
+    constants["bias"] = values(np.random.default_rng(2), 9, settings["columns"])
+    model = made("AffinePanels", inputs, constants, settings)
+    np.testing.assert_allclose(*(session(model, native).run(None, inputs)[0] for native in (True, False)), atol=2e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(8,), (2, 17), (1, 17), (3, 2, 17)])
+def test_other_biases_are_refused(shape):
+    inputs, constants, settings = in_panels(affine)(np.random.default_rng(1), 3, 1, 8, False)
+    constants["bias"] = np.zeros(shape, np.float32)
+    with pytest.raises(Exception, match="a bias that does not fit"):
+        session(made("AffinePanels", inputs, constants, settings), True).run(None, inputs)
+
+
+@needs_kernels
+def test_other_panels_are_refused():
+    inputs, constants, settings = in_panels(affine)(np.random.default_rng(1), 3, 1, 8, False)
+    with pytest.raises(Exception, match="panels that are not those"):
+        session(made("AffinePanels", inputs, constants, {"columns": settings["columns"] + 16}), True).run(None, inputs)
 
 
 @needs_kernels
@@ -250,6 +301,7 @@ def test_faint_and_loud(name, extreme):
     ("name", "shape"),
     [
         ("ProductHalf", (1, 2, 7)),
+        ("ProductPanels", (1, 2, 7)),
         ("ConvNeXt", (1, 2, 1, 7)),
         ("Lstm", (1, 2, 7)),
         ("Nearest", (2, 7)),
@@ -300,10 +352,24 @@ def test_products_with_weights_in_16_bits_are_ours(settings):
     np.testing.assert_allclose(session(model, library() is not None).run(None, {"x": x})[0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"transB": 1}])
+def test_products_with_weights_in_32_bits_are_ours(settings):
+    matrix = np.random.default_rng(0).standard_normal((64, 96)).astype(np.float32)
+    model = product_model(matrix, **settings)
+    x = np.ones((3, 96 if settings.get("transB") else 64), np.float32)
+    expected = session(model, False).run(None, {"x": x})[0]
+    assert kinds(model) == ["AffinePanels"]
+    assert sorted(tuple(tensor.dims) for tensor in model.graph.initializer) == sorted(
+        [(64,), (4, 96, 16)] if settings else [(96,), (6, 64, 16)]
+    )
+    for native in {library() is not None, False}:
+        np.testing.assert_allclose(session(model, native).run(None, {"x": x})[0], expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("matrix", "settings", "expected"),
     [
-        (np.full((64, 96), 0.1), {}, ["Gemm"]),  # in 32 bits
+        (np.full((64, 96), 0.1), {"alpha": 2.0}, ["Gemm"]),
         (np.full((64, 96), 0.5), {"alpha": 2.0}, ["Cast", "Gemm"]),
         (np.full((64, 96), 0.5), {"transA": 1}, ["Cast", "Gemm"]),
         (np.full((32, 32), 0.5), {}, ["Cast", "Gemm"]),  # too small to be worth it
