@@ -6,6 +6,8 @@ from typing import Any
 
 from .errors import ShapeError
 
+LONGEST = 1e9  # seconds: beyond any audio, and its samples are still a number
+
 
 def chunk_units(seconds: float, sample_rate: int, unit: int) -> int:
     """Return how many units of so many samples are nearest to a chunk's length, one at least."""
@@ -13,14 +15,14 @@ def chunk_units(seconds: float, sample_rate: int, unit: int) -> int:
 
 
 def checked_seconds(chunk_seconds: Any) -> float:
-    """Return the seconds that a chunk was asked to have.
+    """Return the seconds that a chunk was asked to have, `LONGEST` at most.
 
     Raises:
         ShapeError: if that is no number above 0.
     """
     if isinstance(chunk_seconds, bool) or not isinstance(chunk_seconds, Real) or not 0 < float(chunk_seconds) < math.inf:
         raise ShapeError(f"chunk_seconds must be a number of seconds above 0, such as 0.5; got {chunk_seconds!r}")
-    return float(chunk_seconds)
+    return min(float(chunk_seconds), LONGEST)
 
 
 def seconds_or(chunk_seconds: float | None, default: float) -> float:

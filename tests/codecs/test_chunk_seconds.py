@@ -1,12 +1,13 @@
 """Lengths of chunks that are asked for: seconds above nothing, in whole units, one at least."""
 
 import math
+import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from toneme.codecs.chunk_seconds import check_fixed, checked_seconds, chunk_units, seconds_or
+from toneme.codecs.chunk_seconds import LONGEST, check_fixed, checked_seconds, chunk_units, seconds_or
 from toneme.codecs.errors import ShapeError
 
 
@@ -14,6 +15,10 @@ from toneme.codecs.errors import ShapeError
 def test_seconds_of_any_type_are_taken(value: object):
     assert checked_seconds(value) == float(value)  # type: ignore[arg-type]
     assert seconds_or(value, 10.0) == float(value)  # type: ignore[arg-type]
+
+
+def test_a_length_whose_samples_are_beyond_all_numbers_is_without_end():
+    assert chunk_units(checked_seconds(sys.float_info.max), 48000, 1) == LONGEST * 48000
 
 
 @pytest.mark.parametrize("value", [0, -0.5, math.nan, math.inf, "0.5", True, [0.5]])
