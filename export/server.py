@@ -25,6 +25,7 @@ from .page import PAGE, RUNTIME_FILES, SECURITY, runtime_folder
 from .server_files import decode_file, encode_file
 from .server_limits import ENDING, Limits, RefusedError, Slots
 from .server_streams import DecodingConversation, EncodingConversation, converse
+from .storage import FILES
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _DONE = object()
@@ -47,12 +48,14 @@ class Server:
 
     def about(self) -> dict[str, Any]:
         """Return what GET /v1/info answers."""
-        bounds = self.limits
+        bounds, side = self.limits, self.codec.manifest.decoder
+        chunks = [units * side.unit / self.runtime.sample_rate for units in bounds.chunks(side, self.runtime.sample_rate)]
         return {
             **self.codec.manifest.to_dict(),
             "kbps": [self.codec.spec.bitrate(n + 1) for n in range(self.runtime.codebooks)],
             "limits": {
                 "seconds": bounds.seconds, "bytes": bounds.bytes, "connections": bounds.connections, "idle": bounds.idle,
+                "chunk_seconds": chunks if side.mode == "chunks" else None,
             },
             "connections": self.slots.used,
         }  # fmt: skip
@@ -247,7 +250,7 @@ def _add_api(app: FastAPI, server: Server) -> None:
 def _add_page(app: FastAPI, folder: Path, runtime: Path | None) -> None:
     @app.get("/model/{name}", include_in_schema=False)
     def model(name: str) -> Response:
-        if name not in (FILE, "encoder.onnx", "decoder.onnx") or not (folder / name).is_file():
+        if name not in (FILE, *FILES) or not (folder / name).is_file():
             return _sentence(f"the exported codec has no {name[:40]}", 404)
         return FileResponse(folder / name)
 

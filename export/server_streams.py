@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
+from ..codecs.chunk_seconds import checked_seconds
 from ..kernels.errors import ShapeError, TonemeError
-from .manifest import Manifest
+from .manifest import Manifest, Side
 from .runtime import StreamingCodec
 from .runtime_streams import Array
 from .server_limits import ENDING, MESSAGE_BYTES, NOT_UNDERSTOOD, RESTARTS, TOO_BIG, Limits, RefusedError, Slots
@@ -61,6 +62,8 @@ class Layout:
 class Conversation(ABC):
     """One client's stream in one direction: bytes in, bytes out."""
 
+    latency: int  # samples
+
     def __init__(self, codec: StreamingCodec, query: Mapping[str, str], limits: Limits) -> None:
         self.codec, self.limits, self.samples = codec, limits, 0
         self.codebooks = whole_number(query, "codebooks", codec.codebooks)
@@ -81,6 +84,7 @@ class Conversation(ABC):
             "channels": self.codec.channels, "format": self.format, "codebooks": self.codebooks,
             "codes": {"type": "u16le" if self.layout.type.itemsize == 2 else "u32le", "unit_codes": self.layout.unit,
                       "unit_samples": manifest.decoder.unit},
+            "latency": self.latency,
         }  # fmt: skip
 
     def take(self, data: bytes) -> bytes:
@@ -107,7 +111,12 @@ class EncodingConversation(Conversation):
 
     def __init__(self, codec: StreamingCodec, query: Mapping[str, str], limits: Limits) -> None:
         super().__init__(codec, query, limits)
-        self.stream = codec.encoder(codebooks=self.codebooks)
+        chunk = chunk_asked(query, codec.manifest.encoder or codec.manifest.decoder, codec.sample_rate, limits)
+        self.stream = codec.encoder(codebooks=self.codebooks, chunk_seconds=chunk)
+        self.latency = self.stream.latency
+
+    def about(self) -> dict[str, Any]:
+        return {**super().about(), "window": self.stream.window}
 
     def _take(self, data: bytes) -> bytes:
         frame = PCM[self.format].itemsize * self.codec.channels
@@ -129,7 +138,9 @@ class DecodingConversation(Conversation):
 
     def __init__(self, codec: StreamingCodec, query: Mapping[str, str], limits: Limits) -> None:
         super().__init__(codec, query, limits)
-        self.stream = codec.decoder()
+        chunk = chunk_asked(query, codec.manifest.decoder, codec.sample_rate, limits)
+        self.stream = codec.decoder(chunk_seconds=chunk)
+        self.latency = self.stream.latency
 
     def _take(self, data: bytes) -> bytes:
         streams = self.layout.from_bytes(data)
@@ -226,3 +237,23 @@ def whole_number(query: Mapping[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise ShapeError(f"{name} must be a whole number; got {text[:20]!r}")
     return int(text)
+
+
+def chunk_asked(query: Mapping[str, str], side: Side, sample_rate: int, limits: Limits) -> float | None:
+    """Return the seconds of a chunk that a stream asks for, the server's where it asks for none.
+
+    Raises:
+        ShapeError: if that is no number above 0, or, of a codec in chunks, not within the limits.
+    """
+    text = query.get("chunk_seconds")
+    if text is None:
+        return limits.chunk
+    try:
+        seconds = checked_seconds(float(text))
+    except (ValueError, ShapeError):
+        raise ShapeError(f"chunk_seconds must be a number of seconds above 0, such as 0.5; got {text[:20]!r}") from None
+    bounds = least, most = limits.chunks(side, sample_rate)
+    if not least <= side.chunk_of(seconds, sample_rate) <= most:
+        said = " to ".join(f"{units * side.unit / sample_rate:.3g}" for units in bounds)
+        raise ShapeError(f"chunk_seconds must be from {said}; got {text[:20]}")
+    return seconds

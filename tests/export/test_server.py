@@ -17,11 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import toneme
+from toneme.codecs.layers.dac_blocks import DacBlocksConfig
+from toneme.codecs.snac import SnacCodec, SnacConfig
 from toneme.codecs.tokenfile import read_tok
 from toneme.export import server as server_module
 from toneme.export import server_streams
+from toneme.export.folder import export_codec
 from toneme.export.runtime import StreamingCodec
 from toneme.export.server import Server, make_app
 from toneme.export.server_limits import MESSAGE_BYTES, Limits, RefusedError, Slots
@@ -109,7 +113,7 @@ def test_info_says_what_the_codec_is(client, codec):
     assert about["codec"] == "small"
     assert about["sample_rate"] == 24000
     assert about["kbps"] == [0.3, 0.6, 0.9, 1.2]
-    assert about["limits"] == {"seconds": 600.0, "bytes": 32 << 20, "connections": 64, "idle": 30.0}
+    assert about["limits"] == {"seconds": 600.0, "bytes": 32 << 20, "connections": 64, "idle": 30.0, "chunk_seconds": None}
     assert about["connections"] == 0
     assert set(client.get("/openapi.json").json()["paths"]) >= {"/v1/info", "/v1/encode", "/v1/decode"}
 
@@ -229,6 +233,38 @@ def test_streams_there_and_back(client, codec, pcm, size):
     np.testing.assert_allclose(sound, codec.decode(found)[0, 0], atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def in_chunks(tmp_path_factory) -> Path:
+    """A codec of 1 kHz that works in chunks of 1.024 s of 32 samples, each with as much around it as it sees."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        blocks = DacBlocksConfig(8, (2, 4), 32, 32, depthwise=True, noise=True)
+        codec = SnacCodec(SnacConfig(1000, blocks, (4, 2, 1), 32, 4), "small-snac").eval()
+    export_codec(codec, folder := tmp_path_factory.mktemp("chunks") / "snac")
+    return folder
+
+
+@pytest.mark.slow
+def test_streams_in_chunks_are_as_soon_as_they_ask_for(in_chunks):
+    pcm = np.random.default_rng(0).normal(0, 3000, 3000).astype("<i2").tobytes()
+    answers = {}
+    with client_of(in_chunks, chunk=0.5) as client:
+        assert client.get("/v1/info").json()["limits"]["chunk_seconds"] == [0.096, 0.512]
+        for query in ("", "?chunk_seconds=0.2"):
+            with connect(client, f"/v1/encode{query}") as socket:
+                about = socket.receive_json()
+                socket.send_bytes(pcm[: 2 * about["latency"]])
+                first = socket.receive_bytes()
+                answers[about["latency"]] = first + b"".join(send(socket, [pcm[2 * about["latency"] :]], 0, about))
+            with connect(client, f"/v1/decode{query}") as socket:
+                assert socket.receive_json()["latency"] == about["latency"]
+        with connect(client, "/v1/encode?chunk_seconds=0.6") as socket:
+            closed(socket, 1007, "chunk_seconds must be from 0.096 to 0.512; got 0.6")
+    (soon, short), (late, long) = sorted(answers.items())
+    assert late - soon == 512 - 192
+    assert short == long
+
+
 def send(socket, messages: list[bytes], unit: int, about: dict) -> list[bytes]:
     """Send messages, end the stream, and return all answers."""
     for message in messages:
@@ -253,6 +289,7 @@ def send(socket, messages: list[bytes], unit: int, about: dict) -> list[bytes]:
         ("codebooks=-1", 1007, "must be a whole number; got '-1'"),
         ("format=mp3", 1007, "one of s16le, f32le"),
         ("sample_rate=16000", 1007, "works at 24000 Hz"),
+        ("chunk_seconds=short", 1007, "a number of seconds above 0, such as 0.5; got 'short'"),
     ],
 )
 def test_streams_that_ask_for_what_is_not_there(client, query, code, words):

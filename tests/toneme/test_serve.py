@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from toneme.cli import run
+from toneme.codecs.errors import TonemeError
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 from toneme.export.folder import export_codec
 from toneme.export.server_limits import MESSAGE_BYTES
@@ -112,6 +113,20 @@ def test_a_connection_that_is_cut_frees_its_place(port):
 def test_a_port_that_is_taken_is_one_sentence(port, folder, capsys):
     assert run(["serve", "--codec", str(folder), "--port", str(port)]) == 1
     assert f"cannot be listened on at port {port}" in capsys.readouterr().err
+
+
+def test_the_chunks_of_streams_are_what_was_asked_for(folder, monkeypatch, capsys):
+    asked = []
+
+    def stop(folder, limits, *rest):
+        asked.append(limits.chunk)
+        raise TonemeError("enough")
+
+    monkeypatch.setattr("toneme.export.server.make_app", stop)
+    assert run(["serve", "--codec", str(folder), "--chunk-seconds", "0.25"]) == 1
+    assert run(["serve", "--codec", str(folder), "--chunk-seconds", "0"]) == 2
+    assert asked == [0.25]
+    assert "--chunk-seconds must be a number of seconds above 0; got 0" in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_what_to_install(folder, capsys, monkeypatch):

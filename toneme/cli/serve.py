@@ -16,6 +16,15 @@ MaxSeconds = Annotated[float, typer.Option("--max-seconds", min=0.1, help="Secon
 MaxConnections = Annotated[int, typer.Option("--max-connections", min=1, help="Requests and streams served at a time.")]
 MaxBytes = Annotated[int, typer.Option("--max-bytes", min=1024, help="Bytes of a request's body.")]
 Idle = Annotated[float, typer.Option("--idle", min=0.1, help="Seconds of silence after which a client counts as gone.")]
+ChunkSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--chunk-seconds",
+        help="Audio of a stream that a codec which is not causal works on at once: less is sooner, and costs more; a client may"
+        " ask for less.",
+        show_default="the codec's",
+    ),
+]
 Cores = Annotated[int, typer.Option("--cores", min=1, help="Calls of a graph that run side by side, one core each.")]
 Web = Annotated[
     Path | None,
@@ -37,6 +46,7 @@ def serve(
     max_connections: MaxConnections = 64,
     max_bytes: MaxBytes = 32 << 20,
     idle: Idle = 30.0,
+    chunk_seconds: ChunkSeconds = None,
     cores: Cores = 2,
     onnxruntime_web: Web = None,
     static: Static = None,
@@ -45,6 +55,7 @@ def serve(
 
     The page encodes and decodes in the browser; the API is documented in API.md, beside toneme's export code.
     """
+    options.check_chunk(chunk_seconds)
     if static is not None:
         from toneme.export.page import write_page
 
@@ -57,7 +68,7 @@ def serve(
     from toneme.export.server import LOOPBACK, make_app
     from toneme.export.server_limits import MESSAGE_BYTES, Limits
 
-    limits = Limits(max_seconds, max_connections, max_bytes, idle)
+    limits = Limits(max_seconds, max_connections, max_bytes, idle, chunk_seconds)
     app = make_app(folder_of(codec), limits, host in LOOPBACK, onnxruntime_web, cores)
     with listen(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
