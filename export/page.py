@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..kernels.errors import CheckpointError
 from .manifest import FILE, read_manifest
+from .storage import files_of
 
 PAGE = Path(__file__).with_name("web")
 RUNTIME_FILES = {  # of the npm package onnxruntime-web, in its folder `dist`
@@ -53,8 +54,8 @@ def write_page(folder: Path, target: Path, runtime: Path | None) -> None:
     shutil.copytree(PAGE, target, dirs_exist_ok=True)
     (target / "model").mkdir(exist_ok=True)
     (target / "ort").mkdir(exist_ok=True)
-    sides = [side.file for side in (manifest.encoder, manifest.decoder) if side]
-    for name in (FILE, *sides):
-        shutil.copyfile(folder / name, target / "model" / name)
+    sides = [side for side in (manifest.encoder, manifest.decoder) if side]
+    for path in (folder / FILE, *(path for side in sides for path in files_of(folder, side))):
+        shutil.copyfile(path, target / "model" / path.name)
     for name in RUNTIME_FILES:
         shutil.copyfile(files / name, target / "ort" / name)

@@ -23,6 +23,7 @@ from .manifest import FILE, LABEL, read_manifest
 from .runtime_chunks import ChunkDecoder, ChunkEncoder
 from .runtime_steps import StepDecoder, StepEncoder
 from .runtime_streams import Array, Decoder, Encoder, as_batch, only
+from .storage import beside, weights_in
 
 AGAIN = "export the codec again, with --force"
 
@@ -35,8 +36,7 @@ class StreamingCodec:
         threads: that one call may use; streams in several threads gain more from 1.
         providers: of ONNX Runtime, the CPU's by default.
         large_pages: ask Linux for pages of 2 MB for the weights (`huge_pages`) of a codec that goes frame by frame: steps of
-            streams are a tenth to a fifth faster, once a large codec's have come; loading takes up to 0.2 s longer for each
-            direction. Chunks take as long without.
+            streams are a tenth to a fifth faster. Chunks take as long without.
 
     Attributes:
         manifest: what `codec.json` says.
@@ -129,8 +129,10 @@ class StreamingCodec:
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: {AGAIN}")
         try:
-            with large_pages(4 * path.stat().st_size if self._large_pages and self.manifest.in_steps else 0):
-                session = load_session(str(path), self._threads, self._providers)
+            wanted = self._large_pages and self.manifest.in_steps and self._providers == [CPU]
+            weights = weights_in(beside(path)) if wanted and beside(path).is_file() else {}
+            with large_pages(4 * path.stat().st_size if wanted and not weights else 0):
+                session = load_session(str(path), self._threads, self._providers, weights)
         except Exception as error:  # onnxruntime's own types are not exported everywhere
             raise CheckpointError(f"{path} cannot be loaded ({str(error)[:200]}): {AGAIN}") from None
         made_of = self.manifest.weights_hash

@@ -12,8 +12,10 @@ export class Codec {
     }
     const ort = await runtime(runtimeBase);
     const graph = async (side) => {
-      const bytes = await (await get(new URL(side.file, base), `${side.file} is not here`)).arrayBuffer();
-      return ort.InferenceSession.create(new Uint8Array(bytes), { executionProviders: ["wasm"] });
+      const fetched = async (name) => new Uint8Array(await (await get(new URL(name, base), `${name} is not here`)).arrayBuffer());
+      const bytes = await fetched(side.file), weights = side.file.replace(/onnx$/, "data");
+      const externalData = refers(bytes, weights) ? [{ path: weights, data: await fetched(weights) }] : [];
+      return ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], externalData });
     };
     const encoder = manifest.encoder ? await graph(manifest.encoder) : null;
     return new Codec(ort, manifest, encoder, await graph(manifest.decoder));
@@ -118,6 +120,11 @@ function join(pieces, Kind) {
 function spans(count, most) {
   const pieces = count ? Math.max(1, Math.floor(count / most)) : 0;
   return Array.from({ length: pieces }, (_, n) => [n * most, n === pieces - 1 ? count : (n + 1) * most]);
+}
+
+/** Say whether a graph has weights in a file of that name, which it then tells by its letters; with weights in it, it is large. */
+function refers(bytes, name) {
+  return bytes.length < 1 << 24 && new TextDecoder("latin1").decode(bytes).includes(name);
 }
 
 async function get(url, what) {

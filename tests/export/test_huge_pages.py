@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import mmap
 import sys
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +11,10 @@ import pytest
 
 from toneme.export import huge_pages, runtime
 from toneme.export.golden import made_audio
-from toneme.export.huge_pages import LARGE, large_pages
+from toneme.export.huge_pages import LARGE, large_pages, read_large
 from toneme.export.runtime import StreamingCodec
+from toneme.export.storage import weights_in
+from toneme.kernels.errors import CheckpointError
 
 
 def taken(size: int) -> mmap.mmap:
@@ -62,25 +63,46 @@ def test_nothing_is_asked_for_where_nothing_is_allowed_or_in_use(asked):
     assert not [page for page in asked for start, size in spans if start <= page < start + size]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="large pages are Linux's")
-def test_what_is_more_than_can_be_waited_for_follows_by_itself(asked, monkeypatch):
-    monkeypatch.setattr(huge_pages, "AT_ONCE", 2 * LARGE)
-    with large_pages(64 * LARGE):
-        memory = taken(8 * LARGE)
-    for thread in [thread for thread in threading.enumerate() if thread.name == "toneme-large-pages"]:
-        thread.join(timeout=60)
-    start = start_of(memory)
-    assert len({page for page in asked if start <= page < start + 8 * LARGE}) >= 6
-    assert memory[:] == b"\1" * (8 * LARGE)
+@pytest.fixture
+def advised(monkeypatch) -> list[int]:
+    """Return how many bytes large pages are asked for at once, in order."""
+    sizes, advise = [], huge_pages._advise
+    monkeypatch.setattr(huge_pages, "_advise", lambda m, a, b: (sizes.append(b - a), advise(m, a, b)))
+    return sizes
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="large pages are Linux's")
-def test_memory_that_was_given_back_meanwhile_is_left(asked):
-    memory = taken(8 * LARGE)
-    pages = list(huge_pages._pages(start_of(memory), start_of(memory) + 8 * LARGE))
-    memory.close()
-    huge_pages._follow(huge_pages._library(), pages)
-    assert not asked
+@pytest.mark.parametrize("size", [0, 1, LARGE, 3 * LARGE + 5])
+def test_a_file_is_read_into_them(size, tmp_path, monkeypatch, advised):
+    monkeypatch.setattr(huge_pages, "PIECE", LARGE)
+    path, content = tmp_path / "file", np.random.default_rng(0).integers(0, 256, size, np.uint8).tobytes()
+    path.write_bytes(content)
+    with open(path, "rb") as file:
+        memory = read_large(file, size)
+    assert bytes(memory) == content
+    assert advised == [LARGE] * (size // LARGE) + [size % LARGE] * (size % LARGE > 0) + [size]
+    if sys.platform == "linux" and size:
+        assert ctypes.addressof(ctypes.c_char.from_buffer(memory)) % LARGE == 0
+
+
+def test_they_are_not_waited_for(tmp_path, monkeypatch, advised):
+    monkeypatch.setattr(huge_pages, "PATIENCE", 0.0)
+    (tmp_path / "file").write_bytes(b"\1" * (4 * LARGE))
+    with open(tmp_path / "file", "rb") as file:
+        assert bytes(read_large(file, 4 * LARGE)) == b"\1" * (4 * LARGE)
+    assert advised == [4 * LARGE]  # of all of it once it is there
+
+
+def test_what_a_file_does_not_have_is_not_made_up(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    with open(tmp_path / "file", "rb") as file:
+        assert bytes(read_large(file, 10)) == b"abc"
+
+
+def test_elsewhere_it_is_read_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    (tmp_path / "file").write_bytes(b"\2" * (2 * LARGE))
+    with open(tmp_path / "file", "rb") as file:
+        assert bytes(read_large(file, 2 * LARGE)) == b"\2" * (2 * LARGE)
 
 
 def test_nothing_happens_elsewhere_or_where_the_list_of_memory_is_hidden(monkeypatch):
@@ -96,6 +118,25 @@ def test_a_codec_codes_the_same(shipped_folder):
     pcm = made_audio(24000, 1, 1)
     large, small = (StreamingCodec(shipped_folder, large_pages=wanted) for wanted in (True, False))
     assert np.array_equal(large.encode(pcm), small.encode(pcm))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_weights_beside_the_graphs_are_read_into_them(small_folder, apart, monkeypatch, wanted):
+    read: list[str] = []
+    monkeypatch.setattr(runtime, "weights_in", lambda path: (read.append(path.name), weights_in(path))[1])
+    pcm, codec = made_audio(24000, 1, 1), StreamingCodec(apart, large_pages=wanted)
+    codes, audio = codec.encode(pcm), codec.decode(codec.encode(pcm))
+    assert read == (["encoder.data", "decoder.data"] if wanted else [])
+    expected = StreamingCodec(small_folder)
+    np.testing.assert_array_equal(codes, expected.encode(pcm))
+    np.testing.assert_array_equal(audio, expected.decode(expected.encode(pcm)))
+
+
+def test_damaged_weights_are_refused_in_one_sentence(apart):
+    path = apart / "decoder.data"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"decoder.onnx cannot be loaded .* export the codec again"):
+        StreamingCodec(apart).session("decoder.onnx")
 
 
 def test_codecs_in_chunks_go_without(small_folder, monkeypatch):

@@ -22,6 +22,9 @@ from toneme.export.codec import ExportedCodec
 from toneme.export.manifest import Side, State
 from toneme.export.page import INSTALLED, PAGE, RUNTIME_FILES, runtime_folder, write_page
 from toneme.export.runtime import StreamingCodec
+from toneme.export.storage import FILES
+
+from .conftest import written_apart
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT / "samples" / "speech.wav"
@@ -163,6 +166,16 @@ def test_it_is_put_together_as_files(small_folder, tmp_path):
     assert found >= {f"ort/{name}" for name in RUNTIME_FILES}
 
 
+def test_weights_beside_the_graphs_are_put_there_too(small_folder, tmp_path):
+    apart_small = written_apart(small_folder, tmp_path / "apart")
+    package = tmp_path / "dist"
+    package.mkdir()
+    for name in RUNTIME_FILES:
+        (package / name).write_text(name)
+    write_page(apart_small, tmp_path / "site", package)
+    assert {path.name for path in (tmp_path / "site" / "model").iterdir()} == {*FILES, "codec.json"}
+
+
 def test_a_runtime_that_is_not_there_is_refused(small_folder, tmp_path, monkeypatch):
     with pytest.raises(toneme.CheckpointError, match="does not hold onnxruntime-web"):
         runtime_folder(tmp_path)
@@ -206,8 +219,18 @@ def served(shipped_folder, onnxruntime_web):
 @pytest.fixture(scope="module")
 def static(shipped_folder, onnxruntime_web, tmp_path_factory):
     """The address of the page as files below another path, from Python's own web server."""
-    folder = tmp_path_factory.mktemp("static")
-    write_page(shipped_folder, folder / "below", onnxruntime_web)
+    yield from as_files(shipped_folder, onnxruntime_web, tmp_path_factory.mktemp("static"))
+
+
+@pytest.fixture(scope="module")
+def apart(shipped_folder, onnxruntime_web, tmp_path_factory):
+    """The same of a codec whose weights lie beside its graphs."""
+    folder = tmp_path_factory.mktemp("apart")
+    yield from as_files(written_apart(shipped_folder, folder / "codec"), onnxruntime_web, folder)
+
+
+def as_files(codec: Path, onnxruntime_web: Path, folder: Path):
+    write_page(codec, folder / "below", onnxruntime_web)
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -242,7 +265,7 @@ def download(page, selector: str, path: Path) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["served", "static"])
+@pytest.mark.parametrize("kind", ["served", "static", "apart"])
 def test_the_page_in_a_browser(kind, browser, request, shipped_folder, tmp_path):
     page, others, complaints = opened(browser, request.getfixturevalue(kind))
     page.set_input_files("#file", SPEECH)
