@@ -14,7 +14,6 @@ from ..quantizers.factorised import ResidualFactorisedVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunk_seconds import checked_seconds, chunk_units
-from .config import config_from_dict
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .layers.lstm import SkipLSTM
 from .overlap import Overlap
@@ -42,10 +41,6 @@ class BigCodecConfig:
     code_dim: int = 8
     always_pads: bool = True
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.blocks, Mapping):  # as it comes from config.json
-            object.__setattr__(self, "blocks", config_from_dict(DacBlocksConfig, dict(self.blocks)))
 
 
 class BigCodec(Codec):

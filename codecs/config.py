@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from .errors import CheckpointError
 
@@ -38,8 +39,8 @@ def read_config(folder: str | Path) -> dict:
         ) from None
 
 
-def config_from_dict(config_type: type, values: dict) -> Any:
-    """Build a frozen config from JSON types; lists become tuples.
+def config_from_dict(config_type: type, values: Mapping[str, Any]) -> Any:
+    """Build a frozen config from JSON types; lists become tuples, and tables the configs that its fields are annotated with.
 
     Raises:
         CheckpointError: if a key is unknown or one without default is missing.
@@ -47,10 +48,16 @@ def config_from_dict(config_type: type, values: dict) -> Any:
     known = {f.name for f in dataclasses.fields(config_type)}
     if unknown := set(values) - known:
         raise CheckpointError(f"unknown settings {sorted(unknown)} for {config_type.__name__}: it knows {sorted(known)}")
+    kinds = get_type_hints(config_type)
     try:
-        return config_type(**{key: _tuples(value) for key, value in values.items()})
+        return config_type(**{key: _field(kinds[key], value) for key, value in values.items()})
     except TypeError as error:
         raise CheckpointError(f"{config_type.__name__} cannot be built: {error}") from None
+
+
+def _field(kind: Any, value: Any) -> Any:
+    inside = next((one for one in (kind, *get_args(kind)) if dataclasses.is_dataclass(one)), None)
+    return config_from_dict(inside, value) if inside and isinstance(value, Mapping) else _tuples(value)
 
 
 def _tuples(value: Any) -> Any:

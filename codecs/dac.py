@@ -17,7 +17,6 @@ from ..quantizers.factorised import ResidualFactorisedVQ
 from .base import Encoded
 from .checkpoint import load_official
 from .chunked import ChunkedCodec
-from .config import config_from_dict
 from .errors import ShapeError
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .layers.dac_unpadded import unpadded
@@ -45,10 +44,6 @@ class DacConfig:
     codebook_size: int = 1024
     code_dim: int = 8
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.blocks, Mapping):  # as it comes from config.json
-            object.__setattr__(self, "blocks", config_from_dict(DacBlocksConfig, dict(self.blocks)))
 
 
 class DacCodec(ChunkedCodec):

@@ -15,7 +15,6 @@ from ..quantizers.residual import ResidualVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunk_seconds import check_fixed
-from .config import config_from_dict
 from .errors import CheckpointError, ShapeError
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names
@@ -48,8 +47,6 @@ class EncodecConfig:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.seanet, Mapping):  # as it comes from config.json
-            object.__setattr__(self, "seanet", config_from_dict(SEANetConfig, dict(self.seanet)))
         if bool(self.segment) == self.seanet.causal or self.segment % self.seanet.hop:
             raise CheckpointError(
                 f"EnCodec is causal without segments, or has segments of whole frames; got a segment of {self.segment} samples"

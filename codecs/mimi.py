@@ -19,7 +19,6 @@ from torch.nn.functional import pad
 from ..quantizers.split import SplitResidualVQ
 from .base import Codec, Encoded
 from .checkpoint import load_official
-from .config import config_from_dict
 from .layers.conv import Conv1d, ConvTranspose1d
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names
@@ -56,11 +55,6 @@ class MimiConfig:
     code_width: int = 256
     semantic: int = 1
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        for name, kind in (("seanet", SEANetConfig), ("transformer", TransformerConfig)):
-            if isinstance(values := getattr(self, name), Mapping):  # as it comes from config.json
-                object.__setattr__(self, name, config_from_dict(kind, dict(values)))
 
     @property
     def hop(self) -> int:

@@ -8,8 +8,8 @@ Source: Liu et al., "SemantiCodec: An Ultra Low Bitrate Semantic Audio Codec for
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -20,7 +20,6 @@ from ..quantizers.euclidean import EuclideanVQ
 from ..quantizers.kmeans import KMeansTokenizer
 from .base import Codec, Encoded
 from .chunk_seconds import check_fixed
-from .config import config_from_dict
 from .errors import CheckpointError, ShapeError
 from .layers.audiomae import AudioMAE, AudioMAEConfig
 from .layers.ddim import Sampling, Schedule, guided, sample
@@ -64,9 +63,6 @@ class SemantiCodecConfig:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        for part in fields(self):  # as they come from config.json
-            if isinstance(value := getattr(self, part.name), Mapping):
-                object.__setattr__(self, part.name, config_from_dict(PARTS[part.name], dict(value)))
         if self.unet.context != 2 * self.width + self.positions or self.vocoder.hop != self.sample_rate // 100:
             raise CheckpointError(
                 f"the diffusion model must read {2 * self.width + self.positions} channels and the vocoder give "
@@ -97,9 +93,6 @@ class SemantiCodecConfig:
     def latents(self) -> tuple[int, int, int]:
         """Shape of a window's latents: channels, steps in time, bands."""
         return self.unet.latents, self.audiomae.shape[0] // self.vae.ratio, self.vocoder.bins // self.vae.ratio
-
-
-PARTS = {"audiomae": AudioMAEConfig, "schedule": Schedule, "unet": UNetConfig, "vae": VAEConfig, "vocoder": HiFiGANConfig}
 
 
 class SemantiCodec(Codec):

@@ -17,7 +17,6 @@ from ..quantizers.multiscale import MultiScaleResidual
 from .base import Encoded
 from .checkpoint import load_official
 from .chunked import ChunkedCodec
-from .config import config_from_dict
 from .dac import flat_projections, projection_name
 from .errors import ShapeError
 from .half_precision import inference
@@ -45,10 +44,6 @@ class SnacConfig:
     codebook_size: int = 4096
     code_dim: int = 8
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.blocks, Mapping):  # as it comes from config.json
-            object.__setattr__(self, "blocks", config_from_dict(DacBlocksConfig, dict(self.blocks)))
 
 
 class SnacCodec(ChunkedCodec):

@@ -17,7 +17,6 @@ from .base import Encoded
 from .checkpoint import load_official
 from .chunked import ChunkedCodec
 from .chunking import awaited
-from .config import config_from_dict
 from .layers.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from .layers.seanet_names import decoder_names, encoder_names
 from .spec import CodecSpec, StreamSpec
@@ -46,10 +45,6 @@ class SpeechTokenizerConfig:
     taught: int = 768
     window: int = 32000
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.seanet, Mapping):  # as it comes from config.json
-            object.__setattr__(self, "seanet", config_from_dict(SEANetConfig, dict(self.seanet)))
 
 
 class SpeechTokenizerCodec(ChunkedCodec):

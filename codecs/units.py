@@ -4,7 +4,6 @@ Sources: Hsu et al., "HuBERT", 2021, section II-A; Lakhotia et al., "On Generati
 2021.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from ..quantizers.kmeans import KMeansTokenizer
 from .base import Codec, Encoded
 from .chunk_seconds import seconds_or
 from .chunking import Plan, WindowEncoder, awaited
-from .config import config_from_dict
 from .errors import ShapeError
 from .spec import CodecSpec, StreamSpec
 from .streaming import StreamDecoder
@@ -37,10 +35,6 @@ class UnitsConfig:
     chunk: float = 10.0
     window: int = 32000
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.teacher, Mapping):  # as it comes from config.json
-            object.__setattr__(self, "teacher", config_from_dict(TeacherConfig, dict(self.teacher)))
 
 
 class UnitsCodec(Codec):

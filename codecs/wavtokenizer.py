@@ -16,7 +16,6 @@ from .base import Encoded
 from .checkpoint import load_official
 from .chunked import ChunkedCodec
 from .chunking import awaited
-from .config import config_from_dict
 from .errors import CheckpointError
 from .layers.seanet import SEANetConfig, SEANetEncoder
 from .layers.seanet_names import encoder_names
@@ -50,9 +49,6 @@ class WavTokenizerConfig:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        for name, kind in (("seanet", SEANetConfig), ("vocos", VocosConfig)):
-            if isinstance(values := getattr(self, name), Mapping):  # as it comes from config.json
-                object.__setattr__(self, name, config_from_dict(kind, dict(values)))
         if self.seanet.hop != self.vocos.hop or self.seanet.dimension != self.vocos.inputs:
             raise CheckpointError(
                 f"the encoder's frames must be the decoder's; got hops {self.seanet.hop} and {self.vocos.hop}, "

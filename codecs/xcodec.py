@@ -22,7 +22,6 @@ from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunk_seconds import seconds_or
 from .chunking import CHUNK_SECONDS, ChunkedDecoder, Plan, WindowEncoder, awaited
-from .config import config_from_dict
 from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Decoder, Encoder, decoder_names, encoder_names, renamed
 from .long_audio import decode_long
@@ -61,11 +60,6 @@ class XCodecConfig:
     chunk: float = 5.0
     window: int = 24000
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        for name, kind in (("blocks", DacBlocksConfig), ("teacher", TeacherConfig)):
-            if isinstance(values := getattr(self, name), Mapping):  # as it comes from config.json
-                object.__setattr__(self, name, config_from_dict(kind, dict(values)))
 
 
 class XCodec(Codec):

@@ -21,7 +21,6 @@ from .base import Codec, Encoded
 from .checkpoint import load_official
 from .chunk_seconds import seconds_or
 from .chunking import Plan, WindowDecoder, WindowEncoder, awaited
-from .config import config_from_dict
 from .dac import TRANSFORMERS
 from .layers.dac_blocks import DacBlocksConfig, Encoder, encoder_names, renamed
 from .layers.transformer import Transformer, TransformerConfig
@@ -76,12 +75,6 @@ class XCodec2Config:
     chunk: float = 10.0
     window: int = 32000
     licence: str = ""
-
-    def __post_init__(self) -> None:
-        kinds = {"blocks": DacBlocksConfig, "teacher": TeacherConfig, "transformer": TransformerConfig}
-        for name, kind in kinds.items():
-            if isinstance(values := getattr(self, name), Mapping):  # as it comes from config.json
-                object.__setattr__(self, name, config_from_dict(kind, dict(values)))
 
 
 class XCodec2(Codec):

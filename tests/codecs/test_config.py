@@ -1,6 +1,7 @@
 """Configurations: what of them shapes a codec, and what a folder says."""
 
 import dataclasses
+import importlib
 import json
 
 import pytest
@@ -9,6 +10,9 @@ from toneme.codecs.config import config_from_dict, read_config, set_fields
 from toneme.codecs.encodec import EncodecCodec, EncodecConfig
 from toneme.codecs.errors import CheckpointError
 from toneme.codecs.layers.seanet import SEANetConfig
+from toneme.codecs.registry import FAMILIES
+from toneme.codecs.teachers import TeacherConfig
+from toneme.codecs.xcodec2 import XCodec2Config
 
 from .test_base import CONFIG, build
 
@@ -52,7 +56,24 @@ def test_a_configuration_is_read_in_any_unicode(codec: EncodecCodec, tmp_path, e
     assert EncodecCodec.from_folder(tmp_path).name == "m\u00fcller"
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_configurations_of_every_family_survive_json(family: str):
+    module_name, name = FAMILIES[family]
+    module = importlib.import_module(f"toneme.codecs{module_name}")
+    kind, presets = getattr(module, name), getattr(module, "CONFIGS", {}).values()
+    for config in (kind.Config(), *presets):
+        assert config_from_dict(kind.Config, json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+def test_what_may_be_absent_is_there_where_it_is_given():
+    assert config_from_dict(XCodec2Config, {"teacher": None}).teacher is None
+    given = config_from_dict(XCodec2Config, {"teacher": {"kind": "wavlm", "settings": [["hidden_size", 8]]}})
+    assert given.teacher == TeacherConfig("wavlm", settings=(("hidden_size", 8),))
+
+
 def test_unknown_and_missing_settings_are_refused():
     with pytest.raises(CheckpointError, match="unknown settings"):
         config_from_dict(SEANetConfig, {"filter": 4})
+    with pytest.raises(CheckpointError, match="for SEANetConfig"):
+        config_from_dict(EncodecConfig, {"seanet": {"filter": 4}})
     assert config_from_dict(SEANetConfig, {"ratios": [4, 2]}).ratios == (4, 2)
