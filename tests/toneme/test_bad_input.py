@@ -369,6 +369,28 @@ def test_interrupt_leaves_no_file(tiny, tmp_path, number, code):
     assert list(target.parent.iterdir()) == []
 
 
+SIGNALLED = """
+import os, signal, sys
+class Signals:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy.linalg":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.{})
+sys.meta_path.insert(0, Signals())
+from toneme.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_not_lost_while_torch_imports_numpy(number, code):
+    """PyTorch does that from C, and drops what is raised meanwhile: the command went on as if nothing had come."""
+    line = [sys.executable, "-P", "-c", SIGNALLED.format(number.name), "list"]
+    ran = subprocess.run(line, capture_output=True, text=True, preexec_fn=heed_interrupts, check=False)
+    message = "codec: interrupted; no unfinished file was left\n" if number == signal.SIGINT else ""
+    assert (ran.returncode, ran.stdout, ran.stderr) == (code, "", message)
+
+
 def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():

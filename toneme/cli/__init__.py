@@ -4,7 +4,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from toneme.cli import (
     convert,
@@ -25,7 +25,7 @@ from toneme.cli import (
     tokenize_,
     train,
 )
-from toneme.cli.failures import complain, drop_unwritten, end_on_signals, open_streams, report
+from toneme.cli.failures import complain, drop_unwritten, end_on_signals, import_numpy, open_streams, report
 
 # Typer carries its own copy of click in some versions, so the root of its usage errors is found through one that it exports.
 UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -48,6 +48,15 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
         except Exception as error:
             raise typer.Exit(_failed(error)) from error
+
+
+class Command(TyperCommand):
+    """A command that works on arrays."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, which has been understood; help and wrong usage import nothing."""
+        import_numpy()
+        return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -86,22 +95,22 @@ def top(
     """Audio to tokens and back with neural codecs."""
 
 
-app.command("encode")(encode.encode)
-app.command("decode")(decode.decode)
-app.command("info")(info.info)
-app.command("list")(listing.list_)
-app.command("roundtrip")(roundtrip.roundtrip)
-app.command("play")(play.play)
-app.command("convert")(convert.convert)
-app.command("stream")(stream.stream)
-app.command("export")(export_.export)
-app.command("serve")(serve.serve)
-app.command("eval")(evaluate.eval_)
-app.command("train")(train.train)
-app.command("tokenize")(tokenize_.tokenize_)
-app.command("shards")(shards.shards)
-app.command("generate")(generate.generate)
-app.command("probe")(probe.probe)
+app.command("encode", cls=Command)(encode.encode)
+app.command("decode", cls=Command)(decode.decode)
+app.command("info", cls=Command)(info.info)
+app.command("list", cls=Command)(listing.list_)
+app.command("roundtrip", cls=Command)(roundtrip.roundtrip)
+app.command("play", cls=Command)(play.play)
+app.command("convert", cls=Command)(convert.convert)
+app.command("stream", cls=Command)(stream.stream)
+app.command("export", cls=Command)(export_.export)
+app.command("serve", cls=Command)(serve.serve)
+app.command("eval", cls=Command)(evaluate.eval_)
+app.command("train", cls=Command)(train.train)
+app.command("tokenize", cls=Command)(tokenize_.tokenize_)
+app.command("shards", cls=Command)(shards.shards)
+app.command("generate", cls=Command)(generate.generate)
+app.command("probe", cls=Command)(probe.probe)
 app.command("intents")(intents.intents)
 
 

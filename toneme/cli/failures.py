@@ -24,6 +24,8 @@ REMEDIES = {
     errno.EBADF: "standard input or output is closed; name a file, or leave it open",
 }
 
+ENDING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+
 
 def explain(error: BaseException) -> str:
     """Return one sentence about what went wrong and what to do."""
@@ -96,9 +98,23 @@ def _occupy(number: int, access: int) -> None:
 
 def end_on_signals() -> None:
     """Turn SIGTERM and SIGHUP into an exit that unwinds, so that unfinished files are removed."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
-            signal.signal(getattr(signal, name), _unwind)
+    for number in ENDING - {signal.SIGINT}:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _unwind)
+
+
+def import_numpy() -> None:
+    """Import numpy before PyTorch does, and let signals wait until it is there.
+
+    PyTorch imports it from C and drops whatever is raised meanwhile: Ctrl-C was lost then, or taken for a numpy that is broken.
+    """
+    masks = hasattr(signal, "pthread_sigmask")  # Windows has none
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING) if masks else set()
+    try:
+        import numpy  # noqa: F401
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
