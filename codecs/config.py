@@ -4,9 +4,12 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from .errors import CheckpointError
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def set_fields(config: Any) -> dict:
@@ -43,21 +46,38 @@ def config_from_dict(config_type: type, values: Mapping[str, Any]) -> Any:
     """Build a frozen config from JSON types; lists become tuples, and tables the configs that its fields are annotated with.
 
     Raises:
-        CheckpointError: if a key is unknown or one without default is missing.
+        CheckpointError: if a key is unknown, one without default is missing, or a value is of another type.
     """
     known = {f.name for f in dataclasses.fields(config_type)}
     if unknown := set(values) - known:
         raise CheckpointError(f"unknown settings {sorted(unknown)} for {config_type.__name__}: it knows {sorted(known)}")
     kinds = get_type_hints(config_type)
     try:
-        return config_type(**{key: _field(kinds[key], value) for key, value in values.items()})
+        return config_type(**{key: _field(f"{key} of {config_type.__name__}", kinds[key], values[key]) for key in values})
     except TypeError as error:
         raise CheckpointError(f"{config_type.__name__} cannot be built: {error}") from None
 
 
-def _field(kind: Any, value: Any) -> Any:
+def _field(name: str, kind: Any, value: Any) -> Any:
     inside = next((one for one in (kind, *get_args(kind)) if dataclasses.is_dataclass(one)), None)
-    return config_from_dict(inside, value) if inside and isinstance(value, Mapping) else _tuples(value)
+    if isinstance(inside, type) and isinstance(value, Mapping):
+        return config_from_dict(inside, value)
+    if not _fits(kind, value := _tuples(value)):
+        raise CheckpointError(f"{name} must be {WORDS.get(kind, 'a table' if inside else kind)}; got {value!r}")
+    return value
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    inside = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_fits(one, value) for one in inside)
+    if get_origin(kind) is tuple:
+        many = isinstance(value, tuple) and inside[-1] is Ellipsis
+        kinds = inside[:1] * len(value) if many else inside
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, kinds, value))
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    return kind is Any or isinstance(value, kind)
 
 
 def _tuples(value: Any) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from toneme.codecs.config import config_from_dict, read_config, set_fields
 from toneme.codecs.encodec import EncodecCodec, EncodecConfig
 from toneme.codecs.errors import CheckpointError
+from toneme.codecs.layers.audiomae import AudioMAEConfig
 from toneme.codecs.layers.seanet import SEANetConfig
 from toneme.codecs.registry import FAMILIES
 from toneme.codecs.teachers import TeacherConfig
@@ -77,3 +78,26 @@ def test_unknown_and_missing_settings_are_refused():
     with pytest.raises(CheckpointError, match="for SEANetConfig"):
         config_from_dict(EncodecConfig, {"seanet": {"filter": 4}})
     assert config_from_dict(SEANetConfig, {"ratios": [4, 2]}).ratios == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        (EncodecConfig, {"codebooks": "eight"}, "codebooks of EncodecConfig must be a whole number; got 'eight'"),
+        (EncodecConfig, {"codebooks": 2.5}, "must be a whole number; got 2.5"),
+        (EncodecConfig, {"codebooks": True}, "must be a whole number; got True"),
+        (EncodecConfig, {"seanet": 5}, "seanet of EncodecConfig must be a table; got 5"),
+        (EncodecConfig, {"seanet": {"ratios": 4}}, r"ratios of SEANetConfig must be tuple\[int, ...\]; got 4"),
+        (EncodecConfig, {"seanet": {"ratios": [4, "2"]}}, r"got \(4, '2'\)"),
+        (XCodec2Config, {"chunk": "short"}, "chunk of XCodec2Config must be a number; got 'short'"),
+        (XCodec2Config, {"teacher": "hubert"}, "teacher of XCodec2Config must be a table; got 'hubert'"),
+        (AudioMAEConfig, {"grid": [4, 2, 1]}, r"grid of AudioMAEConfig must be tuple\[int, int\]; got \(4, 2, 1\)"),
+    ],
+)
+def test_values_of_another_type_are_refused(kind, values, words):
+    with pytest.raises(CheckpointError, match=words):
+        config_from_dict(kind, values)
+
+
+def test_whole_numbers_are_numbers():
+    assert config_from_dict(XCodec2Config, {"chunk": 3}).chunk == 3
