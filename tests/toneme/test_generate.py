@@ -60,6 +60,13 @@ def test_streamed_audio_is_that_of_the_tokens(codec, trained, tiny, other, tmp_p
     assert "knows 2 labels, and 'c' is none of them" in unknown.sentence
     assert not (tmp_path / "x.wav").exists()
     assert codec("generate", model, "-c", tiny, "--text", "hello", "-o", tmp_path / "x.wav").code == 2
+    piped = codec("generate", *common, "--seconds", "0.6", "-o", "-")  # nothing but audio, whose header knows no length
+    assert piped.code == 0
+    assert piped.out[-28800:] == (tmp_path / "a.wav").read_bytes()[-28800:]
+    for wrong in (["-o", "-", "--json"], ["-o", "-", "--count", "1"], ["-o", f"{tmp_path}/new/"]):
+        refused = codec("generate", *common, "--seconds", "0.6", *wrong)
+        assert (refused.code, refused.out) == (2, b""), refused.sentence
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_masked_model_writes_after_a_prompt_of_audio(codec, trained, tiny, wav, tmp_path):

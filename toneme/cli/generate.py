@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toneme.cli import options
+from toneme.cli.batch import run_jobs
 from toneme.cli.decode import Models
-from toneme.cli.files import STANDARD, TOKENS, Job, check_target, make_parent
+from toneme.cli.files import STANDARD, TOKENS, Folder, Job, check_target, make_parent, place
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,8 @@ Model = Annotated[
 Output = Annotated[
     Path,
     typer.Option(
-        "--output", "-o", metavar="OUT", help="Audio file, or .tok, .npz or .safetensors; a folder with --count.",
-        show_default=False,
+        "--output", "-o", metavar="OUT", help="Audio file, - for stdout, or .tok, .npz or .safetensors; a folder with --count.",
+        show_default=False, parser=place,
     ),
 ]  # fmt: skip
 Prompt = Annotated[
@@ -75,6 +76,7 @@ def generate(
     """Write audio or tokens with a language model, from nothing, a label, a text, or on from a prompt."""
     if label is not None and text is not None:
         raise typer.BadParameter("give either --label or --text, not both")
+    check_named(output, count)
     from toneme.codecs.registry import pick_device
     from toneme.lm.models.base import load
     from toneme.lm.models.sampling import Sampling
@@ -88,19 +90,24 @@ def generate(
     run = Run(language, sounds, label if text is None else text, seconds, seed, draw)
     given = None if prompt is None else read_prompt(prompt, language, sounds)
     check_length(run, given)
+    job = Job(STANDARD if prompt is None else prompt, output, named=True)
     if count is None:
-        check_target(Job(STANDARD if prompt is None else prompt, output, named=True), force=False)
+        check_target(job, force=False)
         make_parent(output)
-        n_frames = write_tokens(run, given, output) if output.suffix.lower() in TOKENS else write_audio(run, given, output)
-    else:
-        n_frames = write_many(run, given, output, count)
-    told = {"output": str(output), "codec": sounds.name, "frames": n_frames, "seconds": round(n_frames / run.rate, 6)}
-    if json:
-        import json as json_format
 
-        print(json_format.dumps(told))
-    else:
-        print(f"{output}: {told['seconds']:.2f} s, {n_frames} frames of {sounds.name}")
+    def work(job: Job) -> dict[str, Any]:
+        n_frames = write_one(run, given, output) if count is None else write_many(run, given, output, count)
+        return {"output": str(output), "codec": sounds.name, "frames": n_frames, "seconds": round(n_frames / run.rate, 6)}
+
+    run_jobs([job], work, batch=False, as_json=json, line=_line)
+
+
+def check_named(output: Path, count: int | None) -> None:
+    """Raise a usage error for a folder where a file is written, and for stdout where a folder is."""
+    if count is not None and output == STANDARD:
+        raise typer.BadParameter("--count writes files: name a folder with -o")
+    if count is None and isinstance(output, Folder):
+        raise typer.BadParameter(f"{output} is a folder, and what a model writes has no name: name a file with -o")
 
 
 def check_told(config: Any, label: str | None, text: str | None, seconds: float | None) -> None:
@@ -186,6 +193,11 @@ class Run:
         )
 
 
+def write_one(run: Run, prompt: "Tensor | None", output: Path) -> int:
+    """Write a file of tokens or audio, by its name, and return the frames in it."""
+    return (write_tokens if output.suffix.lower() in TOKENS else write_audio)(run, prompt, output)
+
+
 def write_tokens(run: Run, prompt: "Tensor | None", output: Path) -> int:
     """Write a file of tokens, and return the frames in it."""
     codes = run.codes(prompt)
@@ -228,6 +240,11 @@ def write_many(run: Run, prompt: "Tensor | None", folder: Path, count: int) -> i
             frames += write_audio(one, prompt, folder / f"{number:06d}.wav")
             rows.writerow([f"{number:06d}.wav", one.told or ""])
     return frames
+
+
+def _line(done: dict[str, Any]) -> str:
+    target = "stdout" if done["output"] == str(STANDARD) else done["output"]
+    return f"{target}: {done['seconds']:.2f} s, {done['frames']} frames of {done['codec']}"
 
 
 def _stream(run: Run, prompt: "Tensor | None", writer: Any) -> int:
