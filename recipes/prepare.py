@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .data.items import make_items
 from .models import build_codec
+from .program import run_program
 from .recipe import read_recipe
 
 
@@ -43,4 +44,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -24,8 +24,9 @@ from ..kernels.beam import SHORTER, beam_encode
 from ..quantizers.base import sample_depths, to_rows
 from ..quantizers.residual import ResidualVQ
 from .data.items import Items, make_items
-from .errors import RecipeError
+from .errors import DataError, RecipeError
 from .models import Trainee, initial_codec
+from .program import run_program
 from .recipe import Recipe, read_recipe
 
 FULL = 0.7  # share of batches that use all codebooks; the others use 1 to all, evenly
@@ -70,9 +71,11 @@ def refit(recipe: Recipe, vectors: int) -> Codec:
     """Return the codec that a recipe's `init` names with its codebooks moved over that many vectors of the recipe's data.
 
     Raises:
-        RecipeError: if there is no `init`, or its codec has no residual codebooks.
+        RecipeError: if there is no `init`, its codec has no residual codebooks, or no vector is asked for.
         DataError: if nothing can be read.
     """
+    if vectors < 1:
+        raise RecipeError(f"codebooks move by one vector at least; got --vectors {vectors}")
     codec = _codec(recipe)
     spec, quantizer = codec.spec, codec.get_submodule("quantizer")
     items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, _say)
@@ -99,10 +102,13 @@ def _batches(model: Trainee, items: Items, size: int) -> Iterator[Tensor]:
     """Latents [vectors, dim] of one batch of items after another, without end."""
     first = 0
     while True:
-        found = [items[number].waveform for number in range(first, first + size)]
-        waveforms = torch.stack([waveform for waveform in found if waveform is not None])
+        found = [items[number] for number in range(first, first + size)]
+        waveforms = [item.waveform for item in found if item.waveform is not None]
+        if len(waveforms) < size:
+            reason = next(reason for item in found for reason in item.failures.values())
+            raise DataError(f"recording after recording cannot be read, the first because {reason}: check data.train")
         with torch.no_grad():
-            latents = model.encode(waveforms)
+            latents = model.encode(torch.stack(waveforms))
         yield to_rows(latents, latents.shape[1])
         first += size
 
@@ -115,6 +121,8 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--vectors", type=int, default=250_000, help="latents to go over, 50 of them a second for toneme")
     told = parser.parse_intermixed_args(given)
+    if told.output.exists() and not told.output.is_dir():
+        raise RecipeError(f"{told.output} is a file, and a codec is a folder: name another with -o")
     refit(read_recipe(told.recipe, told.settings), told.vectors).save(told.output)
 
 
@@ -123,4 +131,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

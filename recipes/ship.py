@@ -13,18 +13,20 @@ import torch
 
 from ..codecs.checkpoint import read_weights, save_weights
 from ..codecs.config import read_config
+from ..codecs.errors import CheckpointError
+from .program import run_program
 
 
 def ship(source: Path, target: Path) -> int:
     """Write the rounded codec and return its size in bytes.
 
     Raises:
-        ValueError: if a weight does not fit into half precision.
+        CheckpointError: if the codec cannot be read, or a weight does not fit into half precision.
     """
     weights = {name: tensor.half() for name, tensor in read_weights(source / "model.safetensors").items()}
     wild = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if wild:
-        raise ValueError(f"{', '.join(wild)} holds values beyond half precision: train with a lower learning_rate")
+        raise CheckpointError(f"{', '.join(wild)} holds values beyond half precision: train with a lower learning_rate")
     target.mkdir(parents=True, exist_ok=True)
     save_weights(weights, target / "model.safetensors")
     (target / "config.json").write_text(json.dumps(read_config(source), indent=2) + "\n")
@@ -41,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

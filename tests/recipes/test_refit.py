@@ -1,11 +1,13 @@
 """Refitting: codebooks end nearer to vectors like those that they were fitted to, and the networks stay as they are."""
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from toneme.codecs.toneme24k import TonemeCodec
 from toneme.kernels.beam import beam_encode
-from toneme.recipes.errors import RecipeError
+from toneme.recipes.errors import DataError, RecipeError
 from toneme.recipes.recipe import read_recipe
 from toneme.recipes.refit import Refit, main, refit
 
@@ -82,3 +84,19 @@ def test_what_cannot_be_refitted_is_explained(init, message, monkeypatch):
     monkeypatch.setattr("toneme.recipes.refit.initial_codec", lambda init, name: codec)
     with pytest.raises(RecipeError, match=message):
         refit(read_recipe("tiny", [f"init={init}"]), 1)
+
+
+def test_recordings_that_turn_out_to_be_unreadable_are_explained(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "nan.wav", np.full(24000, np.nan, np.float32), 24000, subtype="FLOAT")
+    codec = TonemeCodec(TonemeCodec.Config(encoder_dim=16, decoder_dim=16, encoder_blocks=(1, 1), decoder_blocks=(1, 1)))
+    monkeypatch.setattr("toneme.recipes.refit.initial_codec", lambda init, name: codec)
+    with pytest.raises(DataError, match=r"cannot be read, the first because .*nan.wav holds NaN.*check data.train"):
+        refit(read_recipe("tiny", ["init=x", f"data.train={tmp_path}"]), 1)
+
+
+def test_what_would_be_of_no_use_is_refused_before_the_work(tmp_path):
+    with pytest.raises(RecipeError, match="codebooks move by one vector at least; got --vectors 0"):
+        main(["tiny", "init=x", "-o", str(tmp_path / "new"), "--vectors", "0"])
+    (tmp_path / "file").touch()
+    with pytest.raises(RecipeError, match="file is a file, and a codec is a folder: name another with -o"):
+        main(["tiny", "init=x", "-o", str(tmp_path / "file")])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from toneme.codecs.checkpoint import read_weights
+from toneme.codecs.errors import CheckpointError
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 from toneme.recipes.ship import ship
 
@@ -27,6 +28,6 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
     with torch.no_grad():
         codec.encoder.leave.bias[0] = 1e6
     codec.save(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"encoder\.leave\.bias holds values beyond half precision"):
+    with pytest.raises(CheckpointError, match=r"encoder\.leave\.bias holds values beyond half precision"):
         ship(tmp_path / "run", tmp_path / "shipped")
     assert not (tmp_path / "shipped").exists()
