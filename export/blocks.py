@@ -193,18 +193,18 @@ def _write(graph: Any, node: Any, known: dict[Any, Samples]) -> None:
 
 
 def _dilated(outer: Writer, zeros: bool, x: Samples, matrices: Any, bias: Any, dilation: int) -> Samples:
-    taps = _Taps(outer, matrices, bias, dilation)
-    return over_blocks(outer, x, taps.spans(x), taps.write, zeros)
+    taps = _Taps(matrices, bias, dilation)
+    return over_blocks(outer, x, taps.spans(x), lambda body, seen, length: taps.write(seen), zeros)
 
 
 def _residual(
     outer: Writer, zeros: bool, x: Samples, scale: Any, matrices: Any, bias: Any, mixed: Any, mixed_bias: Any, dilation: int
 ) -> Samples:
-    taps = _Taps(outer, matrices, bias, dilation)
+    taps = _Taps(matrices, bias, dilation)
     own = _Own(outer, dilation)
 
     def write(body: Writer, seen: Any, length: Any) -> Any:
-        hidden = body.Bent(taps.write(body, body.Snake(seen, scale), length)(body))
+        hidden = body.Bent(taps.write(body.Snake(seen, scale))(body))
         return own.added(body, seen, length, body.Gemm(hidden, mixed, mixed_bias))
 
     return over_blocks(outer, x, taps.spans(x), write, zeros)
@@ -245,44 +245,18 @@ class _Own:
 class _Taps:
     """A dilated convolution of 7 taps in blocks."""
 
-    def __init__(self, outer: Writer, matrices: Any, bias: Any, dilation: int) -> None:
-        self.outer, self.bias, self.dilation = outer, bias, dilation
-        values = matrices.const_value.numpy()
-        _, self.inside, self.outside = values.shape
-        self.matrices = [outer.constant(f"{outer.name}.tap{n}", value) for n, value in enumerate(values)]
-        self.enter = outer.constant("toom_cook.enter", np.array(toom_cook.ENTER, np.float32))
-        self.leave = outer.constant("toom_cook.leave", np.array(toom_cook.LEAVE, np.float32))
+    def __init__(self, matrices: Any, bias: Any, dilation: int) -> None:
+        self.matrices, self.bias, self.dilation = matrices, bias, dilation
+        _, self.inside, self.outside = matrices.shape
 
     def spans(self, x: Samples) -> Spans:
         """Return what blocks give and see: as much more than they need as whole tiles are."""
         step, size = self.dilation, rows_in_block(max(self.inside, self.outside))
         return Spans(x.time, size, self.outside, REACH * step, TAPS * step, TILE * step)
 
-    def write(self, body: Writer, seen: Any, length: Any) -> Any:
+    def write(self, seen: Any) -> Any:
         """Return what writes the outputs [length, out] of what a block sees [1, length + 7 dilations, in]."""
-        inside, step = self.inside, self.dilation
-        parts = body.Gather(body.Reshape(seen, [-1, step * inside]), self._parts(length), axis=0)
-        values = body.Reshape(body.MatMul(self.enter, body.Reshape(parts, [TAPS, -1])), [TAPS, -1, inside])
-        products = body.Concat(*(self._product(body, values, n) for n in range(TAPS)), axis=0)
-        rows = body.Reshape(body.MatMul(self.leave, body.Reshape(products, [TAPS, -1])), [TILE, -1, step * self.outside])
-        return lambda writer: writer.Reshape(writer.Transpose(rows, perm=[1, 0, 2]), [-1, self.outside])
-
-    def _parts(self, length: Any) -> Any:
-        """Write which rows of `dilation` samples each value of each tile is made of: [7, tiles + 1]."""
-        tiles = self.outer.Squeeze(self.outer.Add(self.outer.Div(length, [TILE * self.dilation]), [1]))
-        starts = self.outer.Mul(self.outer.Range(0, tiles, 1), [TILE])
-        return self.outer.Add([[n] for n in range(TAPS)], starts)
-
-    def _product(self, body: Writer, values: Any, n: int) -> Any:
-        """Write the product at a point: the first taps meet a tile, the others the tile after it."""
-        step = self.dilation
-        near = body.Reshape(body.Slice(values, [n, 0], [n + 1, -step], [0, 1]), [-1, self.inside])
-        bias = [self.bias] if toom_cook.POINTS[n : n + 1] == (1.0,) else []  # which is in each output once
-        product = body.Gemm(near, self.matrices[n], *bias)
-        if TAPS + n == len(self.matrices):
-            return product
-        far = body.Reshape(body.Slice(values, [n, step], [n + 1, END], [0, 1]), [-1, self.inside])
-        return body.Gemm(far, self.matrices[TAPS + n], product)
+        return lambda writer: writer.ToomCook(seen, self.matrices, self.bias, dilation=self.dilation)
 
 
 def _two_taps(

@@ -15,11 +15,11 @@ from typing import Any
 from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError, MissingDependencyError, how_to_install
 from ..kernels.onnx_runtime import load_onnxruntime
-from .functions import use_kernels
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
 from .integers import compare, store_integers
 from .manifest import DIRECTIONS, FILE, LABEL, Manifest, Side, Stream, read_manifest
+from .packing import use_kernels
 from .precision import store_half
 from .runtime import StreamingCodec
 from .storage import beside, files_of, write_graph

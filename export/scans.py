@@ -25,11 +25,13 @@ class Writer:
         import onnx_ir as ir
 
         name = f"{self.name}.{len(self.nodes)}"
-        domain = DOMAIN if operator in SIGNATURES else ""
-        node = ir.node(operator, [self._value(value) for value in inputs], attributes, domain=domain, name=name)
-        node.outputs[0].name = name
+        given = SIGNATURES[operator][1] if operator in SIGNATURES else ["y"]
+        values, domain = [self._value(value) for value in inputs], DOMAIN if operator in SIGNATURES else ""
+        node = ir.node(operator, values, attributes, domain=domain, name=name, num_outputs=len(given))
+        for output, end in zip(node.outputs, given, strict=True):
+            output.name = name if len(given) == 1 else f"{name}.{end}"
         self.nodes.append(node)
-        return node.outputs[0]
+        return node.outputs[0] if len(given) == 1 else node.outputs
 
     def _value(self, value: Any) -> Any:
         if not isinstance(value, (int, list)):
@@ -112,33 +114,23 @@ def over_blocks(outer: Writer, x: Samples, spans: Spans, write: Body, zeros: boo
     """
     import onnx_ir as ir
 
-    even = _quotient(outer, spans.rows, _quotient(outer, spans.rows, [spans.size]))
-    length = even if spans.step == 1 else _times(outer, _quotient(outer, even, [spans.step]), spans.step)
-    count = _quotient(outer, spans.rows, length)
-    numbers = outer.Range(0, outer.Squeeze(outer.Mul(x.batch, count)), 1)
-    item = outer.Div(numbers, count)
-    start = outer.Mul(outer.Sub(numbers, outer.Mul(item, count)), length)
-    stop = _times(outer, spans.rows, spans.rate)
-    stop = outer.Sub(stop, [spans.last]) if spans.last else stop
+    whole = outer.Shape(x.whole, start=1, end=2)
+    told, begun, at_an_end, length, stop = outer.Spans(
+        spans.rows, x.batch, whole, size=spans.size, step=spans.step, stride=spans.stride, rate=spans.rate,
+        shift=spans.lead - x.first, extra=spans.extra, first=spans.first, last=spans.last,
+    )  # fmt: skip
     body = Writer(outer.graph, f"{outer.name}.block")
-    ends, begin = (ir.Value(name=f"{body.name}.{n}", type=ir.TensorType(ir.DataType.INT64)) for n in ("ends", "begin"))
+    ends, begin, at_end = (_entering(f"{body.name}.{name}", name == "at_end") for name in ("ends", "begin", "at_end"))
     last = write(body, body.Pad(x.whole, ends, None, [0, 1]), length)
-    samples, first = (_times(outer, value, spans.rate) for value in (length, start))
-    end = outer.Add(first, samples)
-    given = [(ends, _ends(outer, x, spans, item, start, length))]
-    if zeros:
-        at_end = ir.Value(name=f"{body.name}.at_end", type=ir.TensorType(ir.DataType.BOOL))
-        given += [(begin, first), (at_end, outer.Or(outer.Less(first, [spans.first]), outer.Greater(end, stop)))]
-        kept = _zeros_beyond(body, begin, at_end, outer.Squeeze(samples), spans, stop, last)
-    else:
-        kept = last(body)
+    given = [(ends, told), (begin, begun), (at_end, at_an_end)] if zeros else [(ends, told)]
+    kept = _zeros_beyond(body, begin, at_end, spans, stop, last) if zeros else last(body)
     _known(kept)
     scan = ir.Graph([name for name, _ in given], [kept], nodes=body.nodes, initializers=weights, name=body.name)
     found = outer.Scan(*(values for _, values in given), body=scan, num_scan_inputs=len(given))
-    whole = outer.Reshape(found, outer.Concat(x.batch, [-1, spans.width], axis=0))
+    joined = outer.Reshape(found, outer.Concat(x.batch, [-1, spans.width], axis=0))
     # by the same name where there are as many as before: layers of one rate then have most numbers in common
     same = spans.rows is x.time and (spans.rate, spans.first, spans.last) == (1, 0, 0)
-    return Samples(whole, spans.first, x.time if same else outer.Sub(stop, [spans.first]), x.batch)
+    return Samples(joined, spans.first, x.time if same else outer.Sub(stop, [spans.first]), x.batch)
 
 
 def _known(value: Any) -> None:
@@ -148,31 +140,14 @@ def _known(value: Any) -> None:
     value.type, value.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape([None, None])
 
 
-def _quotient(outer: Writer, whole: Any, part: Any) -> Any:
-    """Write the quotient rounded up."""
-    return outer.Div(outer.Sub(outer.Add(whole, part), [1]), part)
+def _entering(name: str, boolean: bool) -> Any:
+    """Return a value that a body takes of each block."""
+    import onnx_ir as ir
+
+    return ir.Value(name=name, type=ir.TensorType(ir.DataType.BOOL if boolean else ir.DataType.INT64))
 
 
-def _times(outer: Writer, value: Any, factor: int) -> Any:
-    return outer.Mul(value, [factor]) if factor > 1 else value
-
-
-def _ends(outer: Writer, x: Samples, spans: Spans, item: Any, start: Any, length: Any) -> Any:
-    """Write what `Pad` adds to x for each block, less than nothing where it takes away: [blocks, 4].
-
-    Items before the block's, samples before its first, items after, and samples after its last.
-    """
-    seen = outer.Add(_times(outer, length, spans.stride), [x.first - spans.lead + spans.extra])
-    after = outer.Sub([1], x.batch), outer.Sub(seen, outer.Shape(x.whole, start=1, end=2))
-    own = outer.Concat([0], [spans.lead - x.first], *after, axis=0)
-    items = outer.Mul(outer.Unsqueeze(item, [1]), [-1, 0, 1, 0])
-    starts = outer.Mul(outer.Unsqueeze(start, [1]), [0, -spans.stride, 0, spans.stride])
-    return outer.Add(outer.Add(items, starts), own)
-
-
-def _zeros_beyond(
-    body: Writer, begin: Any, at_end: Any, samples: Any, spans: Spans, stop: Any, last: Callable[[Writer], Any]
-) -> Any:
+def _zeros_beyond(body: Writer, begin: Any, at_end: Any, spans: Spans, stop: Any, last: Callable[[Writer], Any]) -> Any:
     """Write the last node of a block, and in blocks at an end zeros in place of what is not wanted.
 
     What a layer after it sees beyond the ends is right then, and nothing of the whole length is copied to cut it.
@@ -180,12 +155,8 @@ def _zeros_beyond(
     import onnx_ir as ir
 
     inner, edge = Writer(body.graph, f"{body.name}.inner"), Writer(body.graph, f"{body.name}.edge")
-    given, made = last(inner), last(edge)
-    places = edge.Range(begin, edge.Add(begin, samples), 1)
-    wanted = edge.And(edge.GreaterOrEqual(places, [spans.first]), edge.Less(places, stop))
-    mask = edge.Unsqueeze(edge.Cast(wanted, to=ir.DataType.FLOAT), [1])
-    masked = edge.Reshape(edge.Mul(edge.Reshape(made, [-1, spans.width]), mask), edge.Shape(made))
-    branches = [ir.Graph([], [value], nodes=part.nodes, name=part.name) for part, value in ((edge, masked), (inner, given))]
-    _known(masked)
+    given, made = last(inner), edge.Between(last(edge), begin, stop, first=spans.first, width=spans.width)
+    branches = [ir.Graph([], [value], nodes=part.nodes, name=part.name) for part, value in ((edge, made), (inner, given))]
+    _known(made)
     _known(given)
     return body.If(at_end, then_branch=branches[0], else_branch=branches[1])

@@ -11,7 +11,7 @@
 
 #ifdef TONEME_AVX2
 enum { API = 20 }; /* 1.20 */
-enum { FLOATS = 1, INTEGERS = 7, HALVES = 10 }; /* types of tensors */
+enum { FLOATS = 1, INTEGERS = 7, BOOLEANS = 9, HALVES = 10 }; /* types of tensors */
 
 /* Functions of the table; what they return is null, or says what went wrong. */
 typedef void (*Function)(void);
@@ -123,6 +123,6 @@ size_t toneme_inputs(const Operator *), toneme_outputs(const Operator *);
 int toneme_first_version(const Operator *), toneme_last_version(const Operator *);
 
 extern const Kind TONEME_LINEAR[4], TONEME_CONVNEXT[2], TONEME_ELU[1], TONEME_LSTM[1], TONEME_NEAREST[2],
-    TONEME_SNAKE[2], TONEME_DELAYED[1];
+    TONEME_SNAKE[2], TONEME_DELAYED[1], TONEME_TOOM_COOK[1], TONEME_BLOCKS[2];
 #endif
 #endif

@@ -1,7 +1,9 @@
 /* What enters and what leaves the products of a convolution of seven taps by Toom and Cook (codecs/layers/toom_cook.py), each in
    one pass. The factors are those of that module's tables, where equal ones are taken out. */
-#include "snake.h"
+#include "toom_cook.h"
+
 #include "rows.h"
+#include "snake.h"
 
 #ifdef TONEME_AVX2
 
@@ -55,28 +57,40 @@ INLINE void leave(const Layer *l, const float *products, size_t apart, size_t c,
     if (count > 3) leave_one(l, c, out + 3 * width, some, _mm256_add_ps(odd, top));
 }
 
-/* Values [7, tiles, width] of x, of which tile t takes the rows of so many numbers from 4 t to 4 t + 6. */
-KERNEL void toneme_toom_cook_enter(const float *x, size_t tiles, size_t width, float *values) {
+KERNEL void toneme_toom_cook_enter_tiles(const float *x, size_t from, size_t to, size_t tiles, size_t width, float *values) {
     size_t apart = tiles * width;
-    for (size_t tile = 0; tile < tiles; tile++, x += TILE * width, values += width) {
+    x += from * TILE * width, values += from * width;
+    for (size_t tile = from; tile < to; tile++, x += TILE * width, values += width) {
         size_t w = 0;
         for (; w + 8 <= width; w += 8) enter(x + w, width, values + w, apart, ALL);
         if (w < width) enter(x + w, width, values + w, apart, first(width - w));
     }
 }
 
-/* `out` are the first `rows` of [tiles, 4, dilation, channels] that products [7, tiles, dilation, channels] make: each may get a
-   bias [channels], and then Snake, whose alpha and inverse are those of toneme_snake. */
-KERNEL void toneme_toom_cook_leave(const float *products, size_t tiles, size_t dilation, size_t channels, const float *bias,
-                                   const float *alpha, const float *inverse, size_t rows, float *out) {
+KERNEL void toneme_toom_cook_leave_tiles(const float *products, size_t from, size_t to, size_t tiles, size_t dilation,
+                                         size_t channels, const float *bias, const float *alpha, const float *inverse,
+                                         size_t rows, float *out) {
     Layer l = {bias, alpha, inverse};
     size_t width = dilation * channels, apart = tiles * width;
-    for (size_t tile = 0; tile < tiles; tile++)
+    products += from * width;
+    for (size_t tile = from; tile < to; tile++)
         for (size_t d = 0; d < dilation; d++, products += channels) {
             size_t row = tile * TILE * dilation + d, c = 0, count = row < rows ? (rows - row + dilation - 1) / dilation : 0;
             float *here = out + (count ? row : 0) * channels;
             for (; c + 8 <= channels; c += 8) leave(&l, products + c, apart, c, here + c, width, count, ALL);
             if (c < channels) leave(&l, products + c, apart, c, here + c, width, count, first(channels - c));
         }
+}
+
+/* Values [7, tiles, width] of x, of which tile t takes the rows of so many numbers from 4 t to 4 t + 6. */
+void toneme_toom_cook_enter(const float *x, size_t tiles, size_t width, float *values) {
+    toneme_toom_cook_enter_tiles(x, 0, tiles, tiles, width, values);
+}
+
+/* `out` are the first `rows` of [tiles, 4, dilation, channels] that products [7, tiles, dilation, channels] make: each may get a
+   bias [channels], and then Snake, whose alpha and inverse are those of toneme_snake. */
+void toneme_toom_cook_leave(const float *products, size_t tiles, size_t dilation, size_t channels, const float *bias,
+                            const float *alpha, const float *inverse, size_t rows, float *out) {
+    toneme_toom_cook_leave_tiles(products, 0, tiles, tiles, dilation, channels, bias, alpha, inverse, rows, out);
 }
 #endif

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from toneme.export.functions import DOMAIN, HALF, INTEGERS, MATRICES, PANELS, SIGNATURES, add_functions, panels, use_kernels
+from toneme.codecs.layers.toom_cook import pack
+from toneme.export.functions import DOMAIN, HALF, MATRICES, PANELS, SIGNATURES, add_functions
+from toneme.export.packing import panels, use_kernels
 from toneme.export.precision import store_half
 from toneme.kernels import rvq_encode_reference
 from toneme.kernels.library import built, library
@@ -27,7 +29,12 @@ NAMES = [
     "Snake",
     "Bent",
     "Delayed",
+    "ToomCookPanels",
+    "Spans",
+    "Between",
 ]
+FLOATING = [name for name in NAMES if name != "Spans"]
+WIDE = {"codes": 7, "ends": 7, "begin": 7, "length": 7, "stop": 7, "at_end": 9}  # types of outputs that are no floats
 
 
 def values(rng: np.random.Generator, *shape: int, half: bool = False) -> np.ndarray:
@@ -45,11 +52,30 @@ def product(rng, frames, batch, width, half):
     return {"x": values(rng, batch, frames, width)}, {"matrix": values(rng, width, width + 3, half=half)}, {}
 
 
+def toom_cook(rng, frames, batch, width, half, dilation=3):
+    """Of 13 matrices as `toom_cook.pack` gives them, whose products are of the same size."""
+    weight = torch.from_numpy(values(rng, width + 5, width, 7)) / width**0.5
+    constants = {"matrices": torch.cat(pack(weight)).numpy(), "bias": values(rng, width + 5)}
+    return {"x": values(rng, 1, (4 * frames + 7) * dilation, width)}, constants, {"dilation": dilation}
+
+
+def spans(rng, frames, batch, width, half):
+    numbers = {"rows": frames * width, "batch": batch, "whole": frames * width + 40}
+    settings = {"size": 16, "step": 4, "stride": 2, "rate": 3, "shift": 5, "extra": 9, "first": 2, "last": 1}
+    return {name: np.array([number]) for name, number in numbers.items()}, {}, settings
+
+
+def between(rng, frames, batch, width, half):
+    inputs = {"x": values(rng, frames, 2 * width), "begin": np.array(3 * frames), "stop": np.array([4 * frames])}
+    return inputs, {}, {"first": 3 * frames + 1, "width": width}
+
+
 def in_panels(make):
     def maker(rng, frames, batch, width, half):
-        inputs, constants, _ = make(rng, frames, batch, width, False)
-        matrix = constants.pop("matrix")
-        return inputs, {"panels": panels(matrix), **constants}, {"columns": matrix.shape[1]}
+        inputs, constants, settings = make(rng, frames, batch, width, False)
+        matrix = constants.pop("matrix" if "matrix" in constants else "matrices")
+        kept = {name: value for name, value in settings.items() if name != "turned"}
+        return inputs, {"panels": panels(matrix), **constants}, {**kept, "columns": matrix.shape[-1]}
 
     return maker
 
@@ -102,6 +128,9 @@ MAKERS = {
     "Bent": elu,
     "Affine": affine,
     "Product": product,
+    "ToomCookPanels": in_panels(toom_cook),
+    "Spans": spans,
+    "Between": between,
     "AffinePanels": in_panels(affine),
     "ProductPanels": in_panels(product),
     "ConvNeXt": convnext,
@@ -125,10 +154,16 @@ def made(name: str, inputs, constants, settings):
         "Snake": [3],
         "Bent": [3],
         "Delayed": [3],
+        "ToomCook": [2],
+        "Spans": [2, 1, 1, 1, 1],
+        "Between": [2],
     }[plain.removesuffix(PANELS)]
     ends = [
-        [helper.make_tensor_value_info(each, 7 if each in INTEGERS else 1, [None] * rank) for each, rank in pairs]
-        for pairs in ([(each, value.ndim) for each, value in inputs.items()], zip(given, ranks, strict=True))
+        [helper.make_tensor_value_info(each, kind, [None] * rank) for each, kind, rank in ports]
+        for ports in (
+            [(each, 1 if value.dtype == np.float32 else 7, value.ndim) for each, value in inputs.items()],
+            [(each, WIDE.get(each, 1), rank) for each, rank in zip(given, ranks, strict=True)],
+        )
     ]
     tensors = [onnx.numpy_helper.from_array(value, each) for each, value in constants.items()]
     graph = helper.make_graph([node], "g", *ends, tensors)
@@ -207,6 +242,57 @@ def test_a_bias_of_every_row_is_one_product_added_to_another(width):
 
 
 @needs_kernels
+@pytest.mark.parametrize("dilation", [1, 3, 9])
+@pytest.mark.parametrize(("inputs", "outputs", "tiles"), [(5, 19, 1), (64, 64, 30), (96, 40, 3)])
+def test_seven_taps_are_those_of_pytorch(inputs, outputs, tiles, dilation):
+    """Rounding grows to some 5e-7 of an output's size (`toom_cook`)."""
+    rng = np.random.default_rng(dilation)
+    weight = torch.from_numpy(values(rng, outputs, inputs, 7)) / inputs**0.5
+    bias, x = values(rng, outputs), values(rng, 1, (4 * tiles + 7) * dilation, inputs) * inputs**0.5
+    constants = {"panels": panels(torch.cat(pack(weight)).numpy()), "bias": bias}
+    model = made("ToomCookPanels", {"x": x}, constants, {"dilation": dilation, "columns": outputs})
+    rows = torch.from_numpy(x).double().transpose(1, 2)
+    expected = torch.nn.functional.conv1d(rows, weight.double(), torch.from_numpy(bias).double(), dilation=dilation)[0].T
+    for native in (True, False):
+        found = session(model, native).run(None, {"x": x})[0]
+        assert len(found) == 4 * tiles * dilation
+        np.testing.assert_allclose(found, expected[: len(found)].numpy(), atol=3e-6 * expected.abs().max().item())
+
+
+@needs_kernels
+@pytest.mark.parametrize("rows", [1, 3, 15, 16, 17, 1000])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_blocks_begin_and_end_where_the_function_says(rows, batch):
+    names = "size", "step", "stride", "rate", "shift", "extra", "first", "last"
+    for numbers in ((16, 4, 1, 1, 3, 7, 0, 0), (16, 2, 5, 3, -2, 9, 4, 2)):
+        settings = dict(zip(names, numbers, strict=True))
+        inputs = {"rows": np.array([rows]), "batch": np.array([batch]), "whole": np.array([rows * settings["stride"] + 11])}
+        model = made("Spans", inputs, {}, settings)
+        for a, b in zip(*(session(model, native).run(None, inputs) for native in (True, False)), strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype
+
+
+@needs_kernels
+def test_blocks_of_nothing_are_refused():
+    inputs, *rest = spans(np.random.default_rng(0), 1, 1, 8, False)
+    with pytest.raises(Exception, match="blocks of no rows"):
+        session(made("Spans", inputs, *rest), True).run(None, {**inputs, "rows": np.array([0])})
+
+
+@needs_kernels
+@pytest.mark.parametrize(("begin", "stop"), [(0, 100), (10, 12), (90, 95), (-50, 3), (4, 0)])
+def test_zeros_beyond_the_ends(begin, stop):
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    inputs = {"x": x, "begin": np.array(begin), "stop": np.array([stop])}
+    model = made("Between", inputs, {}, {"first": 3, "width": 2})
+    wanted = (begin + np.arange(12) >= 3) & (begin + np.arange(12) < stop)
+    for native in (True, False):
+        found = session(model, native).run(None, inputs)[0]
+        np.testing.assert_array_equal(found.reshape(12, 2), x.reshape(12, 2) * wanted[:, None])
+
+
+@needs_kernels
 @pytest.mark.parametrize("shape", [(8,), (2, 17), (1, 17), (3, 2, 17)])
 def test_other_biases_are_refused(shape):
     inputs, constants, settings = in_panels(affine)(np.random.default_rng(1), 3, 1, 8, False)
@@ -232,7 +318,7 @@ def test_threads_and_neighbours_change_nothing(name):
     one, two = (session(model, True, threads).run(None, inputs) for threads in (1, 2))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
-    if "x" in inputs and inputs["x"].ndim > 2:
+    if "x" in inputs and inputs["x"].ndim > 2 and name != "ToomCookPanels":  # which takes one item
         axis = {"hidden": 1, "cell": 1}
         single = {each: np.take(value, [1], axis.get(each, 0)) for each, value in inputs.items()}
         found = session(model, True).run(None, single)[0][0]
@@ -256,7 +342,7 @@ def test_pieces_are_the_whole(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FLOATING)
 def test_nothing_gives_nothing(name):
     rng, make = np.random.default_rng(7), MAKERS[name.removesuffix(HALF)]
     inputs, *rest = make(rng, 0, 1, 8, name.endswith(HALF))
@@ -267,7 +353,7 @@ def test_nothing_gives_nothing(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FLOATING)
 def test_what_is_no_number_stays_so(name):
     rng = np.random.default_rng(3)
     inputs, *rest = MAKERS[name.removesuffix(HALF)](rng, 8, 1, 16, name.endswith(HALF))
@@ -284,7 +370,7 @@ def test_what_is_no_number_stays_so(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FLOATING)
 @pytest.mark.parametrize("extreme", [1e-30, 30.0, 1e4])
 def test_faint_and_loud(name, extreme):
     rng = np.random.default_rng(4)
@@ -302,6 +388,9 @@ def test_faint_and_loud(name, extreme):
     [
         ("ProductHalf", (1, 2, 7)),
         ("ProductPanels", (1, 2, 7)),
+        ("ToomCookPanels", (1, 33, 7)),
+        ("ToomCookPanels", (1, 34, 8)),
+        ("ToomCookPanels", (2, 33, 8)),
         ("ConvNeXt", (1, 2, 1, 7)),
         ("Lstm", (1, 2, 7)),
         ("Nearest", (2, 7)),
@@ -383,4 +472,4 @@ def test_every_operator_has_a_function_and_a_kernel():
     source = "".join(path.read_text() for path in sorted((built() or pytest.skip("not built")).parent.glob("c/onnx_*.c")))
     for name in NAMES:
         assert f'KIND("{name}"' in source
-    assert {name.removesuffix(HALF) for name in NAMES} == set(SIGNATURES) >= set(MATRICES)
+    assert {name.removesuffix(HALF) for name in NAMES} | {"ToomCook"} == set(SIGNATURES) >= set(MATRICES)

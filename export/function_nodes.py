@@ -1,0 +1,26 @@
+"""Nodes of the functions that operators of ours are, too (`functions`)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+FLOAT, INTEGER = 1, 2  # types of attributes, as ONNX counts them
+
+
+@dataclass(frozen=True)
+class Given:
+    """The value of an attribute that the operator is given."""
+
+    name: str
+    kind: int = INTEGER
+
+
+def made(kind: str, inputs: str, outputs: str, **settings: Any) -> Any:
+    """Return a node of names that are separated by spaces."""
+    from onnx import helper
+
+    known = {name: value for name, value in settings.items() if not isinstance(value, Given)}
+    node = helper.make_node(kind, inputs.split(), outputs.split(), **known)
+    for name, value in settings.items():
+        if isinstance(value, Given):
+            node.attribute.add(name=name, ref_attr_name=value.name, type=value.kind)
+    return node

@@ -1,0 +1,98 @@
+"""Matrices of a graph as the kernels read them (`functions`): those of products in 32 bits in panels, others in 16 bits."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .functions import DOMAIN, HALF, MATRICES, PANELS, add_functions, nodes_of
+
+PANEL = 16  # columns
+LEAST = 1 << 12  # values of a matrix from which a product is worth an operator of ours
+FLOATS, HALVES = 1, 10  # types of tensors, as ONNX counts them
+PACKED = ("Affine", "Product", "ToomCook")  # what takes panels, in the place of its second input
+
+
+def use_kernels(model: Any) -> None:
+    """Let operators of ours take matrices in 16 bits as they are, products among them, and add the functions, in place."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    halves = {node.output[0]: node.input[0] for node in model.graph.node if _widens(node, weights)}
+    floats = {name for name, tensor in weights.items() if _is_large(tensor, FLOATS)}
+    for node in nodes_of(model.graph):
+        if node.op_type in ("Gemm", "MatMul") and (node.input[1] in halves or node.input[1] in floats):
+            _take_product(node)
+        if node.domain == DOMAIN and node.op_type in PACKED and node.input[1] in floats:
+            _take_panels(node, weights, model.graph)
+        places = MATRICES.get(node.op_type, ()) if node.domain == DOMAIN else ()
+        if places and all(node.input[place] in halves for place in places):
+            for place in places:
+                node.input[place] = halves[node.input[place]]
+            node.op_type += HALF
+    _drop_unused(model.graph)
+    add_functions(model)
+
+
+def _widens(node: Any, weights: Mapping[str, Any]) -> bool:
+    """Say whether a node widens a large matrix in 16 bits."""
+    if node.op_type != "Cast" or node.input[0] not in weights:
+        return False
+    return _is_large(weights[node.input[0]], HALVES)
+
+
+def _is_large(tensor: Any, kind: int) -> bool:
+    """Say whether a tensor is a matrix, or several, that is worth an operator of ours."""
+    return tensor.data_type == kind and len(tensor.dims) in (2, 3) and math.prod(tensor.dims) >= LEAST
+
+
+def _take_product(node: Any) -> None:
+    """Turn a product into an operator of ours, where nothing else is asked of it."""
+    from onnx import helper
+
+    settings = {field.name: helper.get_attribute_value(field) for field in node.attribute}
+    turned = settings.pop("transB", 0)
+    asked = any(value != (name != "transA") for name, value in settings.items())
+    if asked or (node.op_type == "Gemm" and len(node.input) == 2):
+        return
+    del node.attribute[:]
+    if node.op_type == "Gemm":
+        node.attribute.append(helper.make_attribute("turned", turned))
+    node.op_type, node.domain = ("Affine" if node.op_type == "Gemm" else "Product"), DOMAIN
+
+
+def _take_panels(node: Any, weights: dict[str, Any], graph: Any) -> None:
+    """Let an operator take its matrix in panels, which are put beside it."""
+    from onnx import helper, numpy_helper
+
+    turned = any(field.name == "turned" and field.i for field in node.attribute)
+    name = f"{node.input[1]}.{'turned.' if turned else ''}panels"
+    matrix = numpy_helper.to_array(weights[node.input[1]])
+    matrix = matrix.T if turned else matrix
+    if name not in weights:
+        weights[name] = numpy_helper.from_array(panels(matrix), name)
+        graph.initializer.append(weights[name])
+    node.input[1], node.op_type = name, node.op_type + PANELS
+    kept = [field for field in node.attribute if field.name != "turned"]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute("columns", matrix.shape[-1])])
+
+
+def panels(matrix: np.ndarray) -> np.ndarray:
+    """Return a matrix [..., inputs, outputs] as [..., panels, inputs, 16]: sixteen columns each, the last filled with zeros."""
+    filled = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, -matrix.shape[-1] % PANEL)])
+    return np.ascontiguousarray(np.moveaxis(filled.reshape(*matrix.shape[:-1], -1, PANEL), -2, -3))
+
+
+def _drop_unused(graph: Any) -> None:
+    """Take out what widened a matrix for nothing but operators of ours, and weights that nothing asks for."""
+    used = _used(graph)
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
+        graph.node.remove(node)
+    used = _used(graph)
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+
+
+def _used(graph: Any) -> set[str]:
+    """Return the names that nodes of a graph and of those in it take, and what it gives."""
+    return {name for node in nodes_of(graph) for name in node.input} | {value.name for value in graph.output}
