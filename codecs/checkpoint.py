@@ -30,8 +30,10 @@ def save_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     with atomic_path(path) as partial:
+        mode = partial.stat().st_mode
         try:
             save_file(plain, partial)
+            partial.chmod(mode)  # safetensors makes it readable by nobody else
         except SafetensorError as error:  # tells the system's errors by their numbers alone
             number = int(found[1]) if (found := re.search(r"(?:os error|Os { code:) (\d+)", str(error))) else 0
             raise (OSError(number, os.strerror(number), str(path), number) if number else error) from None

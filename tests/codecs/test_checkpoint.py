@@ -42,6 +42,12 @@ def test_a_full_disk_is_told_as_such(tmp_path, small_files: int):
     assert not list(tmp_path.iterdir())
 
 
+def test_who_may_read_files_of_this_user_may_read_weights(tmp_path):
+    (tmp_path / "plain").touch()
+    save_weights({"weight": torch.zeros(1)}, tmp_path / "w.safetensors")
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      trailing", b"not weights at all"])
 def test_missing_and_damaged_files_are_named(layer: nn.Conv1d, tmp_path, content: bytes | None):
     path = tmp_path / "w.safetensors"
