@@ -48,6 +48,19 @@ def test_wav_says_its_own_layout(codec, wav, tiny, tmp_path, subtype):
     assert torch.equal(tokens_of(ran.out, tmp_path).codes, toneme.read_tokens(tmp_path / "x.tok").codes)
 
 
+@pytest.mark.parametrize("kind", ["FLAC", "OGG", "AIFF", "CAF"])
+def test_files_that_would_be_noise_are_refused(codec, wav, tiny, kind):
+    ran = codec("stream", "-c", tiny, stdin=wav(f"a.{kind.lower()}").read_bytes())
+    assert (ran.code, ran.out) == (1, b"")
+    assert f"{kind} came on stdin, which takes bare samples or WAV: convert it first".lower() in ran.sentence.lower()
+
+
+def test_tokens_that_are_to_be_encoded_are_refused(codec, tok, tiny):
+    ran = codec("stream", "-c", tiny, stdin=tok.read_bytes())
+    assert (ran.code, ran.out) == (1, b"")
+    assert "tokens came on stdin: turn them into audio with --decode" in ran.sentence
+
+
 def test_back_to_bare_samples(codec, wav, tiny, tmp_path):
     stream = codec("stream", "-c", tiny, stdin=wav(seconds=1.2345).read_bytes()).out
     wave = toneme.load(tiny).decode(tokens_of(stream, tmp_path))[0]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 ENCODINGS = ("s16le", "f32le")
 HEAD_BYTES = 12  # what tells a WAV from bare samples
+COMPRESSED = {  # where the first bytes of a file lie that holds no bare samples, these bytes, and what it is
+    (0, b"fLaC"): "FLAC", (0, b"OggS"): "Ogg", (0, b"ID3"): "MP3", (0, b"FORM"): "AIFF", (0, b"caff"): "CAF",
+    (4, b"ftyp"): "MP4", (0, b"\x1a\x45\xdf\xa3"): "WebM",
+}  # fmt: skip
 
 Decode = Annotated[bool, typer.Option("--decode", help="Turn tokens on stdin into audio on stdout.")]
 Rate = Annotated[int | None, typer.Option("--rate", min=1, help="Hz of bare samples on stdin.", show_default="the codec's")]
@@ -178,18 +182,31 @@ def sniff(stdin: Interruptible, pcm: "PcmFormat") -> "tuple[PcmFormat, Iterator[
     """Return the layout of the samples (a WAV's own where stdin is one) and their bytes as they arrive.
 
     Raises:
-        AudioError: if it is a WAV of samples that are not plain, or its header is damaged.
+        AudioError: if it is a WAV of samples that are not plain, its header is damaged, or it is another kind of file.
     """
     from toneme.codecs.audio_wav import is_wav, read_fully, read_header
     from toneme.codecs.errors import AudioError
 
     head = read_fully(stdin, HEAD_BYTES)
     if not is_wav(head):
+        check_bare(head)
         return pcm, _arriving(stdin, head, None)
     header = read_header(stdin, head)
     if header.pcm is None:
         raise AudioError("the WAV on stdin does not hold plain samples: convert it to 16-bit PCM first")
     return header.pcm, _arriving(stdin, b"", header.data_bytes)
+
+
+def check_bare(head: bytes) -> None:
+    """Raise AudioError where the first bytes are those of a file that would be noise as samples."""
+    from toneme.codecs.errors import AudioError
+    from toneme.codecs.tokenfile_header import MAGIC
+
+    if head.startswith(MAGIC):
+        raise AudioError("tokens came on stdin: turn them into audio with --decode")
+    for (at, first), kind in COMPRESSED.items():
+        if head.startswith(first, at):
+            raise AudioError(f"{kind} came on stdin, which takes bare samples or WAV: convert it first, or use codec encode -")
 
 
 def _arriving(stdin: Interruptible, head: bytes, limit: int | None) -> Iterator[bytes]:
