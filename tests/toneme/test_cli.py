@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -82,6 +83,16 @@ def test_errors_are_one_sentence(codec, monkeypatch, error, words):
     ran = codec("list")
     assert ran.code == 1
     assert words in ran.sentence
+
+
+def test_a_machine_without_a_folder_for_temporary_files_is_told_of(codec, monkeypatch, tmp_path):
+    """PyTorch asks for one while it is imported, so that every command ends where all is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    with pytest.raises(FileNotFoundError) as told:
+        tempfile.gettempdir()
+    break_with(monkeypatch, told.value)
+    assert "no folder for temporary files can be written to" in codec("list").sentence
 
 
 def test_a_bug_is_one_sentence_too(codec, monkeypatch):

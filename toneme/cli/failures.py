@@ -47,6 +47,8 @@ def explain(error: BaseException) -> str:
 
 def _explain_os(error: OSError) -> str:
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)]
+    if not names and "temporary directory" in (error.strerror or ""):  # tempfile's own, as PyTorch asks for one where it begins
+        return "no folder for temporary files can be written to, which PyTorch needs: name one that can with TMPDIR"
     reason = REMEDIES.get(error.errno or 0, f"{error.strerror or error}; check the path and the device")
     return f"{names[-1]}: {reason}" if names else reason
 
