@@ -32,6 +32,8 @@ def read_config(folder: str | Path) -> dict:
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
+        if (path.parent / "codec.json").is_file():
+            raise CheckpointError(f"{folder} is an exported codec, whose graphs alone are there: name the codec it was made of")
         raise CheckpointError(f"{folder} holds no config.json: a codec folder has config.json and model.safetensors")
     try:
         about = json.loads(path.read_bytes())

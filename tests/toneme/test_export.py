@@ -191,6 +191,13 @@ def test_an_exported_codec_is_not_replaced_unasked(codec, exported, tiny):
     assert content["codec"] == "tiny"
 
 
+def test_what_is_exported_is_not_exported_again(codec, exported, tmp_path):
+    refused = codec("export", exported, "-o", tmp_path / "again")
+    assert refused.code == 1
+    assert f"{exported} is an exported codec, whose graphs alone are there: name the codec it was made of" in refused.sentence
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_file_in_the_way_is_refused(codec, tiny, tmp_path):
     (tmp_path / "file").write_text("")
     refused = codec("export", tiny, "-o", tmp_path / "file")

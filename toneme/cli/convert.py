@@ -17,7 +17,7 @@ Name = Annotated[
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.", show_default=False)]
 
 
-def convert(checkpoint: Checkpoint, name: Name, output: Folder, force: options.Force = False) -> None:
+def convert(checkpoint: Checkpoint, name: Name, output: Folder, force: options.ForceFolder = False) -> None:
     """Convert an official checkpoint to a folder that --codec takes.
 
     OFFICIAL.md, beside toneme's codecs, says where each is published.

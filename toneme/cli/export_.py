@@ -36,12 +36,12 @@ def export(
     half: Half = False,
     int8: Int8 = False,
     int8_decoder: Int8Decoder = False,
-    force: options.Force = False,
+    force: options.ForceFolder = False,
     json: options.Json = False,
 ) -> None:
     """Export a codec to ONNX: encoder.onnx, decoder.onnx, codec.json and golden.npz.
 
-    Weights of a codec that works in chunks lie beside its graphs, in encoder.data and decoder.data.
+    Weights of large codecs and of those that work in chunks lie beside the graphs, in encoder.data and decoder.data.
 
     Without -o it is kept in the cache, where encode, decode and stream find it by themselves and run faster with it.
     """

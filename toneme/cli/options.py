@@ -86,6 +86,7 @@ ChunkSeconds = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files whose names were not given with -o.")]
+ForceFolder = Annotated[bool, typer.Option("--force", "-f", help="Replace the codec that the folder holds already.")]
 Salvage = Annotated[
     bool, typer.Option("--salvage", help="Take what is whole of a damaged or cut input instead of refusing it.")
 ]
