@@ -24,6 +24,7 @@ MAKERS = {
     "residual per stage": lambda: ResidualVQ(DIM, 16, 3, per_stage=True),
     "residual compat": lambda: ResidualVQ(DIM, 16, 3, upstream_compat=True),
     "split": lambda: SplitResidualVQ(DIM, 16, 4, code_dim=6),
+    "split in half": lambda: SplitResidualVQ(DIM, 16, 4, semantic=2, code_dim=6),
     "factorised": lambda: ResidualFactorisedVQ(DIM, 16, 3, code_dim=4),
     "factorised rotation": lambda: ResidualFactorisedVQ(DIM, 16, 3, code_dim=4, gradient="rotation"),
     "grouped": lambda: Grouped(lambda: ResidualVQ(DIM // 2, 16, 2), 2),
@@ -92,7 +93,7 @@ def test_latents_of_another_size_are_refused(quantizer):
         quantizer.encode(torch.randn(2, DIM + 1, 5))
 
 
-@pytest.mark.parametrize("name", ["residual", "factorised", "residual fsq", "split"])
+@pytest.mark.parametrize("name", ["residual", "factorised", "residual fsq", "split", "split in half"])
 def test_fewer_codebooks_are_a_prefix(name, latents):
     torch.manual_seed(0)
     quantizer = MAKERS[name]().eval()

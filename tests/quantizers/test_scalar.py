@@ -25,13 +25,17 @@ def test_far_values_reach_the_outermost_levels():
     fsq = FSQ((8, 5, 2))
     codes = fsq.encode(torch.tensor([-50.0, 50.0]).expand(1, 3, 2))
     assert codes.flatten().tolist() == [0, 79]
+    for count in (1499, 1500):  # so many that the margin beyond the outermost of them is wider than half a level
+        assert FSQ((count,)).encode(torch.tensor([[[-50.0, 50.0]]])).flatten().tolist() == [0, count - 1]
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_codes_and_gradients_equal_the_peers(symmetric):
-    levels = (8, 5, 5, 3)
+    levels = (8, 6, 5, 3)
     ours, peer = FSQ(levels, symmetric=symmetric), peers.FSQ(levels=list(levels), preserve_symmetry=symmetric)
-    a = (2 * torch.randn(2, 4, 300, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    a = 2 * torch.randn(2, 4, 300, generator=torch.Generator().manual_seed(0))
+    a[..., 0] = 0  # as silence may give, halfway between two of 8 or 6 symmetric levels
+    a.requires_grad_()
     b = a.detach().clone().requires_grad_()
     result, (out, indices) = ours(a), peer(b.transpose(1, 2))
     assert torch.equal(result.codes[:, 0], indices.long())
@@ -54,6 +58,22 @@ def test_residual_codes_and_gradients_equal_the_peers():
     out.backward(upstream.transpose(1, 2))
     assert torch.allclose(result.latents, out.transpose(1, 2), atol=1e-6)
     assert torch.allclose(a.grad, b.grad, atol=1e-5)
+
+
+def test_the_residual_chain_is_passed_straight_through():
+    quantizer = ResidualFSQ((5, 4, 3), 3)
+    x = torch.randn(2, 3, 50, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    upstream = torch.randn(2, 3, 50, generator=torch.Generator().manual_seed(1))
+    (ours,) = torch.autograd.grad((quantizer(x).latents * upstream).sum(), x)
+    rows = quantizer._bounded(x.transpose(1, 2))  # the chain's input, which the gradient then is that of
+    (expected,) = torch.autograd.grad((rows.transpose(1, 2) * upstream).sum(), x)
+    assert torch.allclose(ours, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda: FSQ((4, 3, 2), 2), lambda: ResidualFSQ((4, 3, 2), 2, 2)])
+def test_latents_may_be_narrower_than_the_codes(make):
+    quantizer = make()
+    assert quantizer(torch.randn(1, 2, 20)).latents.shape == (1, 2, 20)
 
 
 def test_deeper_residual_codes_are_closer():
