@@ -89,6 +89,8 @@ class Server:
 
     async def _body(self, request: Request) -> bytes:
         """Return a request's body; of one that is too large as much again is read, since who still sends hears no refusal."""
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise RefusedError("a form came: send the file itself, as curl does with --data-binary @FILE", 415)
         header, bound = request.headers.get("content-length", "0"), self.limits.bytes
         claimed = int(header) if header.isdigit() else 0
         if claimed > 2 * bound:

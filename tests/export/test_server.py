@@ -162,6 +162,11 @@ def test_what_is_not_understood_is_refused(client, path, body, status, words):
     assert client.app.state.server.slots.used == 0
 
 
+@pytest.mark.parametrize("path", ["/v1/encode", "/v1/decode"])
+def test_a_file_in_a_form_is_told_how_to_come(client, pcm, path):
+    refused(client.post(path, files={"file": wav(pcm)}), 415, "a form came: send the file itself")
+
+
 def test_cut_and_foreign_tokens_are_refused(client, pcm, tmp_path):
     data = client.post("/v1/encode", content=wav(pcm)).content
     refused(client.post("/v1/decode", content=data[:-20]), 422, "cut short")
