@@ -39,11 +39,17 @@ class Server:
         folder: of an exported codec.
         limits: of one client's share.
         runners: calls of a graph that run side by side.
+
+    Raises:
+        CheckpointError: if the folder holds no exported codec, or a damaged one.
     """
 
     def __init__(self, folder: Path, limits: Limits, runners: int = 2) -> None:
         self.codec, self.limits, self.slots = ExportedCoder(folder), limits, Slots(limits.connections)
         self.runtime = self.codec.runtime = BatchingCodec(folder, runners)
+        for side in (self.runtime.manifest.encoder, self.runtime.manifest.decoder):
+            if side is not None:  # now, since who starts it can mend it, and the first client should not wait
+                self.runtime.session(side.file)
         self.pool = ThreadPoolExecutor(limits.connections, thread_name_prefix="toneme-client")
 
     def about(self) -> dict[str, Any]:
@@ -164,7 +170,7 @@ def make_app(
         runners: calls of a graph that run side by side, one core each.
 
     Raises:
-        CheckpointError: if the folder holds no exported codec, or that of onnxruntime-web not its files.
+        CheckpointError: if the folder holds no exported codec or a damaged one, or that of onnxruntime-web not its files.
     """
     server = Server(folder, limits or Limits(), runners)
 

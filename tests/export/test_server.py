@@ -5,6 +5,7 @@ import gc
 import http.client
 import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -160,6 +161,14 @@ def test_other_rates_formats_and_bitrates(client, tmp_path):
 def test_what_is_not_understood_is_refused(client, path, body, status, words):
     refused(client.post(path, content=body), status, words)
     assert client.app.state.server.slots.used == 0
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx"])
+def test_a_damaged_folder_is_not_served(small_folder, tmp_path, name):
+    damaged = shutil.copytree(small_folder, tmp_path / "damaged")
+    (damaged / name).write_bytes((damaged / name).read_bytes()[:1000])
+    with pytest.raises(toneme.CheckpointError, match=rf"{name} cannot be loaded .*: export the codec again"):
+        make_app(damaged)
 
 
 @pytest.mark.parametrize("path", ["/v1/encode", "/v1/decode"])
