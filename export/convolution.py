@@ -55,20 +55,28 @@ class PlainConv(nn.Module):
 
     def forward(self, x: Tensor, walk: Pass) -> Tensor:
         """Return the output of the next piece, a multiple of the stride."""
-        before = self._before(x, walk) if self.sides[0] else x[:, :0]
+        before = self.before(x, walk) if self.sides[0] else x[:, :0]
         if self.context and self.causal:
             walk.after[self.name] = _last(before, x, self.context, self.rate)
+        tail, cut = None, 0
         if self.mirrors and walk.length is not None and (self.stride > 1 or self.sides[1]):
-            x = self._mirror_end(before, x, walk)
+            tail, cut = self._mirror_end(before, x, walk), walk.unit
         if walk.length is not None:
             walk.length = torch.div(walk.length + self.stride - 1, self.stride, rounding_mode="floor")
             walk.unit //= self.stride
+        if tail is not None and not self.in_pieces:
+            x, tail, cut = torch.cat([x[:, : x.shape[1] - cut], tail], dim=1), None, 0
         if not self.causal and self.context:  # what stands in front of the first output reaches into the piece
             joined = torch.cat([before, x], dim=1)
             before, x = joined[:, : self.context], joined[:, self.context :]
-        return self.kernel(before, x)
+        return self.kernel(before, x, tail, cut) if self.in_pieces else self.kernel(before, x)
 
-    def _before(self, x: Tensor, walk: Pass) -> Tensor:
+    @property
+    def in_pieces(self) -> bool:
+        """Whether the convolution takes its samples in pieces."""
+        return self.causal and isinstance(self.kernel, TwoTaps)
+
+    def before(self, x: Tensor, walk: Pass) -> Tensor:
         """Return what stands before the piece: the state, or the padding that the beginning gets."""
         if self.repeats:
             return torch.where(walk.started, walk.before[self.name], x[:, :1])
@@ -81,7 +89,7 @@ class PlainConv(nn.Module):
         return torch.where(walk.started, walk.before[self.name], mirrored) if self.causal else mirrored
 
     def _mirror_end(self, before: Tensor, x: Tensor, walk: Pass) -> Tensor:
-        """Return the piece with its last unit as it is where the audio ends in it, and what stands behind.
+        """Return the last unit of a piece as it is where the audio ends in it, and what stands behind.
 
         A beginning too short to be mirrored is lengthened with zeros first, as in `codecs.layers.padding.pad_time`.
         """
@@ -95,22 +103,7 @@ class PlainConv(nn.Module):
         source = torch.where(place < end, place, 2 * end - 2 - place)
         own = x.index_select(1, source.clamp(min=0, max=samples - 1))
         earlier = before.index_select(1, (source + front).clamp(min=0, max=front - 1)) if front else own
-        tail = torch.where((source < 0)[:, None], earlier, own) * (source < walk.length).to(x.dtype)[:, None]
-        return torch.cat([x[:, : samples - walk.unit], tail], dim=1)
-
-
-class _Strided(nn.Module):
-    """A kernel of two strides."""
-
-    def __init__(self, taps: Tensor, bias: Tensor, stride: int, rate: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.taps = TwoTaps(taps.reshape(2, -1, taps.shape[2]), bias, rate // stride)
-
-    def forward(self, before: Tensor, x: Tensor) -> Tensor:
-        """Return [batch, rows, outputs]."""
-        width = self.stride * x.shape[2]
-        return self.taps(rows(before, width), rows(x, width))
+        return torch.where((source < 0)[:, None], earlier, own) * (source < walk.length).to(x.dtype)[:, None]
 
 
 class _Pointwise(nn.Module):
@@ -147,7 +140,7 @@ def _kernel(conv: Conv1d, rate: int) -> nn.Module:
     if conv.groups > 1:
         return _Other(conv)
     if stride > 1:
-        return _Strided(taps, bias, stride, rate) if kernel == 2 * stride and dilation == 1 else _Other(conv)
+        return TwoTaps(taps, bias, stride, rate // stride) if kernel == 2 * stride and dilation == 1 else _Other(conv)
     if kernel == 1:
         return _Pointwise(taps, bias)
     size = packet(taps, rate) if dilation == 1 else None
@@ -180,7 +173,7 @@ class PlainUpsampling(nn.Module):
         self.inputs, self.outputs, self.groups, self.taps = conv.in_channels, conv.out_channels, conv.groups, None
         if conv.groups == 1 and conv.kernel_size[0] == 2 * self.stride:
             taps = conv.weight.detach().unflatten(2, (2, self.stride)).permute(2, 0, 3, 1).flatten(2)
-            self.taps = TwoTaps(taps.flip(0), bias_of(conv).repeat(self.stride), rate)
+            self.taps = TwoTaps(taps.flip(0), bias_of(conv).repeat(self.stride), 1, rate)
         else:
             self.weight, self.bias = _copied(conv)
 

@@ -11,7 +11,7 @@ from .manifest import Side
 from .seanet import PlainDecoder, PlainEncoder, started, started_after
 from .search import CodeTable, ResidualSearch
 
-MOST = 75  # frames of one call: activations of a second
+MOST = 240  # frames of one call: activations of three seconds
 
 
 class EncodecEncoder(Network):

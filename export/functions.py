@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from . import block_functions
+from . import block_functions, elu_functions, two_taps_functions
 from .function_nodes import FLOAT, INTEGER, Given, made
 
 OPSET = 18  # of ONNX's own operators, in graphs and functions
@@ -141,16 +141,6 @@ def _convnext() -> Iterator[Any]:
     yield made("Add", "x shaped", "y")
 
 
-def _elu() -> Iterator[Any]:
-    """Give the nodes of ELU: ONNX Runtime's own takes twice the time of these four; e^x - 1 never is less than x."""
-    for name, value in (("zero", 0.0), ("one", 1.0)):
-        yield made("Constant", "", name, value_float=value)
-    yield made("Min", "x zero", "low")
-    yield made("Exp", "low", "power")
-    yield made("Sub", "power one", "less")
-    yield made("Max", "x less", "y")
-
-
 def _lstm() -> Iterator[Any]:
     """Give the nodes of an LSTM layer; ONNX has its gates in the order input, output, forget, cell."""
     yield made("Transpose", "x", "steps", perm=[1, 0, 2])
@@ -207,13 +197,14 @@ SIGNATURES = {  # inputs, outputs, attributes
         ["y", "after"],
         {"channels": INTEGER, "epsilon": FLOAT},
     ),
-    "Elu": (["x"], ["y"], {}),
     "Delayed": (["x", "late", "first"], ["y"], {}),
     "Snake": (["x", "scale"], ["y"], {}),
     "Bent": (["x"], ["y"], {}),
     "Nearest": (["rows", "codebook", "bias"], ["codes", "rest"], {"slope": FLOAT, "offset": FLOAT}),
     "Lstm": (["x", "weights", "recurrent", "bias", "hidden", "cell"], ["y", "hidden_after", "cell_after"], {"width": INTEGER}),
     **block_functions.SIGNATURES,
+    **elu_functions.SIGNATURES,
+    **two_taps_functions.SIGNATURES,
 }
 BODIES = {
     "Nearest": _nearest,
@@ -225,7 +216,8 @@ BODIES = {
     "AffinePanels": _affine_panels,
     "ProductPanels": _product_panels,
     "ConvNeXt": _convnext,
-    "Elu": _elu,
     "Lstm": _lstm,
     **block_functions.BODIES,
+    **elu_functions.BODIES,
+    **two_taps_functions.BODIES,
 }

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .elu_functions import TAPS
 from .functions import SIGNATURES, operator
 
 
@@ -24,6 +25,63 @@ def elu(x: Tensor) -> Tensor:
 @elu.register_fake
 def _(x: Tensor) -> Tensor:
     return torch.empty_like(x)
+
+
+@torch.library.custom_op("toneme::elu_block", mutates_args=())
+def elu_block(
+    x: Tensor, before: Tensor, taps: Tensor, taps_bias: Tensor, matrix: Tensor, bias: Tensor, active: bool
+) -> tuple[Tensor, Tensor]:
+    """Return a residual block of SEANet, and the last two rows of ELU(x).
+
+    Args:
+        x: [batch, rows, channels].
+        before: [batch, 2, channels], of ELU of what came before.
+        taps, taps_bias: [3 * channels, hidden] of the first convolution, the oldest tap first, and [hidden].
+        matrix: of the second convolution [hidden, channels], where x is added, or of it and the shortcut [hidden + channels,
+            channels].
+        bias: [channels].
+        active: whether ELU follows.
+    """
+    joined, rows = torch.cat([before, F.elu(x)], dim=1), x.shape[1]
+    hidden = F.elu(torch.cat([joined[:, tap : tap + rows] for tap in range(TAPS)], dim=2) @ taps + taps_bias)
+    skips = matrix.shape[0] == hidden.shape[2]
+    y = x + hidden @ matrix + bias if skips else torch.cat([hidden, x], dim=2) @ matrix + bias
+    return F.elu(y) if active else y, joined[:, rows:].clone()
+
+
+@elu_block.register_fake
+def _(
+    x: Tensor, before: Tensor, taps: Tensor, taps_bias: Tensor, matrix: Tensor, bias: Tensor, active: bool
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(before)
+
+
+@torch.library.custom_op("toneme::strided", mutates_args=())
+def strided(
+    x: Tensor, before: Tensor, tail: Tensor, matrix: Tensor, both: Tensor, bias: Tensor, stride: int, cut: int, halved: bool
+) -> Tensor:
+    """Return a convolution of two strides [batch, rows, outputs] over samples that lie in three pieces.
+
+    Args:
+        x: [batch, time, channels], of which the last `cut` are left out.
+        before, tail: what stands before and behind the others.
+        matrix, bias: [2 * stride * channels, outputs] and [outputs].
+        both: the sum of the matrix' halves.
+        stride, cut: as said.
+        halved: whether a kernel may form pairs of rows with it.
+    """
+    joined = torch.cat([before, x[:, : x.shape[1] - cut], tail], dim=1)
+    units = joined.shape[1] // stride
+    rows = joined[:, : units * stride].reshape(x.shape[0], units, -1)
+    return torch.cat([rows[:, :-1], rows[:, 1:]], dim=2) @ matrix + bias
+
+
+@strided.register_fake
+def _(
+    x: Tensor, before: Tensor, tail: Tensor, matrix: Tensor, both: Tensor, bias: Tensor, stride: int, cut: int, halved: bool
+) -> Tensor:
+    rows = (before.shape[1] + x.shape[1] - cut + tail.shape[1]) // stride - 1
+    return x.new_empty(x.shape[0], rows, matrix.shape[1])
 
 
 @torch.library.custom_op("toneme::delayed", mutates_args=())
@@ -117,11 +175,15 @@ def _(rows: Tensor, codebook: Tensor, bias: Tensor, slope: float, offset: float)
 
 def translations() -> dict[Any, Any]:
     """Return how the exporter writes the layers defined here."""
-    names = "Elu", "Snake", "Delayed", "Lstm", "ConvNeXt", "Nearest"
-    bend, wave, late, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
+    names = "Elu", "EluBlock", "EluSkip", "TwoTaps", "Snake", "Delayed", "Lstm", "ConvNeXt", "Nearest"
+    bend, two, skip, taps_of, wave, late, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
 
     def recurrent(x: Any, weights: Any, hiddens: Any, *rest: Any) -> Any:
         return recur(x, weights, hiddens, *rest, width=hiddens.shape[1])
+
+    def bent_block(x: Any, before: Any, taps: Any, taps_bias: Any, matrix: Any, bias: Any, active: bool) -> Any:
+        kind = skip if matrix.shape[0] == taps_bias.shape[0] else two
+        return kind(x, before, taps, taps_bias, matrix, bias, active=int(active))
 
     def blocked(x: Any, state: Any, filters: Any, *rest: Any) -> Any:
         return block(x, state, filters, *rest[:-1], channels=filters.shape[0], epsilon=rest[-1])
@@ -132,6 +194,10 @@ def translations() -> dict[Any, Any]:
     ops = torch.ops.toneme
     return {
         ops.elu.default: lambda x: bend(x),
+        ops.elu_block.default: bent_block,
+        ops.strided.default: lambda x, before, tail, matrix, both, bias, stride, cut, halved: taps_of(
+            x, before, tail, matrix, both, bias, stride=stride, cut=cut, halved=int(halved)
+        ),
         ops.scaled_snake.default: lambda x, scale: wave(x, scale),
         ops.delayed.default: lambda x, y, first: late(x, y, first),
         ops.lstm.default: recurrent,

@@ -11,19 +11,24 @@ from .functions import DOMAIN, HALF, MATRICES, PANELS, add_functions, nodes_of
 PANEL = 16  # columns
 LEAST = 1 << 12  # values of a matrix from which a product is worth an operator of ours
 FLOATS, HALVES = 1, 10  # types of tensors, as ONNX counts them
-PACKED = ("Affine", "Product", "ToomCook")  # what takes panels, in the place of its second input
+PACKED = {  # places of the matrices
+    "Affine": (1,), "Product": (1,), "ToomCook": (1,), "EluBlock": (2, 4), "EluSkip": (2, 4), "TwoTaps": (3, 4),
+}  # fmt: skip
+TOLD = ("Affine", "Product", "ToomCook")  # what is told the columns of its matrix; it is worth it for large ones alone
 
 
 def use_kernels(model: Any) -> None:
     """Let operators of ours take matrices in 16 bits as they are, products among them, and add the functions, in place."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     halves = {node.output[0]: node.input[0] for node in model.graph.node if _widens(node, weights)}
-    floats = {name for name, tensor in weights.items() if _is_large(tensor, FLOATS)}
+    all_floats = {name for name, tensor in weights.items() if tensor.data_type == FLOATS}
+    floats = {name for name in all_floats if _is_large(weights[name], FLOATS)}
     for node in nodes_of(model.graph):
         if node.op_type in ("Gemm", "MatMul") and (node.input[1] in halves or node.input[1] in floats):
             _take_product(node)
-        if node.domain == DOMAIN and node.op_type in PACKED and node.input[1] in floats:
-            _take_panels(node, weights, model.graph)
+        packed = PACKED.get(node.op_type, ()) if node.domain == DOMAIN else ()
+        if packed and all(node.input[place] in (floats if node.op_type in TOLD else all_floats) for place in packed):
+            _take_panels(node, packed, weights, model.graph)
         places = MATRICES.get(node.op_type, ()) if node.domain == DOMAIN else ()
         if places and all(node.input[place] in halves for place in places):
             for place in places:
@@ -60,21 +65,30 @@ def _take_product(node: Any) -> None:
     node.op_type, node.domain = ("Affine" if node.op_type == "Gemm" else "Product"), DOMAIN
 
 
-def _take_panels(node: Any, weights: dict[str, Any], graph: Any) -> None:
-    """Let an operator take its matrix in panels, which are put beside it."""
-    from onnx import helper, numpy_helper
+def _take_panels(node: Any, places: tuple[int, ...], weights: dict[str, Any], graph: Any) -> None:
+    """Let an operator take its matrices in panels, which are put beside it."""
+    from onnx import helper
 
     turned = any(field.name == "turned" and field.i for field in node.attribute)
-    name = f"{node.input[1]}.{'turned.' if turned else ''}panels"
-    matrix = numpy_helper.to_array(weights[node.input[1]])
-    matrix = matrix.T if turned else matrix
-    if name not in weights:
-        weights[name] = numpy_helper.from_array(panels(matrix), name)
-        graph.initializer.append(weights[name])
-    node.input[1], node.op_type = name, node.op_type + PANELS
+    columns = weights[node.input[places[0]]].dims[0 if turned else -1]
     kept = [field for field in node.attribute if field.name != "turned"]
     del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute("columns", matrix.shape[-1])])
+    node.attribute.extend([*kept, helper.make_attribute("columns", columns)] if node.op_type in TOLD else kept)
+    for place in places:
+        node.input[place] = _packed(node.input[place], turned, weights, graph)
+    node.op_type += PANELS
+
+
+def _packed(matrix: str, turned: bool, weights: dict[str, Any], graph: Any) -> str:
+    """Return the name of a matrix in panels, which is put beside it if it is not there."""
+    from onnx import numpy_helper
+
+    name = f"{matrix}.{'turned.' if turned else ''}panels"
+    if name not in weights:
+        values = numpy_helper.to_array(weights[matrix])
+        weights[name] = numpy_helper.from_array(panels(values.T if turned else values), name)
+        graph.initializer.append(weights[name])
+    return name
 
 
 def panels(matrix: np.ndarray) -> np.ndarray:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .functions import SIGNATURES, operator
-from .operators import delayed
+from .operators import delayed, strided
 
-HALVED_ROWS = 8  # rows of a unit from which two taps are three products of half the rows
+HALVED, HALVED_ROWS = 2**15, 8  # values of a matrix, and rows of a unit, from which pairs of them save products
 FEW_ROWS = 4  # rows of a unit up to which the copied windows are small beside the weights
 NARROW = 16  # kernel times channels up to which `Packets` are worth more products than are needed
 PACKET = 8  # samples of a packet at least
@@ -109,32 +109,22 @@ def shifted(before: Tensor, x: Tensor) -> Tensor:
 
 
 class TwoTaps(nn.Module):
-    """Rows x and the row before them to x[r - 1] V + x[r] W + bias.
+    """A convolution of two strides, of samples in up to three pieces that are not joined for it."""
 
-    Where a unit has an even number of rows, a quarter of the products is saved: of rows a, b, c the two outputs are
-    aV + bW = b(V + W) + (a - b)V and bV + cW = b(V + W) + (c - b)W.
-    Source: Winograd, "Arithmetic Complexity of Computations", 1980.
-    """
-
-    def __init__(self, taps: Tensor, bias: Tensor, count: int) -> None:
-        """Take taps [2, inputs, outputs] and the rows of a unit."""
+    def __init__(self, taps: Tensor, bias: Tensor, stride: int, count: int) -> None:
+        """Take taps [2 * stride, inputs, outputs] and the rows of a unit: pairs of them lie in one."""
         super().__init__()
-        self.halved = count % 2 == 0 and count >= HALVED_ROWS
-        self.register_buffer("older", taps[0].clone())
-        self.register_buffer("newer", taps[1].clone())
-        self.register_buffer("both", taps.sum(0) if self.halved else None)
+        large = taps.numel() >= 2 * HALVED
+        self.stride, self.halved = stride, large and count % 2 == 0 and count >= HALVED_ROWS
+        self.register_buffer("matrix", taps.flatten(0, 1).clone())
+        self.register_buffer("both", taps.unflatten(0, (2, -1)).sum(0).flatten(0, 1))
         self.register_buffer("bias", bias.clone())
 
-    def forward(self, before: Tensor, x: Tensor) -> Tensor:
-        """Return [batch, rows, outputs] of x [batch, rows, inputs] behind `before` [batch, 1, inputs]."""
-        older, newer, bias = self.get_buffer("older"), self.get_buffer("newer"), self.get_buffer("bias")
-        if not self.halved:
-            return product(x, newer) + affine(shifted(before, x), older, bias)
-        width = x.shape[2]
-        b, c = rows(x, 2 * width).split(width, dim=2)
-        shared = affine(b, self.get_buffer("both"), bias)
-        outputs = product(shifted(before, c) - b, older) + shared, product(c - b, newer) + shared
-        return rows(torch.cat(outputs, dim=2), len(bias))
+    def forward(self, before: Tensor, x: Tensor, tail: Tensor | None = None, cut: int = 0) -> Tensor:
+        """Return [batch, rows, outputs] of x [batch, samples, inputs] behind `before`, its last `cut` samples being `tail`."""
+        tail = x[:, :0] if tail is None else tail
+        weights = (self.get_buffer(name) for name in ("matrix", "both", "bias"))
+        return strided(x, before, tail, *weights, self.stride, cut, self.halved)
 
 
 class Chain(nn.Module):

@@ -67,12 +67,13 @@ WIDE static void halves(const Linear *l, size_t from, size_t to, size_t number) 
 
 /* Panels in 32 bits are those of toneme_multiply, of which so much at a time is taken as stays near the processor. */
 static void floats(const Linear *l, size_t row, size_t rows, size_t from, size_t to) {
+    size_t step = l->x_step ? l->x_step : l->inputs;
     size_t end = to * PANEL < l->outputs ? to * PANEL : l->outputs, depth;
     for (size_t column = from * PANEL; column < end; column += PANEL) {
         float *y = l->y + row * l->outputs + column;
         for (size_t k = 0; k < l->inputs; k += depth) {
             depth = l->inputs - k < DEPTH ? l->inputs - k : DEPTH;
-            Product p = {.source = {{l->x + row * l->inputs + k, l->inputs, depth}}, .sources = 1, .depth = depth};
+            Product p = {.source = {{l->x + row * step + k, step, depth}}, .sources = 1, .depth = depth};
             p.columns = end - column < PANEL ? end - column : PANEL;
             p.panels = (const float *)l->panels + column * l->inputs + k * PANEL;
             if (k) p.onto = y;

@@ -12,7 +12,7 @@ typedef struct {
     const float *x, *bias, *onto;
     const void *panels;
     float *y;
-    size_t rows, inputs, outputs;
+    size_t rows, inputs, outputs, x_step; /* from one row of x to the next, of a matrix of floats: 0 for `inputs` */
     int half;
 } Linear;
 

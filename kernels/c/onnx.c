@@ -75,7 +75,7 @@ static const struct {
     const Kind *kinds;
     size_t count;
 } GROUPS[] = {ALL_OF(TONEME_LINEAR), ALL_OF(TONEME_CONVNEXT), ALL_OF(TONEME_ELU), ALL_OF(TONEME_LSTM), ALL_OF(TONEME_NEAREST),
-              ALL_OF(TONEME_SNAKE), ALL_OF(TONEME_DELAYED), ALL_OF(TONEME_TOOM_COOK), ALL_OF(TONEME_BLOCKS)};
+              ALL_OF(TONEME_SNAKE), ALL_OF(TONEME_DELAYED), ALL_OF(TONEME_TOOM_COOK), ALL_OF(TONEME_BLOCKS), ALL_OF(TONEME_ELU_BLOCK), ALL_OF(TONEME_TWO_TAPS)};
 
 /* What ONNX Runtime calls of a library of operators. Graphs keep their functions where it is older than the table or the
    processor lacks what is needed. */

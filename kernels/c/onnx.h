@@ -123,6 +123,7 @@ size_t toneme_inputs(const Operator *), toneme_outputs(const Operator *);
 int toneme_first_version(const Operator *), toneme_last_version(const Operator *);
 
 extern const Kind TONEME_LINEAR[4], TONEME_CONVNEXT[2], TONEME_ELU[1], TONEME_LSTM[1], TONEME_NEAREST[2],
-    TONEME_SNAKE[2], TONEME_DELAYED[1], TONEME_TOOM_COOK[1], TONEME_BLOCKS[2];
+    TONEME_SNAKE[2], TONEME_DELAYED[1], TONEME_TOOM_COOK[1], TONEME_BLOCKS[2],
+    TONEME_ELU_BLOCK[2], TONEME_TWO_TAPS[1];
 #endif
 #endif

@@ -1,10 +1,14 @@
 """Operators of our own give what their functions give, at any size, and graphs have them where weights are in 16 bits."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from toneme.codecs.layers.toom_cook import pack
+from toneme.export import operators  # noqa: F401 - which defines them for PyTorch
+from toneme.export.elu_functions import PACKED
 from toneme.export.functions import DOMAIN, HALF, MATRICES, PANELS, SIGNATURES, add_functions
 from toneme.export.packing import panels, use_kernels
 from toneme.export.precision import store_half
@@ -32,6 +36,9 @@ NAMES = [
     "ToomCookPanels",
     "Spans",
     "Between",
+    "EluBlockPanels",
+    "EluSkipPanels",
+    "TwoTapsPanels",
 ]
 FLOATING = [name for name in NAMES if name != "Spans"]
 WIDE = {"codes": 7, "ends": 7, "begin": 7, "length": 7, "stop": 7, "at_end": 9}  # types of outputs that are no floats
@@ -68,6 +75,46 @@ def spans(rng, frames, batch, width, half):
 def between(rng, frames, batch, width, half):
     inputs = {"x": values(rng, frames, 2 * width), "begin": np.array(3 * frames), "stop": np.array([4 * frames])}
     return inputs, {}, {"first": 3 * frames + 1, "width": width}
+
+
+def elu_block(rng, frames, batch, width, half, skips=False, active=1):
+    hidden = width // 2 + 1
+    constants = {
+        "taps": values(rng, 3 * width, hidden), "taps_bias": values(rng, hidden),
+        "matrix": values(rng, hidden if skips else hidden + width, width), "bias": values(rng, width),
+    }  # fmt: skip
+    inputs = {"x": 2 * values(rng, batch, frames, width), "before": values(rng, batch, 2, width)}
+    return inputs, constants, {"active": active}
+
+
+def elu_panels(rng, frames, batch, width, half, skips=False, active=1):
+    inputs, constants, settings = elu_block(rng, frames, batch, width, half, skips, active)
+    return inputs, packed(constants), settings
+
+
+def two_taps(rng, frames, batch, width, half, stride=5, cut=2, halved=1):
+    pieces = {"x": frames * stride + cut, "before": stride, "tail": cut}
+    inputs = {name: values(rng, batch, count, width) for name, count in pieces.items()}
+    constants = taps_of(values(rng, 2 * stride * width, width + 3), values(rng, width + 3))
+    return inputs, constants, {"stride": stride, "cut": cut, "halved": halved}
+
+
+def taps_of(matrix, bias, in_panels=False):
+    """Constants of two taps, as the function or as the kernel takes them."""
+    both = matrix.reshape(2, -1, matrix.shape[1]).sum(0)
+    if in_panels:
+        return {"panels": panels(matrix), "both": panels(both), "bias": bias}
+    return {"matrix": matrix, "both": both, "bias": bias}
+
+
+def two_taps_panels(*given, **more):
+    inputs, constants, settings = two_taps(*given, **more)
+    return inputs, taps_of(constants["matrix"], constants["bias"], in_panels=True), settings
+
+
+def packed(constants):
+    """Constants of a residual block as its kernel takes them."""
+    return {f"{k}_panels" if k in PACKED else k: panels(v) if k in PACKED else v for k, v in constants.items()}
 
 
 def in_panels(make):
@@ -129,6 +176,9 @@ MAKERS = {
     "Affine": affine,
     "Product": product,
     "ToomCookPanels": in_panels(toom_cook),
+    "EluBlockPanels": elu_panels,
+    "EluSkipPanels": partial(elu_panels, skips=True),
+    "TwoTapsPanels": two_taps_panels,
     "Spans": spans,
     "Between": between,
     "AffinePanels": in_panels(affine),
@@ -155,6 +205,9 @@ def made(name: str, inputs, constants, settings):
         "Bent": [3],
         "Delayed": [3],
         "ToomCook": [2],
+        "EluBlock": [3, 3],
+        "EluSkip": [3, 3],
+        "TwoTaps": [3],
         "Spans": [2, 1, 1, 1, 1],
         "Between": [2],
     }[plain.removesuffix(PANELS)]
@@ -242,6 +295,51 @@ def test_a_bias_of_every_row_is_one_product_added_to_another(width):
 
 
 @needs_kernels
+@pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.parametrize("active", [0, 1])
+@pytest.mark.parametrize("frames", [1, 2, 3, 500])
+def test_residual_blocks_are_those_of_pytorch(skips, active, frames):
+    rng, name = np.random.default_rng(frames), "EluSkip" if skips else "EluBlock"
+    inputs, constants, settings = elu_block(rng, frames, 2, 40, False, skips, active)
+    expected = torch.ops.toneme.elu_block(*map(torch.from_numpy, (*inputs.values(), *constants.values())), bool(active))
+    for model, native in (
+        (made(name, inputs, constants, settings), False),
+        (made(f"{name}Panels", inputs, packed(constants), settings), False),
+        (made(f"{name}Panels", inputs, packed(constants), settings), True),
+    ):
+        for a, b in zip(session(model, native).run(None, inputs), expected, strict=True):
+            np.testing.assert_allclose(a, b.numpy(), atol=3e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("before", [0, 1, 3, 7])
+@pytest.mark.parametrize(("cut", "tail"), [(0, 0), (2, 0), (0, 5), (6, 7)])
+@pytest.mark.parametrize("samples", [6, 11, 400])
+@pytest.mark.parametrize("halved", [0, 1])
+def test_two_taps_over_pieces_of_any_length(stride, before, cut, tail, samples, halved):
+    """Windows lie in one of them, or reach into the next, or into the one after that."""
+    rng = np.random.default_rng(samples)
+    lengths = {"x": samples, "before": before, "tail": tail}
+    inputs = {name: values(rng, 2, count, 8) for name, count in lengths.items()}
+    constants = taps_of(values(rng, 16 * stride, 19), values(rng, 19))
+    settings, own = {"stride": stride, "cut": cut, "halved": halved}, inputs["x"][:, : samples - cut]
+    joined = torch.from_numpy(np.concatenate([inputs["before"], own, inputs["tail"]], axis=1)).transpose(1, 2)
+    filters = torch.from_numpy(constants["matrix"]).reshape(2 * stride, 8, 19).permute(2, 1, 0)
+    count = max(0, joined.shape[2] // stride - 1)
+    padded, bias = torch.nn.functional.pad(joined, (0, 3 * stride)), torch.from_numpy(constants["bias"])
+    expected = torch.nn.functional.conv1d(padded, filters, bias, stride)[..., :count].transpose(1, 2)
+    in_panels = taps_of(constants["matrix"], constants["bias"], in_panels=True)
+    for model, native in (
+        (made("TwoTaps", inputs, constants, settings), False),
+        (made("TwoTapsPanels", inputs, in_panels, settings), False),
+        (made("TwoTapsPanels", inputs, in_panels, settings), True),
+    ):
+        found = session(model, native).run(None, inputs)[0]
+        np.testing.assert_allclose(found, expected.numpy(), atol=3e-6)
+
+
+@needs_kernels
 @pytest.mark.parametrize("dilation", [1, 3, 9])
 @pytest.mark.parametrize(("inputs", "outputs", "tiles"), [(5, 19, 1), (64, 64, 30), (96, 40, 3)])
 def test_seven_taps_are_those_of_pytorch(inputs, outputs, tiles, dilation):
@@ -326,7 +424,7 @@ def test_threads_and_neighbours_change_nothing(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["ConvNeXtHalf", "Lstm"])
+@pytest.mark.parametrize("name", ["ConvNeXtHalf", "Lstm", "EluBlockPanels", "EluSkipPanels"])
 def test_pieces_are_the_whole(name):
     rng, make = np.random.default_rng(2), MAKERS[name.removesuffix(HALF)]
     inputs, *rest = make(rng, 60, 2, 20, name.endswith(HALF))
@@ -388,6 +486,11 @@ def test_faint_and_loud(name, extreme):
     [
         ("ProductHalf", (1, 2, 7)),
         ("ProductPanels", (1, 2, 7)),
+        ("EluBlockPanels", (1, 2, 7)),
+        ("EluSkipPanels", (2, 2, 8)),
+        ("TwoTapsPanels", (1, 20, 7)),
+        ("TwoTapsPanels", (2, 20, 8)),
+        ("TwoTapsPanels", (1, 1, 8)),
         ("ToomCookPanels", (1, 33, 7)),
         ("ToomCookPanels", (1, 34, 8)),
         ("ToomCookPanels", (2, 33, 8)),
@@ -472,4 +575,5 @@ def test_every_operator_has_a_function_and_a_kernel():
     source = "".join(path.read_text() for path in sorted((built() or pytest.skip("not built")).parent.glob("c/onnx_*.c")))
     for name in NAMES:
         assert f'KIND("{name}"' in source
-    assert {name.removesuffix(HALF) for name in NAMES} | {"ToomCook"} == set(SIGNATURES) >= set(MATRICES)
+    plain = {"ToomCook", "EluBlock", "EluSkip", "TwoTaps"}  # which have no kernel but in panels
+    assert {name.removesuffix(HALF) for name in NAMES} | plain == set(SIGNATURES) >= set(MATRICES)

@@ -22,13 +22,23 @@ def check(found, expected):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("count", [1, 6, 8, 40])
-def test_two_taps_halved_or_not(count):
-    weights, bias = taps(2, 5, 3)
-    taps_ = rows.TwoTaps(weights, bias, count)
-    assert taps_.halved == (count >= 8)
-    before, x = torch.randn(2, 1, 5), torch.randn(2, count, 5)
-    check(taps_(before, x), convolved(before, x, weights, bias))
+@pytest.mark.parametrize("count", [1, 6, 40])
+@pytest.mark.parametrize("stride", [1, 4])
+def test_two_taps(count, stride):
+    weights, bias = taps(2 * stride, 5, 3)
+    two = rows.TwoTaps(weights, bias, stride, count)
+    before, x = torch.randn(2, stride, 5), torch.randn(2, count * stride, 5)
+    joined = torch.cat([before, x], dim=1).transpose(1, 2)
+    expected = torch.nn.functional.conv1d(joined, weights.permute(2, 1, 0), bias, stride).transpose(1, 2)
+    check(two(before, x), expected)
+    spoilt = torch.cat([x[:, :-3], torch.full((2, 3, 5), torch.nan)], dim=1)
+    check(two(before, spoilt, x[:, -3:], 3), expected)
+
+
+@pytest.mark.parametrize(("width", "count", "halved"), [(200, 8, True), (200, 9, False), (200, 6, False), (20, 8, False)])
+def test_pairs_are_formed_where_there_are_enough_and_their_products_are_large(width, count, halved):
+    """They must lie in one unit: sums are the same wherever a stream is cut."""
+    assert rows.TwoTaps(torch.zeros(2, width, width), torch.zeros(width), 1, count).halved == halved
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 7])
