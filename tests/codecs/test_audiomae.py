@@ -47,3 +47,5 @@ def test_what_does_not_fit_is_said():
         AudioMAE(SMALL)(torch.zeros(1, 24, 9))
     with pytest.raises(CheckpointError, match="heads must divide the width"):
         AudioMAEConfig(width=16, heads=3)
+    with pytest.raises(CheckpointError, match="0 of 12"):
+        AudioMAEConfig(averaged=0)

@@ -24,6 +24,7 @@ CONVS = [
     (8, 8, 10, 5, 1, 1),
     (4, 4, 5, 3, 1, 1),
     (4, 4, 4, 2, 1, 4),
+    (4, 4, 4, 2, 2, 1),
 ]
 
 
@@ -121,6 +122,9 @@ def test_what_a_step_cannot_take_is_refused():
         build((3, 5, 4, 2, 1, 1)).step(signal(3, 8), torch.zeros(2, 3, 0))
     with pytest.raises(ShapeError, match="pad_mode"):
         build((3, 5, 4, 2, 1, 1), pad_mode="circular")
+    for kind in (Conv1d, ConvTranspose1d):
+        with pytest.raises(ShapeError, match="where the layer is not causal"):
+            kind(3, 5, 4, 2, causal=True, norm="time_group_norm")
 
 
 @pytest.mark.parametrize(("kernel", "stride", "groups"), [(4, 2, 1), (10, 5, 1), (5, 2, 1), (4, 2, 4), (9, 3, 1)])
@@ -157,6 +161,18 @@ def test_a_norm_counts_all_that_the_convolution_gives(kind: type):
     torch.testing.assert_close(layer(x), expected)
     with torch.inference_mode():
         torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_layers_that_are_made_in_inference_work_there():
+    with torch.inference_mode():
+        layer, x = build((3, 5, 3, 1, 1, 1)), signal(3, 20)
+        assert torch.equal(layer(x), layer(x))
+
+
+def test_an_activation_takes_any_shape():
+    x = torch.randn(4, 7)
+    with torch.inference_mode():
+        torch.testing.assert_close(activation("elu", 4)(x), F.elu(x))
 
 
 def test_new_weights_are_taken_at_once():

@@ -13,8 +13,8 @@ from toneme.codecs.dac import DacCodec, DacConfig, convert_dac
 from toneme.codecs.dac_decompress import decompress
 from toneme.codecs.dacfile import read_dac
 from toneme.codecs.errors import CheckpointError, ShapeError, TokenFileError
-from toneme.codecs.layers.dac_blocks import DacBlocksConfig
-from toneme.codecs.layers.dac_unpadded import unpadded_length
+from toneme.codecs.layers.dac_blocks import DacBlocksConfig, Decoder
+from toneme.codecs.layers.dac_unpadded import unpadded, unpadded_length
 from toneme.codecs.loudness import loudness
 from toneme.codecs.toneme24k import TonemeCodec, TonemeConfig
 
@@ -86,6 +86,14 @@ def test_the_model_is_told_from_its_frames(name, rate, seconds, chunk):
     np.save(file, content, allow_pickle=True)  # pyright: ignore[reportArgumentType]
     tokens = read_dac(file.getvalue())
     assert (tokens.codec, tokens.sample_rate, tokens.n_samples.tolist()) == (name, config.sample_rate, [samples])
+
+
+@pytest.mark.parametrize("strides", [(2, 4, 5, 8), (3, 2)])
+def test_the_length_without_padding_is_that_of_the_layers(strides):
+    config = DacBlocksConfig(2, strides, 8, 32, keeps_length=False)
+    decoder, least = Decoder(config), next(n for n in range(1000) if unpadded_length(config, n) > 0)
+    for frames in (least, least + 5):
+        assert unpadded(decoder, torch.zeros(1, 8, frames)).shape[-1] == unpadded_length(config, frames)
 
 
 def test_frames_of_no_published_model_ask_for_the_codec(codec):

@@ -41,6 +41,15 @@ def test_a_full_step_is_the_posterior_of_the_diffusion():
     torch.testing.assert_close(earlier, mean + ((1 - before) / (1 - now) * beta) ** 0.5 * noise)
 
 
+def test_the_last_step_ends_at_the_first_time():
+    clean, start, signal = torch.randn(2, 3).double(), torch.randn(2, 3).double(), Schedule().signal()
+    (time,), end = Schedule().times(1), signal[0]
+    v = (signal[time].sqrt() * start - clean) / (1 - signal[time]).sqrt()
+    added = (start - signal[time].sqrt() * clean) / (1 - signal[time]).sqrt()
+    found = sample(lambda x, time: v, [start, torch.zeros(2, 3)], Schedule(), Sampling(steps=1, eta=0.0))
+    torch.testing.assert_close(found, end.sqrt() * clean + (1 - end).sqrt() * added)
+
+
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_samples_of_a_known_distribution(eta: float):
     """Data N(2, 0.5^2) has a v that is known: samples have its mean and spread."""

@@ -54,3 +54,19 @@ def test_what_does_not_fit_is_said():
         kaldi_fbank(noise(800)[None])
     with pytest.raises(ShapeError, match="blackman"):
         kaldi_fbank(noise(800), taper="blackman")
+
+
+def test_features_are_computed_in_32_bits():
+    audio = noise(800).double()
+    features = kaldi_fbank(audio)
+    assert features.dtype == torch.float32
+    assert torch.equal(features, kaldi_fbank(audio.float()))
+    assert torch.equal(kaldi_fbank(audio.bfloat16()), kaldi_fbank(audio.bfloat16().float()))
+
+
+def test_tables_that_inference_made_serve_training():
+    with torch.inference_mode():
+        kaldi_fbank(noise(880), 22000, bins=37)  # of sizes that no other test has: tables are kept
+    audio = noise(880).requires_grad_()
+    kaldi_fbank(audio, 22000, bins=37).sum().backward()
+    assert audio.grad is not None

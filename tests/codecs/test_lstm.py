@@ -60,6 +60,14 @@ def test_without_gradients_it_is_the_same(way: str, frames: int, batch: int):
     assert torch.equal(state, before)
 
 
+def test_no_frames_change_nothing(way: str):
+    layer, state = SkipLSTM(8), torch.rand(2, 2, 3, 8)
+    with torch.inference_mode():
+        y, after = layer.step(torch.zeros(3, 8, 0), state)
+    assert y.shape == (3, 8, 0)
+    assert torch.equal(after, state)
+
+
 def test_long_audio_is_multiplied_in_pieces(way: str, monkeypatch: pytest.MonkeyPatch):
     layer, x = SkipLSTM(8), torch.randn(2, 8, 50)
     with torch.inference_mode():

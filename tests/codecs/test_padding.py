@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from toneme.codecs.layers.activation import activation
 from toneme.codecs.layers.padding import pad_time, surround
 
 
@@ -31,3 +32,14 @@ def test_padding_is_the_published_one(length: int, mode: str):
             with torch.inference_mode():
                 assert torch.equal(surround(x, left, right, mode), expected)
                 assert torch.equal(surround(x, x[..., :0], right, mode), published(x, 0, right, mode))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "constant", "replicate"])
+def test_an_activation_before_it_is_padded_too(mode: str):
+    for length in range(1, 5):
+        x, elu = torch.randn(2, 3, length), activation("elu", 3)
+        for left in range(5):
+            for right in range(5):
+                with torch.inference_mode():
+                    padded = surround(x, left, right, mode, before=elu)
+                torch.testing.assert_close(padded, published(F.elu(x), left, right, mode))

@@ -6,7 +6,7 @@ import scipy.signal
 import torch
 
 from toneme.codecs.errors import ShapeError
-from toneme.codecs.layers.stft import CausalISTFT, CausalSTFT
+from toneme.codecs.layers.stft import CausalISTFT, CausalSTFT, wide
 
 
 def test_spectra_equal_scipy():
@@ -50,3 +50,8 @@ def test_windows_that_do_not_overlap_evenly_are_refused():
         CausalISTFT(96, 48)
     with pytest.raises(ShapeError, match="multiple of 24 samples"):
         CausalSTFT(96, 24).step(torch.zeros(1, 25), torch.zeros(1, 72))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_spectra_are_taken_in_32_bits_at_least(dtype):
+    assert torch.fft.rfft(wide(torch.ones(12, dtype=dtype))).real.dtype == torch.promote_types(dtype, torch.float32)

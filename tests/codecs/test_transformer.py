@@ -118,8 +118,18 @@ def test_neighbours_rotate_like_halves():
     torch.testing.assert_close(halves, torch.cat([spun.real, spun.imag], dim=-1))
 
 
+def test_positions_of_long_streams_keep_their_fractions(transformer: Transformer):
+    far = 2**24 + 1  # frames, 15 days of Mimi's: 32 bits know neither this number nor the fractions of its angle
+    cosine, sine = transformer._turn(torch.tensor(far), 3, torch.float32)
+    for frame in range(3):
+        for pair in range(4):
+            angle = (far + frame) * 10000 ** (-pair / 4)
+            assert cosine[frame, pair].item() == pytest.approx(math.cos(angle), abs=1e-5)
+            assert sine[frame, 4 + pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
+
+
 def test_sizes_that_cannot_be_are_refused():
-    for wrong in ({"width": 30, "heads": 4}, {"context": 0}):
+    for wrong in ({"width": 30, "heads": 4}, {"width": 36, "heads": 4}, {"context": 0}):
         with pytest.raises(CheckpointError, match="pairs per head"):
             TransformerConfig(**wrong)
 

@@ -59,3 +59,16 @@ def test_draws_have_the_mean_and_variance():
     drawn = Posterior(torch.full((20000,), 3.0), torch.full((20000,), 2.0).log()).sample()
     assert drawn.mean().item() == pytest.approx(3, abs=0.05)
     assert drawn.var().item() == pytest.approx(2, rel=0.05)
+
+
+def test_variances_stay_where_their_exponentials_do():
+    encoder = VAEEncoder(SMALL)
+    with torch.no_grad():
+        encoder.spread.weight.zero_()
+        encoder.spread.bias.copy_(torch.tensor([0.0, 0.0, 500.0, -500.0]))
+        found = encoder(torch.zeros(1, 16, 8)).log_variance
+    assert (found[:, 0].unique().tolist(), found[:, 1].unique().tolist()) == ([20.0], [-30.0])  # as published
+
+
+def test_a_level_has_a_block_at_least():
+    assert VAEEncoder(VAEConfig(latents=2, width=32, multiples=(1, 2), blocks=1)).blocks == 1
