@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from .function_nodes import INTEGER, Given, made
+from .function_nodes import INTEGER, Given, choice, made
 
 TAPS = 3
 INPUTS = ["x", "before", "taps", "taps_bias", "matrix", "bias"]
@@ -36,48 +36,47 @@ def _block(skips: bool) -> Iterator[Any]:
     yield made("Constant", "", "time", value_ints=[1])
     yield made("Constant", "", "end", value_ints=[(1 << 63) - 1])
     yield made("Slice", "joined frames end time", "after")
+    yield made("Constant", "", "none", value_ints=[0])
+    yield made("Shape", "x", "channels", start=2)
     for tap in range(TAPS):
         yield made("Constant", "", f"start{tap}", value_ints=[tap])
+        yield made("Constant", "", f"next{tap}", value_ints=[tap + 1])
         yield made("Add", f"frames start{tap}", f"stop{tap}")
-        yield made("Slice", f"joined start{tap} stop{tap} time", f"tap{tap}")
-    yield made("Concat", " ".join(f"tap{tap}" for tap in range(TAPS)), "windows", axis=2)
-    yield made("Flatten", "windows", "rows", axis=-1)
-    yield made("Gemm", "rows taps taps_bias", "hidden")
+        yield made("Slice", f"joined start{tap} stop{tap} time", f"seen{tap}")
+        yield made("Flatten", f"seen{tap}", f"rows{tap}", axis=-1)
+        yield made("Mul", f"channels start{tap}", f"top{tap}")
+        yield made("Mul", f"channels next{tap}", f"bottom{tap}")
+        yield made("Slice", f"taps top{tap} bottom{tap} none", f"tap{tap}")
+    yield made("Gemm", "rows0 tap0 taps_bias", "hidden0")
+    yield made("Gemm", "rows1 tap1 hidden0", "hidden1")
+    yield made("Gemm", "rows2 tap2 hidden1", "hidden")
     yield from elu("hidden", "active_hidden")
     yield made("Flatten", "x", "own", axis=-1)
     if skips:
         yield made("Gemm", "active_hidden matrix bias", "product")
         yield made("Add", "product own", "sum")
     else:
-        yield made("Concat", "active_hidden own", "both", axis=1)
-        yield made("Gemm", "both matrix bias", "sum")
+        yield made("Shape", "taps_bias", "middle")
+        yield made("Slice", "matrix none middle none", "inner")
+        yield made("Slice", "matrix middle end none", "outer")
+        yield made("Gemm", "active_hidden inner bias", "product")
+        yield made("Gemm", "own outer product", "sum")
     yield made("Shape", "x", "size")
     yield made("Reshape", "sum size", "shaped", allowzero=1)
     yield made("Constant", "", "active", value_int=Given("active"))
     yield made("Cast", "active", "chosen", to=9)
-    yield _if("chosen", "y", elu("shaped", "bent_sum"), [made("Identity", "shaped", "sum_itself")])
-
-
-def _if(condition: str, output: str, yes: Any, no: Any) -> Any:
-    """Return a choice that a session makes once, when it folds its constants."""
-    from onnx import helper
-
-    graphs = []
-    for name, nodes in (("yes", list(yes)), ("no", list(no))):
-        last = helper.make_tensor_value_info(nodes[-1].output[0], 1, None)
-        graphs.append(helper.make_graph(nodes, name, [], [last]))
-    return helper.make_node("If", [condition], [output], then_branch=graphs[0], else_branch=graphs[1])
+    yield choice("chosen", "y", elu("shaped", "bent_sum"), [made("Identity", "shaped", "sum_itself")])
 
 
 def _panels(skips: bool) -> Iterator[Any]:
     """Give the nodes that a session computes once, too, and those of the block."""
-    yield made("Constant", "", "none", value_ints=[0])
+    yield made("Constant", "", "begin", value_ints=[0])
     yield made("Constant", "", "across", value_ints=[1])
     for matrix, bias in (("taps", "taps_bias"), ("matrix", "bias")):
         yield made("Transpose", f"{matrix}_panels", f"{matrix}.filled", perm=[1, 0, 2])
         yield made("Flatten", f"{matrix}.filled", f"{matrix}.flat", axis=1)
         yield made("Shape", bias, f"{matrix}.columns")
-        yield made("Slice", f"{matrix}.flat none {matrix}.columns across", matrix)
+        yield made("Slice", f"{matrix}.flat begin {matrix}.columns across", matrix)
     yield from _block(skips)
 
 

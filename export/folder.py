@@ -14,6 +14,7 @@ from typing import Any
 
 from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError, MissingDependencyError, how_to_install
+from ..kernels.library import library
 from ..kernels.onnx_runtime import load_onnxruntime
 from .golden import Check, check, write_golden
 from .graph import Direction, build, require_exporter, state_list
@@ -178,9 +179,12 @@ def manifest_of(codec: Codec, codebooks: int, sides: Mapping[str, Side | None]) 
 
 
 def _store(model: Any, folder: Path, side: Side, rounding: bool = False) -> None:
-    """Write a direction's model with weights in 16 bits, where these hold them or they may be rounded, and our operators."""
+    """Write a direction's model with weights in 16 bits, where these hold them or they may be rounded, and our operators.
+
+    Matrices in 32 bits lie as our kernels read them where there are such: others have them as ONNX Runtime does.
+    """
     store_half(model, rounding)
-    use_kernels(model)
+    use_kernels(model, packed=library() is not None)
     write_graph(model, folder, side)
 
 

@@ -17,18 +17,23 @@ PACKED = {  # places of the matrices
 TOLD = ("Affine", "Product", "ToomCook")  # what is told the columns of its matrix; it is worth it for large ones alone
 
 
-def use_kernels(model: Any) -> None:
-    """Let operators of ours take matrices in 16 bits as they are, products among them, and add the functions, in place."""
+def use_kernels(model: Any, packed: bool = True) -> None:
+    """Let operators of ours take matrices in 16 bits as they are, products among them, and add the functions, in place.
+
+    Args:
+        model: of ONNX.
+        packed: also those in 32 bits, in panels. Where there are no kernels a session turns each of them over first.
+    """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     halves = {node.output[0]: node.input[0] for node in model.graph.node if _widens(node, weights)}
-    all_floats = {name for name, tensor in weights.items() if tensor.data_type == FLOATS}
+    all_floats = {name for name, tensor in weights.items() if packed and tensor.data_type == FLOATS}
     floats = {name for name in all_floats if _is_large(weights[name], FLOATS)}
     for node in nodes_of(model.graph):
         if node.op_type in ("Gemm", "MatMul") and (node.input[1] in halves or node.input[1] in floats):
             _take_product(node)
-        packed = PACKED.get(node.op_type, ()) if node.domain == DOMAIN else ()
-        if packed and all(node.input[place] in (floats if node.op_type in TOLD else all_floats) for place in packed):
-            _take_panels(node, packed, weights, model.graph)
+        matrices = PACKED.get(node.op_type, ()) if node.domain == DOMAIN else ()
+        if matrices and all(node.input[place] in (floats if node.op_type in TOLD else all_floats) for place in matrices):
+            _take_panels(node, matrices, weights, model.graph)
         places = MATRICES.get(node.op_type, ()) if node.domain == DOMAIN else ()
         if places and all(node.input[place] in halves for place in places):
             for place in places:

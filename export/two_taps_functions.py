@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .function_nodes import INTEGER, Given, made
+from .function_nodes import INTEGER, Given, choice, made
 
 _ATTRIBUTES = {"stride": INTEGER, "cut": INTEGER, "halved": INTEGER}
-SIGNATURES = {  # inputs, outputs, attributes; `both` and `halved` are the kernel's (`kernels/c/onnx_two_taps.c`)
+SIGNATURES = {  # inputs, outputs, attributes
     "TwoTaps": (["x", "before", "tail", "matrix", "both", "bias"], ["y"], _ATTRIBUTES),
     "TwoTapsPanels": (["x", "before", "tail", "panels", "both", "bias"], ["y"], _ATTRIBUTES),
 }
@@ -30,26 +30,63 @@ def _two_taps() -> Iterator[Any]:
     yield made("Mul", "channels stride", "width")
     yield made("Concat", "batch units width", "shape", axis=0)
     yield made("Reshape", "samples shape", "rows", allowzero=1)
+    yield made("Shape", "bias", "columns")
+    yield made("Sub", "units time", "count")
+    yield made("Concat", "batch count columns", "size", axis=0)
+    yield made("Constant", "", "two", value_ints=[2])
+    yield made("Mod", "count two", "odd")
+    yield made("Constant", "", "halved", value_int=Given("halved"))
+    yield made("Greater", "halved odd", "pairs")
+    yield choice("pairs", "sums", _pairs(), _singly())
+    yield made("Reshape", "sums size", "y", allowzero=1)
+
+
+def _half(name: str, start: str, stop: str) -> Iterator[Any]:
+    yield made("Slice", f"matrix {start} {stop} none", name)
+
+
+def _singly() -> Iterator[Any]:
+    """Give a product of the early strides added to one of the late ones."""
     yield made("Slice", "rows none rest time", "early")
     yield made("Slice", "rows time far time", "late")
-    yield made("Concat", "early late", "windows", axis=2)
-    yield made("Flatten", "windows", "flat", axis=-1)
-    yield made("Gemm", "flat matrix bias", "sums")
-    yield made("Shape", "windows", "lead", start=0, end=2)
-    yield made("Shape", "bias", "columns")
-    yield made("Concat", "lead columns", "size", axis=0)
-    yield made("Reshape", "sums size", "y", allowzero=1)
+    yield made("Flatten", "early", "early.rows", axis=-1)
+    yield made("Flatten", "late", "late.rows", axis=-1)
+    yield from _half("first", "none", "width")
+    yield from _half("second", "width", "far")
+    yield made("Gemm", "early.rows first bias", "early.sums")
+    yield made("Gemm", "late.rows second early.sums", "singly")
+
+
+def _pairs() -> Iterator[Any]:
+    """Give what `kernels/c/onnx_two_taps.c` says of pairs of rows."""
+    yield made("Constant", "", "steps", value_ints=[2])
+    for name, start, stop in (("a", "none", "rest"), ("b", "time", "far"), ("c", "steps", "far")):
+        yield made("Slice", f"rows {start} {stop} time steps", f"{name}.strides")
+        yield made("Flatten", f"{name}.strides", f"{name}.rows", axis=-1)
+    yield from _half("upper", "none", "width")
+    yield from _half("lower", "width", "far")
+    yield made("Gemm", "b.rows both.matrix bias", "shared")
+    for name, matrix in (("a", "upper"), ("c", "lower")):
+        yield made("Sub", f"{name}.rows b.rows", f"{name}.less")
+        yield made("Gemm", f"{name}.less {matrix} shared", f"{name}.sums")
+    yield made("Concat", "a.sums c.sums", "paired", axis=1)
+
+
+def _plain() -> Iterator[Any]:
+    yield made("Identity", "both", "both.matrix")
+    yield from _two_taps()
 
 
 def _panels() -> Iterator[Any]:
     """Give the nodes that a session computes once, when it folds its constants, and those of the convolution."""
-    yield made("Transpose", "panels", "filled", perm=[1, 0, 2])
-    yield made("Flatten", "filled", "flat.matrix", axis=1)
     yield made("Constant", "", "begin", value_ints=[0])
     yield made("Constant", "", "across", value_ints=[1])
     yield made("Shape", "bias", "end")
-    yield made("Slice", "flat.matrix begin end across", "matrix")
+    for name, matrix in (("panels", "matrix"), ("both", "both.matrix")):
+        yield made("Transpose", name, f"{name}.filled", perm=[1, 0, 2])
+        yield made("Flatten", f"{name}.filled", f"{name}.flat", axis=1)
+        yield made("Slice", f"{name}.flat begin end across", matrix)
     yield from _two_taps()
 
 
-BODIES = {"TwoTaps": _two_taps, "TwoTapsPanels": _panels}
+BODIES = {"TwoTaps": _plain, "TwoTapsPanels": _panels}

@@ -558,6 +558,13 @@ def test_products_with_weights_in_32_bits_are_ours(settings):
         np.testing.assert_allclose(session(model, native).run(None, {"x": x})[0], expected, rtol=1e-5, atol=1e-5)
 
 
+def test_where_there_are_no_kernels_matrices_in_32_bits_stay_as_they_are():
+    model = product_model(np.random.default_rng(0).standard_normal((64, 96)).astype(np.float32))
+    use_kernels(model, packed=False)
+    assert [node.op_type for node in model.graph.node] == ["Gemm"]
+    assert not model.functions
+
+
 @pytest.mark.parametrize(
     ("matrix", "settings", "expected"),
     [
