@@ -153,7 +153,7 @@ class PlainDecoder(_Half):
         x = self.acts[0](x)
         for up, blocks, act in zip(self.ups, self.blocks, self.acts[1:], strict=True):  # type: ignore[arg-type]
             x = up(x, walk)
-            for block in blocks:
+            for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, walk)
             x = act(x)
         return self.last(x, walk)
