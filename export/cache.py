@@ -1,5 +1,6 @@
 """Exported codecs that are kept in the user's cache by the hash of their weights: what commands use once it is there."""
 
+import errno
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,11 +8,11 @@ from pathlib import Path
 from ..codecs.base import Codec
 from ..codecs.errors import CheckpointError
 from ..codecs.registry import find_folder, load, pick_device
-from ..kernels import native
 from .codec import ExportedCodec
 from .manifest import FILE, FORMAT, is_exported, read_manifest
 
-IN_C = ("encodec", "mimi")  # families whose whole files take less time where the kernels in C are than in ONNX Runtime
+GRAPHS = 3  # how graphs are written: those that were kept before they called kernels are slower than PyTorch with its own
+DENIED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
 def exported(name: str | Path, threads: int = 1) -> ExportedCodec:
@@ -36,13 +37,21 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
     """Return a codec's graphs in a folder, made there unless there are some.
 
     Raises:
-        CheckpointError: if the codec cannot be exported, or the folder holds graphs of another.
+        CheckpointError: if the codec cannot be exported, the folder cannot be written, or it holds graphs of another.
         MissingDependencyError: if onnxruntime is missing, or, to make them, onnx or onnxscript.
     """
     if not is_exported(folder):
         from .folder import export_codec  # what writes graphs takes longer to import than what runs them
 
-        export_codec(codec, folder)
+        try:
+            export_codec(codec, folder)
+        except OSError as error:
+            if error.errno not in DENIED:
+                raise
+            raise CheckpointError(
+                f"graphs of {codec.name} cannot be kept in {folder} ({error.strerror}): set XDG_CACHE_HOME to a folder that can be "
+                "written, or make them with `codec export CODEC -o FOLDER` and name that folder as the codec"
+            ) from None
     exported = ExportedCodec(folder, threads)
     if exported.weights_hash != codec.weights_hash:
         raise CheckpointError(f"{folder} holds graphs of other weights than those of {codec.name}: name another folder")
@@ -52,8 +61,8 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
 def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     """Return a codec as it runs fastest here: in ONNX Runtime on a CPU where it is installed and graphs are at hand.
 
-    With more than one thread PyTorch takes as long or less, with one too where SEANet runs in C, and codecs that work in chunks
-    gain a tenth at most, SNAC nothing: then only an exported folder itself is run by its graphs.
+    With more than one thread PyTorch takes as long or less, and codecs that work in chunks gain a tenth or two: then only an
+    exported folder itself is run by its graphs.
 
     Args:
         name: what `codecs.registry.load` takes, or a folder that `codec export` made.
@@ -71,8 +80,8 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     folder = kept(codec) if threads == 1 and pick_device(device) == "cpu" and find_spec("onnxruntime") else None
     if folder is None:
         return codec
-    about, in_c = read_manifest(folder), codec.family in IN_C and native.products() is not None
-    return ExportedCodec(folder, threads) if about.encoder and about.in_steps and not in_c else codec
+    about = read_manifest(folder)
+    return ExportedCodec(folder, threads) if about.encoder and about.in_steps else codec
 
 
 def kept(codec: Codec) -> Path | None:
@@ -90,7 +99,7 @@ def place(codec: Codec) -> Path:
     Raises:
         CheckpointError: if this user has no place to keep any.
     """
-    return cache() / f"{codec.name}-{codec.weights_hash}-{FORMAT}"
+    return cache() / f"{codec.name}-{codec.weights_hash}-{FORMAT}.{GRAPHS}"
 
 
 def cache() -> Path:

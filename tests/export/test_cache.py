@@ -1,5 +1,6 @@
 """Graphs that are kept: what runs a codec fastest here, and what else runs it."""
 
+import errno
 import json
 import shutil
 
@@ -9,6 +10,7 @@ from toneme.codecs.errors import CheckpointError
 from toneme.codecs.toneme24k import TonemeCodec
 from toneme.export import cache
 from toneme.export.codec import ExportedCodec
+from toneme.export.manifest import FORMAT
 
 
 @pytest.fixture
@@ -38,12 +40,19 @@ def test_kept_graphs_run_where_they_can(saved, kept, monkeypatch):
     assert isinstance(cache.fastest(saved), TonemeCodec)
 
 
-def test_torch_runs_whole_files_of_families_that_are_faster_in_c(saved, kept, monkeypatch):
-    monkeypatch.setattr(cache, "IN_C", ("toneme",))
-    monkeypatch.setattr(cache.native, "products", lambda: object())
+def test_graphs_that_were_kept_before_they_called_kernels_are_left(saved, kept, small):
+    kept.rename(kept.with_name(f"small-{small.weights_hash}-{FORMAT}"))
     assert isinstance(cache.fastest(saved), TonemeCodec)
-    monkeypatch.setattr(cache.native, "products", lambda: None)
-    assert isinstance(cache.fastest(saved), ExportedCodec)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_cache_that_cannot_be_written_is_one_sentence(saved, small, monkeypatch, number):
+    def denied(codec, folder):
+        raise OSError(number, "it is denied", str(folder))
+
+    monkeypatch.setattr("toneme.export.folder.export_codec", denied)
+    with pytest.raises(CheckpointError, match=r"cannot be kept in .*\(it is denied\): set XDG_CACHE_HOME"):
+        cache.exported(saved)
 
 
 def test_kept_graphs_run_on_the_cpu_alone(saved, kept, monkeypatch):
