@@ -49,7 +49,7 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
             if error.errno not in DENIED:
                 raise
             raise CheckpointError(
-                f"graphs of {codec.name} cannot be kept in {folder} ({error.strerror}): set XDG_CACHE_HOME to a folder that can be "
+                f"graphs of {codec.name} cannot be kept in {folder} ({error.strerror}): set XDG_CACHE_HOME to one that can be "
                 "written, or make them with `codec export CODEC -o FOLDER` and name that folder as the codec"
             ) from None
     exported = ExportedCodec(folder, threads)
