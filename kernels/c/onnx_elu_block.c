@@ -105,7 +105,7 @@ static void *compute(void *kernel, void *context) {
     if (t[X].rank != 3 || t[BEFORE].rank != 3 || t[TAPS_BIAS].rank != 1)
         return toneme_wrong(table, "rows or a state that do not fit the block");
     size_t channels = t[X].sizes[2], hidden = t[TAPS_BIAS].sizes[0], batch = t[X].sizes[0], frames = t[X].sizes[1];
-    if ((size_t)t[BEFORE].sizes[0] != batch || t[BEFORE].sizes[1] != STATE || (size_t)t[BEFORE].sizes[2] != channels ||
+    if (!channels || !hidden || (size_t)t[BEFORE].sizes[0] != batch || t[BEFORE].sizes[1] != STATE || (size_t)t[BEFORE].sizes[2] != channels ||
         !panels_are(t + TAPS, TAP_COUNT * channels, hidden) || !panels_are(t + MATRIX, hidden + (l->skips ? 0 : channels), channels) ||
         !toneme_rows_are(t + BIAS, channels))
         return toneme_wrong(table, "rows or a state that do not fit the block");
