@@ -59,6 +59,12 @@ void *toneme_input(const Function *table, const void *context, size_t index, Ten
     return wrong ? wrong : read_tensor(table, value, to);
 }
 
+void *toneme_inputs_of(const Function *table, const void *context, size_t count, Tensor *to) {
+    void *wrong = NULL;
+    for (size_t i = 0; i < count && !wrong; i++) wrong = toneme_input(table, context, i, to + i);
+    return wrong;
+}
+
 void *toneme_output(const Function *table, void *context, size_t index, Tensor *of) {
     void *value, *wrong = TABLE(OUTPUT, Output)(context, index, of->sizes, of->rank, &value);
     return wrong ? wrong : TABLE(TENSOR_DATA, TensorData)(value, &of->data);

@@ -100,6 +100,7 @@ typedef struct {
 void *toneme_wrong(const Function *table, const char *message);
 void *toneme_constant(const Function *table, const void *info, size_t index, Tensor *to);
 void *toneme_input(const Function *table, const void *context, size_t index, Tensor *to);
+void *toneme_inputs_of(const Function *table, const void *context, size_t count, Tensor *to); /* the first so many */
 void *toneme_output(const Function *table, void *context, size_t index, Tensor *of); /* its sizes are given */
 
 /* Make and end the kernel of an operator without weights: the table is all that it needs. */

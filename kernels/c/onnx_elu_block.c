@@ -98,10 +98,8 @@ static void *compute(void *kernel, void *context) {
     const Layer *l = kernel;
     const Function *table = l->table;
     Tensor t[INPUTS];
-    for (size_t i = 0; i < INPUTS; i++) {
-        void *wrong = toneme_input(table, context, i, t + i);
-        if (wrong) return wrong;
-    }
+    void *wrong = toneme_inputs_of(table, context, INPUTS, t);
+    if (wrong) return wrong;
     if (t[X].rank != 3 || t[BEFORE].rank != 3 || t[TAPS_BIAS].rank != 1)
         return toneme_wrong(table, "rows or a state that do not fit the block");
     size_t channels = t[X].sizes[2], hidden = t[TAPS_BIAS].sizes[0], batch = t[X].sizes[0], frames = t[X].sizes[1];
@@ -110,7 +108,7 @@ static void *compute(void *kernel, void *context) {
         !toneme_rows_are(t + BIAS, channels))
         return toneme_wrong(table, "rows or a state that do not fit the block");
     Tensor y = t[X], after = t[BEFORE];
-    void *wrong = toneme_output(table, context, 0, &y);
+    wrong = toneme_output(table, context, 0, &y);
     if (!wrong) wrong = toneme_output(table, context, 1, &after);
     if (wrong) return wrong;
     size_t parts = frames / ROWS_OF_PART < PARTS ? frames / ROWS_OF_PART + 1 : PARTS;

@@ -2,8 +2,7 @@
    "ProductHalf", are [inputs, outputs], or those of "AffineHalf" [outputs, inputs] where the attribute `turned` is 1. Those in 32
    bits, of "AffinePanels" and "ProductPanels", lie as linear.h has them, [panels, inputs, 16], with `columns` as an attribute; their
    bias may be [rows, outputs], too. */
-#include "linear.h"
-#include "onnx.h"
+#include "onnx_linear.h"
 
 #ifdef TONEME_AVX2
 #include <stdlib.h>
@@ -82,7 +81,7 @@ static void do_part(void *job, size_t part) {
     else toneme_linear_panels(&j->linear, from, to);
 }
 
-static void *share(const Function *table, void *context, const Linear *linear) {
+void *toneme_share_linear(const Function *table, void *context, const Linear *linear) {
     size_t panels = toneme_panels(linear->outputs), rows = linear->rows / ROWS_OF_PART, most = rows > panels ? rows : panels;
     if (linear->rows * linear->inputs * linear->outputs < ALONE) most = 1;
     Job job = {*linear, most < PARTS ? most : PARTS, rows > panels};
@@ -110,7 +109,7 @@ static void *compute(void *kernel, void *context) {
     else if (layer->biased) return toneme_wrong(table, "a bias that does not fit the matrix");
     if ((wrong = toneme_output(table, context, 0, &x))) return wrong;
     linear.y = x.data;
-    return share(table, context, &linear);
+    return toneme_share_linear(table, context, &linear);
 }
 
 const Kind TONEME_LINEAR[4] = {

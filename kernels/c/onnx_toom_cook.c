@@ -7,7 +7,7 @@
 #ifdef TONEME_AVX2
 #include <stdlib.h>
 
-enum { X, PANELS, BIAS, TILE = 4, POINTS = 7, MATRICES = 2 * POINTS - 1, PARTS = 4, ALONE = 1 << 18 };
+enum { X, PANELS, BIAS, INPUTS, TILE = 4, POINTS = 7, MATRICES = 2 * POINTS - 1, PARTS = 4, ALONE = 1 << 18 };
 
 typedef struct {
     const Function *table;
@@ -83,11 +83,10 @@ static void *convolve(const Function *table, void *context, Job *job) {
 static void *compute(void *kernel, void *context) {
     const Layer *l = kernel;
     const Function *table = l->table;
-    Tensor x, panels, bias;
-    void *wrong = toneme_input(table, context, X, &x);
-    if (!wrong) wrong = toneme_input(table, context, PANELS, &panels);
-    if (!wrong) wrong = toneme_input(table, context, BIAS, &bias);
+    Tensor t[INPUTS];
+    void *wrong = toneme_inputs_of(table, context, INPUTS, t);
     if (wrong) return wrong;
+    Tensor x = t[X], panels = t[PANELS], bias = t[BIAS];
     if (panels.rank != 4 || panels.sizes[0] != MATRICES || (size_t)panels.sizes[1] != toneme_panels(l->columns) || panels.sizes[3] != 16)
         return toneme_wrong(table, "panels that are not those of so many columns");
     size_t inputs = panels.sizes[2], rows = x.rank == 3 && x.sizes[0] == 1 ? x.sizes[1] / l->dilation : 0;

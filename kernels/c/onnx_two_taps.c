@@ -5,8 +5,7 @@
 
    If `halved` is 1, pairs of rows save a quarter of the products: of three strides a, b and c, aV + bW = b(V + W) + (a - b)V and
    bV + cW = b(V + W) + (c - b)W. Source: Winograd, "Arithmetic Complexity of Computations", 1980. */
-#include "linear.h"
-#include "onnx.h"
+#include "onnx_linear.h"
 #include "product.h"
 
 #ifdef TONEME_AVX2
@@ -31,7 +30,7 @@ typedef struct {
     Linear linear; /* of windows in a row */
     const float *both; /* null where no pairs are formed */
     size_t parts;
-    int by_rows, failed;
+    int failed;
 } Job;
 
 static const int TYPES[INPUTS] = {FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS}, GIVES[] = {FLOATS};
@@ -116,33 +115,24 @@ static void do_pairs(void *of, size_t part) {
     free(memory);
 }
 
-static void do_part(void *of, size_t part) {
-    const Job *j = of;
-    size_t count = j->by_rows ? j->linear.rows : toneme_panels(j->linear.outputs);
-    (j->by_rows ? toneme_linear_rows : toneme_linear_panels)(&j->linear, count * part / j->parts, count * (part + 1) / j->parts);
-}
-
-static void *shared_out(const Function *table, void *context, Job *job, void (*work)(void *, size_t), size_t most) {
-    const Linear *l = &job->linear;
-    if (l->rows * l->inputs * l->outputs < ALONE) most = 1;
-    job->parts = most > PARTS ? PARTS : most ? most : 1;
+static void *form_pairs(const Function *table, void *context, Job job) {
+    const Linear *l = &job.linear;
+    size_t most = l->rows * l->inputs * l->outputs < ALONE ? 1 : l->rows / (2 * ROWS_OF_PART);
     void *wrong = NULL;
-    if (job->parts > 1) wrong = TABLE(SHARE, Share)(context, work, job->parts, 0, job);
-    else work(job, 0);
-    return wrong || !job->failed ? wrong : toneme_wrong(table, "no memory for windows");
+    job.parts = most > PARTS ? PARTS : most ? most : 1;
+    if (job.parts > 1) wrong = TABLE(SHARE, Share)(context, do_pairs, job.parts, 0, &job);
+    else do_pairs(&job, 0);
+    return wrong || !job.failed ? wrong : toneme_wrong(table, "no memory for windows");
 }
 
 /* All rows of windows that lie in a row. */
 static void *multiply(const Function *table, void *context, Job job) {
-    size_t panels = toneme_panels(job.linear.outputs), rows = job.linear.rows / ROWS_OF_PART;
-    if (job.both && job.linear.rows > 1) {
-        void *wrong = shared_out(table, context, &job, do_pairs, rows / 2);
-        if (wrong || job.linear.rows % 2 == 0) return wrong;
-        job.linear.x += (job.linear.rows - 1) * job.linear.x_step, job.linear.y += (job.linear.rows - 1) * job.linear.outputs;
-        job.linear.rows = 1;
-    }
-    job.by_rows = rows > panels;
-    return shared_out(table, context, &job, do_part, rows > panels ? rows : panels);
+    if (!job.both || job.linear.rows < 2) return toneme_share_linear(table, context, &job.linear);
+    void *wrong = form_pairs(table, context, job);
+    if (wrong || job.linear.rows % 2 == 0) return wrong;
+    job.linear.x += (job.linear.rows - 1) * job.linear.x_step, job.linear.y += (job.linear.rows - 1) * job.linear.outputs;
+    job.linear.rows = 1;
+    return toneme_share_linear(table, context, &job.linear);
 }
 
 /* Rows `from` to `to` of one item, whose windows are gathered. */
@@ -181,10 +171,8 @@ static void *compute(void *kernel, void *context) {
     const Layer *l = kernel;
     const Function *table = l->table;
     Tensor t[INPUTS];
-    for (size_t i = 0; i < INPUTS; i++) {
-        void *wrong = toneme_input(table, context, i, t + i);
-        if (wrong) return wrong;
-    }
+    void *wrong = toneme_inputs_of(table, context, INPUTS, t);
+    if (wrong) return wrong;
     if (t[X].rank != 3 || t[BIAS].rank != 1 || (size_t)t[X].sizes[1] < l->cut)
         return toneme_wrong(table, "samples that do not fit the taps");
     size_t batch = t[X].sizes[0], channels = t[X].sizes[2], columns = t[BIAS].sizes[0], inputs = 2 * l->stride * channels;
@@ -197,7 +185,7 @@ static void *compute(void *kernel, void *context) {
     size_t samples = pieces[0].count + pieces[1].count + pieces[2].count, rows = samples / l->stride;
     rows = rows ? rows - 1 : 0;
     Tensor y = {.sizes = {batch, rows, columns}, .rank = 3};
-    void *wrong = toneme_output(table, context, 0, &y);
+    wrong = toneme_output(table, context, 0, &y);
     Job job = {.linear = {.panels = t[MATRIX].data, .bias = t[BIAS].data, .inputs = inputs, .outputs = columns}};
     job.linear.x_step = l->stride * channels, job.both = l->halved ? t[BOTH].data : NULL;
     for (size_t i = 0; i < batch && !wrong; i++) {
