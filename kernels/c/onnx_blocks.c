@@ -108,7 +108,7 @@ static void *compute_between(void *kernel, void *context) {
     if (!wrong) wrong = one(table, context, 2, &stop);
     if (wrong) return wrong;
     y = x;
-    if ((wrong = toneme_output(table, context, 0, &y))) return wrong;
+    if ((wrong = toneme_output(table, context, 0, &y)) || !toneme_elements(&x)) return wrong;
     int64_t count = toneme_elements(&x) / b->width, from = b->first - begin, to = stop - begin;
     from = from < 0 ? 0 : from > count ? count : from;
     to = to < from ? from : to > count ? count : to;
