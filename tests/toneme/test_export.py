@@ -136,7 +136,7 @@ def test_a_codec_is_exported_once_and_kept(codec, tiny, exported, wav, tmp_path,
     monkeypatch.setattr(folder, "export_codec", lambda model, place: calls.append(place) or _copy(exported, place))
     for name in ("one.tok", "two.tok"):
         assert codec("encode", wav(), "-c", tiny, "--backend", "onnx", "-o", tmp_path / name).code == 0
-    assert calls == [cache.cache() / f"tiny-{load(tiny).weights_hash}-{FORMAT}"]
+    assert calls == [cache.cache() / f"tiny-{load(tiny).weights_hash}-{FORMAT}.{cache.GRAPHS}"]
 
 
 def test_what_is_kept_is_used_unasked(codec, tiny, wav, tmp_path, monkeypatch):
