@@ -58,7 +58,7 @@ def _(
 
 @torch.library.custom_op("toneme::strided", mutates_args=())
 def strided(
-    x: Tensor, before: Tensor, tail: Tensor, matrix: Tensor, both: Tensor, bias: Tensor, stride: int, cut: int, halved: bool
+    x: Tensor, before: Tensor, tail: Tensor, matrix: Tensor, bias: Tensor, both: Tensor | None, stride: int, cut: int
 ) -> Tensor:
     """Return a convolution of two strides [batch, rows, outputs] over samples that lie in three pieces.
 
@@ -66,9 +66,8 @@ def strided(
         x: [batch, time, channels], of which the last `cut` are left out.
         before, tail: what stands before and behind the others.
         matrix, bias: [2 * stride * channels, outputs] and [outputs].
-        both: the sum of the matrix' halves.
+        both: the sum of the matrix' halves, where a kernel is to form pairs of rows with it.
         stride, cut: as said.
-        halved: whether a kernel may form pairs of rows with it.
     """
     joined = torch.cat([before, x[:, : x.shape[1] - cut], tail], dim=1)
     units = joined.shape[1] // stride
@@ -78,7 +77,7 @@ def strided(
 
 @strided.register_fake
 def _(
-    x: Tensor, before: Tensor, tail: Tensor, matrix: Tensor, both: Tensor, bias: Tensor, stride: int, cut: int, halved: bool
+    x: Tensor, before: Tensor, tail: Tensor, matrix: Tensor, bias: Tensor, both: Tensor | None, stride: int, cut: int
 ) -> Tensor:
     rows = (before.shape[1] + x.shape[1] - cut + tail.shape[1]) // stride - 1
     return x.new_empty(x.shape[0], rows, matrix.shape[1])
@@ -175,8 +174,8 @@ def _(rows: Tensor, codebook: Tensor, bias: Tensor, slope: float, offset: float)
 
 def translations() -> dict[Any, Any]:
     """Return how the exporter writes the layers defined here."""
-    names = "Elu", "EluBlock", "EluSkip", "TwoTaps", "Snake", "Delayed", "Lstm", "ConvNeXt", "Nearest"
-    bend, two, skip, taps_of, wave, late, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
+    names = "Elu", "EluBlock", "EluSkip", "TwoTaps", "PairedTaps", "Snake", "Delayed", "Lstm", "ConvNeXt", "Nearest"
+    bend, two, skip, taps_of, pairs_of, wave, late, recur, block, search = (operator(name, *SIGNATURES[name]) for name in names)
 
     def recurrent(x: Any, weights: Any, hiddens: Any, *rest: Any) -> Any:
         return recur(x, weights, hiddens, *rest, width=hiddens.shape[1])
@@ -184,6 +183,11 @@ def translations() -> dict[Any, Any]:
     def bent_block(x: Any, before: Any, taps: Any, taps_bias: Any, matrix: Any, bias: Any, active: bool) -> Any:
         kind = skip if matrix.shape[0] == taps_bias.shape[0] else two
         return kind(x, before, taps, taps_bias, matrix, bias, active=int(active))
+
+    def over_pieces(x: Any, before: Any, tail: Any, matrix: Any, bias: Any, both: Any, stride: int, cut: int) -> Any:
+        if both is None:
+            return taps_of(x, before, tail, matrix, bias, stride=stride, cut=cut)
+        return pairs_of(x, before, tail, matrix, bias, both, stride=stride, cut=cut)
 
     def blocked(x: Any, state: Any, filters: Any, *rest: Any) -> Any:
         return block(x, state, filters, *rest[:-1], channels=filters.shape[0], epsilon=rest[-1])
@@ -195,9 +199,7 @@ def translations() -> dict[Any, Any]:
     return {
         ops.elu.default: lambda x: bend(x),
         ops.elu_block.default: bent_block,
-        ops.strided.default: lambda x, before, tail, matrix, both, bias, stride, cut, halved: taps_of(
-            x, before, tail, matrix, both, bias, stride=stride, cut=cut, halved=int(halved)
-        ),
+        ops.strided.default: over_pieces,
         ops.scaled_snake.default: lambda x, scale: wave(x, scale),
         ops.delayed.default: lambda x, y, first: late(x, y, first),
         ops.lstm.default: recurrent,

@@ -12,7 +12,8 @@ PANEL = 16  # columns
 LEAST = 1 << 12  # values of a matrix from which a product is worth an operator of ours
 FLOATS, HALVES = 1, 10  # types of tensors, as ONNX counts them
 PACKED = {  # places of the matrices
-    "Affine": (1,), "Product": (1,), "ToomCook": (1,), "EluBlock": (2, 4), "EluSkip": (2, 4), "TwoTaps": (3, 4),
+    "Affine": (1,), "Product": (1,), "ToomCook": (1,), "EluBlock": (2, 4), "EluSkip": (2, 4), "TwoTaps": (3,),
+    "PairedTaps": (3, 5),
 }  # fmt: skip
 TOLD = ("Affine", "Product", "ToomCook")  # what is told the columns of its matrix; it is worth it for large ones alone
 

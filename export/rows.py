@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from .functions import SIGNATURES, operator
 from .operators import delayed, strided
 
-HALVED, HALVED_ROWS = 2**15, 8  # values of a matrix, and rows of a unit, from which pairs of them save products
+PAIRED, PAIRED_ROWS = 2**15, 8  # values of a matrix, and rows of a unit, from which pairs of them save products
 FEW_ROWS = 4  # rows of a unit up to which the copied windows are small beside the weights
 NARROW = 16  # kernel times channels up to which `Packets` are worth more products than are needed
 PACKET = 8  # samples of a packet at least
@@ -111,20 +111,21 @@ def shifted(before: Tensor, x: Tensor) -> Tensor:
 class TwoTaps(nn.Module):
     """A convolution of two strides, of samples in up to three pieces that are not joined for it."""
 
+    both: Tensor | None
+
     def __init__(self, taps: Tensor, bias: Tensor, stride: int, count: int) -> None:
         """Take taps [2 * stride, inputs, outputs] and the rows of a unit: pairs of them lie in one."""
         super().__init__()
-        large = taps.numel() >= 2 * HALVED
-        self.stride, self.halved = stride, large and count % 2 == 0 and count >= HALVED_ROWS
+        large = taps.numel() >= 2 * PAIRED
+        self.stride, paired = stride, large and count % 2 == 0 and count >= PAIRED_ROWS
         self.register_buffer("matrix", taps.flatten(0, 1).clone())
-        self.register_buffer("both", taps.unflatten(0, (2, -1)).sum(0).flatten(0, 1))
+        self.register_buffer("both", taps.unflatten(0, (2, -1)).sum(0).flatten(0, 1) if paired else None)
         self.register_buffer("bias", bias.clone())
 
     def forward(self, before: Tensor, x: Tensor, tail: Tensor | None = None, cut: int = 0) -> Tensor:
         """Return [batch, rows, outputs] of x [batch, samples, inputs] behind `before`, its last `cut` samples being `tail`."""
         tail = x[:, :0] if tail is None else tail
-        weights = (self.get_buffer(name) for name in ("matrix", "both", "bias"))
-        return strided(x, before, tail, *weights, self.stride, cut, self.halved)
+        return strided(x, before, tail, self.get_buffer("matrix"), self.get_buffer("bias"), self.both, self.stride, cut)
 
 
 class Chain(nn.Module):

@@ -1,18 +1,21 @@
 """A convolution of two strides over pieces of samples as a function of common operators."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from .function_nodes import INTEGER, Given, choice, made
 
-_ATTRIBUTES = {"stride": INTEGER, "cut": INTEGER, "halved": INTEGER}
+_ATTRIBUTES = {"stride": INTEGER, "cut": INTEGER}
 SIGNATURES = {  # inputs, outputs, attributes
-    "TwoTaps": (["x", "before", "tail", "matrix", "both", "bias"], ["y"], _ATTRIBUTES),
-    "TwoTapsPanels": (["x", "before", "tail", "panels", "both", "bias"], ["y"], _ATTRIBUTES),
+    "TwoTaps": (["x", "before", "tail", "matrix", "bias"], ["y"], _ATTRIBUTES),
+    "TwoTapsPanels": (["x", "before", "tail", "panels", "bias"], ["y"], _ATTRIBUTES),
+    "PairedTaps": (["x", "before", "tail", "matrix", "bias", "both"], ["y"], _ATTRIBUTES),
+    "PairedTapsPanels": (["x", "before", "tail", "panels", "bias", "both_panels"], ["y"], _ATTRIBUTES),
 }
 
 
-def _two_taps() -> Iterator[Any]:
+def _two_taps(paired: bool = False) -> Iterator[Any]:
     for name in ("stride", "cut"):
         yield made("Constant", "", name, value_int=Given(name))
     for name, value in (("none", 0), ("time", 1), ("rest", -1), ("far", (1 << 63) - 1)):
@@ -33,12 +36,14 @@ def _two_taps() -> Iterator[Any]:
     yield made("Shape", "bias", "columns")
     yield made("Sub", "units time", "count")
     yield made("Concat", "batch count columns", "size", axis=0)
-    yield made("Constant", "", "two", value_ints=[2])
-    yield made("Mod", "count two", "odd")
-    yield made("Constant", "", "halved", value_int=Given("halved"))
-    yield made("Greater", "halved odd", "pairs")
-    yield choice("pairs", "sums", _pairs(), _singly())
-    yield made("Reshape", "sums size", "y", allowzero=1)
+    if paired:
+        yield made("Constant", "", "two", value_ints=[2])
+        yield made("Mod", "count two", "odd")
+        yield made("Cast", "odd", "alone", to=9)
+        yield choice("alone", "sums", _singly(), _pairs())
+    else:
+        yield from _singly()
+    yield made("Reshape", "sums size" if paired else "singly size", "y", allowzero=1)
 
 
 def _half(name: str, start: str, stop: str) -> Iterator[Any]:
@@ -65,28 +70,28 @@ def _pairs() -> Iterator[Any]:
         yield made("Flatten", f"{name}.strides", f"{name}.rows", axis=-1)
     yield from _half("upper", "none", "width")
     yield from _half("lower", "width", "far")
-    yield made("Gemm", "b.rows both.matrix bias", "shared")
+    yield made("Gemm", "b.rows both bias", "shared")
     for name, matrix in (("a", "upper"), ("c", "lower")):
         yield made("Sub", f"{name}.rows b.rows", f"{name}.less")
         yield made("Gemm", f"{name}.less {matrix} shared", f"{name}.sums")
     yield made("Concat", "a.sums c.sums", "paired", axis=1)
 
 
-def _plain() -> Iterator[Any]:
-    yield made("Identity", "both", "both.matrix")
-    yield from _two_taps()
-
-
-def _panels() -> Iterator[Any]:
+def _panels(paired: bool) -> Iterator[Any]:
     """Give the nodes that a session computes once, when it folds its constants, and those of the convolution."""
     yield made("Constant", "", "begin", value_ints=[0])
     yield made("Constant", "", "across", value_ints=[1])
     yield made("Shape", "bias", "end")
-    for name, matrix in (("panels", "matrix"), ("both", "both.matrix")):
+    for name, matrix in (("panels", "matrix"), ("both_panels", "both"))[: 1 + paired]:
         yield made("Transpose", name, f"{name}.filled", perm=[1, 0, 2])
         yield made("Flatten", f"{name}.filled", f"{name}.flat", axis=1)
         yield made("Slice", f"{name}.flat begin end across", matrix)
-    yield from _two_taps()
+    yield from _two_taps(paired)
 
 
-BODIES = {"TwoTaps": _plain, "TwoTapsPanels": _panels}
+BODIES = {
+    "TwoTaps": _two_taps,
+    "TwoTapsPanels": partial(_panels, False),
+    "PairedTaps": partial(_two_taps, True),
+    "PairedTapsPanels": partial(_panels, True),
+}

@@ -125,6 +125,6 @@ int toneme_first_version(const Operator *), toneme_last_version(const Operator *
 
 extern const Kind TONEME_LINEAR[4], TONEME_CONVNEXT[2], TONEME_ELU[1], TONEME_LSTM[1], TONEME_NEAREST[2],
     TONEME_SNAKE[2], TONEME_DELAYED[1], TONEME_TOOM_COOK[1], TONEME_BLOCKS[2],
-    TONEME_ELU_BLOCK[2], TONEME_TWO_TAPS[1];
+    TONEME_ELU_BLOCK[2], TONEME_TWO_TAPS[2];
 #endif
 #endif

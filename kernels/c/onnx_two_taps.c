@@ -1,9 +1,9 @@
-/* "TwoTapsPanels": a convolution of two strides over samples x [batch, time, channels], of which the last `cut` are left out, behind
+/* "TwoTapsPanels" and "PairedTapsPanels": a convolution of two strides over samples x [batch, time, channels], of which the last `cut` are left out, behind
    `before` and in front of `tail` [batch, any, channels], as rows y [batch, rows, columns]. Its windows are read where they lie, but
    for those that reach into another piece. The matrix lies as linear.h has it, [2 * stride * channels, columns]; V is its first half
-   and W its second, and `both` their sum.
+   and W its second.
 
-   If `halved` is 1, pairs of rows save a quarter of the products: of three strides a, b and c, aV + bW = b(V + W) + (a - b)V and
+   "PairedTaps" also takes `both`, the sum of these, with which pairs of rows save a quarter of the products: of three strides a, b and c, aV + bW = b(V + W) + (a - b)V and
    bV + cW = b(V + W) + (c - b)W. Source: Winograd, "Arithmetic Complexity of Computations", 1980. */
 #include "onnx_linear.h"
 #include "product.h"
@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { X, BEFORE, TAIL, MATRIX, BOTH, BIAS, INPUTS, PIECES = 3, PARTS = 16, ROWS_OF_PART = 48, ALONE = 1 << 20 };
+enum { X, BEFORE, TAIL, MATRIX, BIAS, BOTH, INPUTS, PIECES = 3, PARTS = 16, ROWS_OF_PART = 48, ALONE = 1 << 20 };
 enum { PANEL = 16, DEPTH = 512, DIFFERENCES = 1 << 14, LEAST_PAIRS = 48 }; /* numbers of a stride at once, and of all of its pairs */
 
 typedef struct {
     const Function *table;
     size_t stride, cut;
-    int halved;
+    int paired;
 } Layer;
 
 typedef struct {
@@ -33,19 +33,18 @@ typedef struct {
     int failed;
 } Job;
 
-static const int TYPES[INPUTS] = {FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS}, GIVES[] = {FLOATS};
+static const int TYPES[INPUTS - 1] = {FLOATS, FLOATS, FLOATS, FLOATS, FLOATS}, GIVES[] = {FLOATS};
+static const int PAIRED[INPUTS] = {FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS};
 
 static void *create(const Operator *o, const Function *table, const void *info, void **kernel) {
-    (void)o;
-    int64_t stride = 0, cut = 0, halved = 0;
+    int64_t stride = 0, cut = 0;
     void *wrong = TABLE(INTEGER_ATTRIBUTE, IntegerAttribute)(info, "stride", &stride);
     if (!wrong) wrong = TABLE(INTEGER_ATTRIBUTE, IntegerAttribute)(info, "cut", &cut);
-    if (!wrong) wrong = TABLE(INTEGER_ATTRIBUTE, IntegerAttribute)(info, "halved", &halved);
     if (wrong) return wrong;
     if (stride < 1 || cut < 0) return toneme_wrong(table, "a convolution needs a stride");
     Layer *layer = malloc(sizeof *layer);
     if (!layer) return toneme_wrong(table, "no memory for a convolution");
-    *layer = (Layer){table, stride, cut, halved != 0};
+    *layer = (Layer){table, stride, cut, ((const Kind *)o)->inputs > BOTH};
     *kernel = layer;
     return NULL;
 }
@@ -171,7 +170,7 @@ static void *compute(void *kernel, void *context) {
     const Layer *l = kernel;
     const Function *table = l->table;
     Tensor t[INPUTS];
-    void *wrong = toneme_inputs_of(table, context, INPUTS, t);
+    void *wrong = toneme_inputs_of(table, context, l->paired ? INPUTS : INPUTS - 1, t);
     if (wrong) return wrong;
     if (t[X].rank != 3 || t[BIAS].rank != 1 || (size_t)t[X].sizes[1] < l->cut)
         return toneme_wrong(table, "samples that do not fit the taps");
@@ -179,7 +178,7 @@ static void *compute(void *kernel, void *context) {
     for (size_t i = BEFORE; i <= TAIL; i++)
         if (t[i].rank != 3 || (size_t)t[i].sizes[0] != batch || (size_t)t[i].sizes[2] != channels)
             return toneme_wrong(table, "samples that do not fit the taps");
-    if (!panels_are(t + MATRIX, inputs, columns) || !panels_are(t + BOTH, inputs / 2, columns))
+    if (!panels_are(t + MATRIX, inputs, columns) || (l->paired && !panels_are(t + BOTH, inputs / 2, columns)))
         return toneme_wrong(table, "samples that do not fit the taps");
     Piece pieces[PIECES] = {{t[BEFORE].data, t[BEFORE].sizes[1]}, {t[X].data, t[X].sizes[1] - l->cut}, {t[TAIL].data, t[TAIL].sizes[1]}};
     size_t samples = pieces[0].count + pieces[1].count + pieces[2].count, rows = samples / l->stride;
@@ -187,7 +186,7 @@ static void *compute(void *kernel, void *context) {
     Tensor y = {.sizes = {batch, rows, columns}, .rank = 3};
     wrong = toneme_output(table, context, 0, &y);
     Job job = {.linear = {.panels = t[MATRIX].data, .bias = t[BIAS].data, .inputs = inputs, .outputs = columns}};
-    job.linear.x_step = l->stride * channels, job.both = l->halved ? t[BOTH].data : NULL;
+    job.linear.x_step = l->stride * channels, job.both = l->paired ? t[BOTH].data : NULL;
     for (size_t i = 0; i < batch && !wrong; i++) {
         job.linear.y = (float *)y.data + i * rows * columns;
         if (rows) wrong = item(table, context, pieces, channels, l->stride, job, rows);
@@ -197,5 +196,8 @@ static void *compute(void *kernel, void *context) {
     return wrong;
 }
 
-const Kind TONEME_TWO_TAPS[1] = {KIND("TwoTapsPanels", TYPES, GIVES, create, compute, free)};
+const Kind TONEME_TWO_TAPS[2] = {
+    KIND("TwoTapsPanels", TYPES, GIVES, create, compute, free),
+    KIND("PairedTapsPanels", PAIRED, GIVES, create, compute, free),
+};
 #endif

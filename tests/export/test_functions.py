@@ -39,6 +39,7 @@ NAMES = [
     "EluBlockPanels",
     "EluSkipPanels",
     "TwoTapsPanels",
+    "PairedTapsPanels",
 ]
 FLOATING = [name for name in NAMES if name != "Spans"]
 WIDE = {"codes": 7, "ends": 7, "begin": 7, "length": 7, "stop": 7, "at_end": 9}  # types of outputs that are no floats
@@ -92,24 +93,24 @@ def elu_panels(rng, frames, batch, width, half, skips=False, active=1):
     return inputs, packed(constants), settings
 
 
-def two_taps(rng, frames, batch, width, half, stride=5, cut=2, halved=1):
+def two_taps(rng, frames, batch, width, half, stride=5, cut=2, paired=False):
     pieces = {"x": frames * stride + cut, "before": stride, "tail": cut}
     inputs = {name: values(rng, batch, count, width) for name, count in pieces.items()}
-    constants = taps_of(values(rng, 2 * stride * width, width + 3), values(rng, width + 3))
-    return inputs, constants, {"stride": stride, "cut": cut, "halved": halved}
+    constants = taps_of(values(rng, 2 * stride * width, width + 3), values(rng, width + 3), paired)
+    return inputs, constants, {"stride": stride, "cut": cut}
 
 
-def taps_of(matrix, bias, in_panels=False):
+def taps_of(matrix, bias, paired, in_panels=False):
     """Constants of two taps, as the function or as the kernel takes them."""
     both = matrix.reshape(2, -1, matrix.shape[1]).sum(0)
     if in_panels:
-        return {"panels": panels(matrix), "both": panels(both), "bias": bias}
-    return {"matrix": matrix, "both": both, "bias": bias}
+        return {"panels": panels(matrix), "bias": bias, **({"both_panels": panels(both)} if paired else {})}
+    return {"matrix": matrix, "bias": bias, **({"both": both} if paired else {})}
 
 
-def two_taps_panels(*given, **more):
-    inputs, constants, settings = two_taps(*given, **more)
-    return inputs, taps_of(constants["matrix"], constants["bias"], in_panels=True), settings
+def two_taps_panels(*given, paired=False):
+    inputs, constants, settings = two_taps(*given, paired=paired)
+    return inputs, taps_of(constants["matrix"], constants["bias"], paired, in_panels=True), settings
 
 
 def packed(constants):
@@ -179,6 +180,7 @@ MAKERS = {
     "EluBlockPanels": elu_panels,
     "EluSkipPanels": partial(elu_panels, skips=True),
     "TwoTapsPanels": two_taps_panels,
+    "PairedTapsPanels": partial(two_taps_panels, paired=True),
     "Spans": spans,
     "Between": between,
     "AffinePanels": in_panels(affine),
@@ -208,6 +210,7 @@ def made(name: str, inputs, constants, settings):
         "EluBlock": [3, 3],
         "EluSkip": [3, 3],
         "TwoTaps": [3],
+        "PairedTaps": [3],
         "Spans": [2, 1, 1, 1, 1],
         "Between": [2],
     }[plain.removesuffix(PANELS)]
@@ -316,24 +319,24 @@ def test_residual_blocks_are_those_of_pytorch(skips, active, frames):
 @pytest.mark.parametrize("before", [0, 1, 3, 7])
 @pytest.mark.parametrize(("cut", "tail"), [(0, 0), (2, 0), (0, 5), (6, 7)])
 @pytest.mark.parametrize("samples", [6, 11, 400])
-@pytest.mark.parametrize("halved", [0, 1])
-def test_two_taps_over_pieces_of_any_length(stride, before, cut, tail, samples, halved):
+@pytest.mark.parametrize("name", ["TwoTaps", "PairedTaps"])
+def test_two_taps_over_pieces_of_any_length(stride, before, cut, tail, samples, name):
     """Windows lie in one of them, or reach into the next, or into the one after that."""
     rng = np.random.default_rng(samples)
     lengths = {"x": samples, "before": before, "tail": tail}
     inputs = {name: values(rng, 2, count, 8) for name, count in lengths.items()}
-    constants = taps_of(values(rng, 16 * stride, 19), values(rng, 19))
-    settings, own = {"stride": stride, "cut": cut, "halved": halved}, inputs["x"][:, : samples - cut]
+    constants = taps_of(values(rng, 16 * stride, 19), values(rng, 19), name == "PairedTaps")
+    settings, own = {"stride": stride, "cut": cut}, inputs["x"][:, : samples - cut]
     joined = torch.from_numpy(np.concatenate([inputs["before"], own, inputs["tail"]], axis=1)).transpose(1, 2)
     filters = torch.from_numpy(constants["matrix"]).reshape(2 * stride, 8, 19).permute(2, 1, 0)
     count = max(0, joined.shape[2] // stride - 1)
     padded, bias = torch.nn.functional.pad(joined, (0, 3 * stride)), torch.from_numpy(constants["bias"])
     expected = torch.nn.functional.conv1d(padded, filters, bias, stride)[..., :count].transpose(1, 2)
-    in_panels = taps_of(constants["matrix"], constants["bias"], in_panels=True)
+    in_panels = taps_of(constants["matrix"], constants["bias"], name == "PairedTaps", in_panels=True)
     for model, native in (
-        (made("TwoTaps", inputs, constants, settings), False),
-        (made("TwoTapsPanels", inputs, in_panels, settings), False),
-        (made("TwoTapsPanels", inputs, in_panels, settings), True),
+        (made(name, inputs, constants, settings), False),
+        (made(f"{name}Panels", inputs, in_panels, settings), False),
+        (made(f"{name}Panels", inputs, in_panels, settings), True),
     ):
         found = session(model, native).run(None, inputs)[0]
         np.testing.assert_allclose(found, expected.numpy(), atol=3e-6)
@@ -489,7 +492,7 @@ def test_faint_and_loud(name, extreme):
         ("EluBlockPanels", (1, 2, 7)),
         ("EluSkipPanels", (2, 2, 8)),
         ("TwoTapsPanels", (1, 20, 7)),
-        ("TwoTapsPanels", (2, 20, 8)),
+        ("PairedTapsPanels", (2, 20, 8)),
         ("TwoTapsPanels", (1, 1, 8)),
         ("ToomCookPanels", (1, 33, 7)),
         ("ToomCookPanels", (1, 34, 8)),
@@ -582,5 +585,5 @@ def test_every_operator_has_a_function_and_a_kernel():
     source = "".join(path.read_text() for path in sorted((built() or pytest.skip("not built")).parent.glob("c/onnx_*.c")))
     for name in NAMES:
         assert f'KIND("{name}"' in source
-    plain = {"ToomCook", "EluBlock", "EluSkip", "TwoTaps"}  # which have no kernel but in panels
+    plain = {"ToomCook", "EluBlock", "EluSkip", "TwoTaps", "PairedTaps"}  # which have no kernel but in panels
     assert {name.removesuffix(HALF) for name in NAMES} | plain == set(SIGNATURES) >= set(MATRICES)
