@@ -12,6 +12,7 @@ from .codec import ExportedCodec
 from .manifest import FILE, FORMAT, is_exported, read_manifest
 
 GRAPHS = 3  # how graphs are written: those that were kept before they called kernels are slower than PyTorch with its own
+ALONE = ("encodec",)  # families whose graphs gain little by a second thread, which PyTorch makes more of
 DENIED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -61,7 +62,7 @@ def made(codec: Codec, folder: Path, threads: int = 1) -> ExportedCodec:
 def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     """Return a codec as it runs fastest here: in ONNX Runtime on a CPU where it is installed and graphs are at hand.
 
-    With more than one thread PyTorch takes as long or less, and codecs that work in chunks gain a tenth or two: then only an
+    With more than one thread PyTorch is faster for EnCodec, and codecs that work in chunks gain a tenth or two: then only an
     exported folder itself is run by its graphs.
 
     Args:
@@ -77,7 +78,8 @@ def fastest(name: str | Path, device: str = "auto", threads: int = 1) -> Codec:
     if is_exported(name):
         return ExportedCodec(name, threads)
     codec = load(name, device)
-    folder = kept(codec) if threads == 1 and pick_device(device) == "cpu" and find_spec("onnxruntime") else None
+    gains = threads == 1 or codec.family not in ALONE
+    folder = kept(codec) if gains and pick_device(device) == "cpu" and find_spec("onnxruntime") else None
     if folder is None:
         return codec
     about = read_manifest(folder)

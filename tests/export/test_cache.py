@@ -35,9 +35,15 @@ def test_kept_graphs_run_where_they_can(saved, kept, monkeypatch):
     codec = cache.fastest(saved)
     assert isinstance(codec, ExportedCodec)
     assert codec.runtime.folder == kept
-    assert isinstance(cache.fastest(saved, threads=2), TonemeCodec)  # which is as fast then
+    assert isinstance(cache.fastest(saved, threads=2), ExportedCodec)
     monkeypatch.setattr(cache, "find_spec", lambda name: None)  # onnxruntime is not installed
     assert isinstance(cache.fastest(saved), TonemeCodec)
+
+
+def test_torch_runs_families_that_are_faster_so_with_more_than_one_thread(saved, kept, monkeypatch):
+    monkeypatch.setattr(cache, "ALONE", ("toneme",))
+    assert isinstance(cache.fastest(saved, threads=2), TonemeCodec)
+    assert isinstance(cache.fastest(saved, threads=1), ExportedCodec)
 
 
 def test_graphs_that_were_kept_before_they_called_kernels_are_left(saved, kept, small):
