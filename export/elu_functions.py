@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from .function_nodes import INTEGER, Given, choice, made
+from .function_nodes import INTEGER, Given, choice, made, matrix_of
 
 TAPS = 3
 INPUTS = ["x", "before", "taps", "taps_bias", "matrix", "bias"]
@@ -69,14 +69,9 @@ def _block(skips: bool) -> Iterator[Any]:
 
 
 def _panels(skips: bool) -> Iterator[Any]:
-    """Give the nodes that a session computes once, too, and those of the block."""
-    yield made("Constant", "", "begin", value_ints=[0])
-    yield made("Constant", "", "across", value_ints=[1])
     for matrix, bias in (("taps", "taps_bias"), ("matrix", "bias")):
-        yield made("Transpose", f"{matrix}_panels", f"{matrix}.filled", perm=[1, 0, 2])
-        yield made("Flatten", f"{matrix}.filled", f"{matrix}.flat", axis=1)
         yield made("Shape", bias, f"{matrix}.columns")
-        yield made("Slice", f"{matrix}.flat begin {matrix}.columns across", matrix)
+        yield from matrix_of(f"{matrix}_panels", matrix, f"{matrix}.columns")
     yield from _block(skips)
 
 

@@ -1,6 +1,6 @@
 """Nodes of the functions that operators of ours are, too (`functions`)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,15 @@ def made(kind: str, inputs: str, outputs: str, **settings: Any) -> Any:
         if isinstance(value, Given):
             node.attribute.add(name=name, ref_attr_name=value.name, type=value.kind)
     return node
+
+
+def matrix_of(panels: str, matrix: str, columns: str) -> Iterator[Any]:
+    """Give the nodes of a matrix that lies in panels, of so many columns [1]: a session computes them once, as constants."""
+    yield made("Transpose", panels, f"{matrix}.filled", perm=[1, 0, 2])
+    yield made("Flatten", f"{matrix}.filled", f"{matrix}.flat", axis=1)
+    for name, value in (("first", 0), ("axis", 1)):
+        yield made("Constant", "", f"{matrix}.{name}", value_ints=[value])
+    yield made("Slice", f"{matrix}.flat {matrix}.first {columns} {matrix}.axis", matrix)
 
 
 def choice(condition: str, output: str, yes: Iterable[Any], no: Iterable[Any]) -> Any:

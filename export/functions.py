@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import block_functions, elu_functions, two_taps_functions
-from .function_nodes import FLOAT, INTEGER, Given, made
+from .function_nodes import FLOAT, INTEGER, Given, made, matrix_of
 
 OPSET = 18  # of ONNX's own operators, in graphs and functions
 DOMAIN, VERSION = "toneme", 1
@@ -101,15 +101,10 @@ def _product_panels() -> Iterator[Any]:
 
 
 def _matrix_of_panels() -> Iterator[Any]:
-    """Give the nodes that a session computes once, when it folds its constants."""
-    yield made("Transpose", "panels", "filled", perm=[1, 0, 2])
-    yield made("Flatten", "filled", "flat", axis=1)
-    for name, value in (("none", 0), ("across", 1), ("stop", Given("columns", INTEGER))):
-        yield made("Constant", "", f"{name}.one", value_int=value)
+    yield made("Constant", "", "columns", value_int=Given("columns"))
     yield made("Constant", "", "place", value_ints=[0])
-    for name in ("none", "across", "stop"):
-        yield made("Unsqueeze", f"{name}.one place", name)
-    yield made("Slice", "flat none stop across", "matrix")
+    yield made("Unsqueeze", "columns place", "columns.one")
+    yield from matrix_of("panels", "matrix", "columns.one")
 
 
 def _convnext() -> Iterator[Any]:

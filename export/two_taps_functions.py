@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from .function_nodes import INTEGER, Given, choice, made
+from .function_nodes import INTEGER, Given, choice, made, matrix_of
 
 _ATTRIBUTES = {"stride": INTEGER, "cut": INTEGER}
 SIGNATURES = {  # inputs, outputs, attributes
@@ -78,14 +78,10 @@ def _pairs() -> Iterator[Any]:
 
 
 def _panels(paired: bool) -> Iterator[Any]:
-    """Give the nodes that a session computes once, when it folds its constants, and those of the convolution."""
-    yield made("Constant", "", "begin", value_ints=[0])
-    yield made("Constant", "", "across", value_ints=[1])
     yield made("Shape", "bias", "end")
-    for name, matrix in (("panels", "matrix"), ("both_panels", "both"))[: 1 + paired]:
-        yield made("Transpose", name, f"{name}.filled", perm=[1, 0, 2])
-        yield made("Flatten", f"{name}.filled", f"{name}.flat", axis=1)
-        yield made("Slice", f"{name}.flat begin end across", matrix)
+    yield from matrix_of("panels", "matrix", "end")
+    if paired:
+        yield from matrix_of("both_panels", "both", "end")
     yield from _two_taps(paired)
 
 
