@@ -95,22 +95,26 @@ def top(
     """Audio to tokens and back with neural codecs."""
 
 
-app.command("encode", cls=Command)(encode.encode)
-app.command("decode", cls=Command)(decode.decode)
-app.command("info", cls=Command)(info.info)
-app.command("list", cls=Command)(listing.list_)
-app.command("roundtrip", cls=Command)(roundtrip.roundtrip)
-app.command("play", cls=Command)(play.play)
-app.command("convert", cls=Command)(convert.convert)
-app.command("stream", cls=Command)(stream.stream)
-app.command("export", cls=Command)(export_.export)
-app.command("serve", cls=Command)(serve.serve)
-app.command("eval", cls=Command)(evaluate.eval_)
-app.command("train", cls=Command)(train.train)
-app.command("tokenize", cls=Command)(tokenize_.tokenize_)
-app.command("shards", cls=Command)(shards.shards)
-app.command("generate", cls=Command)(generate.generate)
-app.command("probe", cls=Command)(probe.probe)
+WITH_ARRAYS = {
+    "encode": encode.encode,
+    "decode": decode.decode,
+    "info": info.info,
+    "list": listing.list_,
+    "roundtrip": roundtrip.roundtrip,
+    "play": play.play,
+    "convert": convert.convert,
+    "stream": stream.stream,
+    "export": export_.export,
+    "serve": serve.serve,
+    "eval": evaluate.eval_,
+    "train": train.train,
+    "tokenize": tokenize_.tokenize_,
+    "shards": shards.shards,
+    "generate": generate.generate,
+    "probe": probe.probe,
+}
+for _name, _function in WITH_ARRAYS.items():
+    app.command(_name, cls=Command)(_function)
 app.command("intents")(intents.intents)
 
 
