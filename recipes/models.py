@@ -221,9 +221,12 @@ def build_codec(settings: CodecSettings, name: str) -> Codec:
     base = presets[settings.preset] if settings.preset else kind.Config()
     table = merge({**dataclasses.asdict(base), "licence": ""}, settings.config)
     try:
-        return kind(config_from_dict(kind.Config, table), settings.name or name)
-    except TonemeError as error:
+        codec = kind(config_from_dict(kind.Config, table), settings.name or name)
+    except (TonemeError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:  # the last of sizes below one
         raise RecipeError(f"codec.config cannot be used: {error}") from None
+    if empty := next((key for key, value in codec.state_dict().items() if not value.numel()), None):
+        raise RecipeError(f"codec.config leaves {empty} without a number: each of its sizes must be one or more")
+    return codec
 
 
 def fill_teacher(codec: Any, name: str) -> None:

@@ -225,7 +225,7 @@ class Recipe:
         learns: parts of the codec that learn, as [decoder]; the others stay as `init` has them, bit for bit. All by default.
         steps, batch, accumulate: batches of `batch` items are added up to one step, on every machine of a job.
         seconds: of an item.
-        losses: name -> settings of reconstruction losses, `weight` among them.
+        losses: name -> settings of reconstruction losses, `weight` and `domains` (as [speech]; all by default) among them.
         balancer: settings of the balancer of gradients, none to weigh losses as they are.
         distil: name -> settings of teachers.
         language: table of the language model that is trained instead.

@@ -51,6 +51,7 @@ class Trainer(Run):
         self.teaching = Teaching(recipe.distil, codec, self.items, recipe.data.cache, str(self.device), self.say)
         self.model = self._model(codec)
         self.reconstruction = Reconstruction(recipe.losses, spec.sample_rate).to(self.device)
+        self.reconstruction.check_domains({recording.domain for recording in self.items.recordings})
         self.critics = self._critics()
         self.balancer = self._balancer()
         self.optimizer = self._optimizer(self.model, recipe.optimizer.weight_decay)
@@ -142,7 +143,8 @@ class Trainer(Run):
         target = batch.waveform.to(self.device, non_blocking=True)
         passed = self._pass(target)
         output = passed.waveform.detach().requires_grad_()  # where the losses on the waveform meet
-        terms = self.reconstruction(output, target)
+        domains = [self.items.recordings[number].domain for number in batch.recordings]
+        terms = self.reconstruction(output, target, domains)
         judged = None
         if adversarial and self.critics is not None:
             with self._precision():

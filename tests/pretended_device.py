@@ -34,7 +34,7 @@ from toneme.recipes.discriminators import DISCRIMINATORS, build_discriminator  #
 from toneme.recipes.losses import LOSSES, build_loss  # noqa: E402
 
 DEVICE, DIM = "pretended", 8
-RATED = ("spectral", "perceptual")  # losses beside `mel_*` that are told the rate
+RATED = ("spectral", "perceptual", "intelligibility")  # losses beside `mel_*` that are told the rate
 FEATURES = ("d_axis", "t_axis", "semantic_mse", "cosine", "language_guided")
 
 

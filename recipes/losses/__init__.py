@@ -14,6 +14,7 @@ from .adversarial import discriminator_loss, feature_matching, generator_loss
 from .balancer import Balancer
 from .distillation import CosineDistance, DAxis, LanguageGuided, SemanticMSE, TAxis
 from .filters import mel_filters
+from .intelligibility import IntelligibilityLoss
 from .mel import dac_mel, encodec_mel, speechtokenizer_mel, vocos_mel
 from .perceptual import PerceptualLoss
 from .spectral import SpectralLoss
@@ -45,6 +46,7 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "l2": nn.MSELoss,
     "si_sdr": SISDRLoss,
     "perceptual": PerceptualLoss,
+    "intelligibility": IntelligibilityLoss,
     "d_axis": DAxis,
     "t_axis": TAxis,
     "semantic_mse": SemanticMSE,
@@ -57,11 +59,11 @@ def build_loss(name: str, **settings: Any) -> nn.Module:
     """Build a loss by name.
 
     Args:
-        name: one of `LOSSES`. `mel_*`, `stft*`, `perceptual`, `l1`, `l2` and `si_sdr` compare waveforms
-            [batch, channels, samples] and give a scalar; `spectral` compares waveforms [batch, samples] and gives named
-            terms; `d_axis`, `t_axis`, `semantic_mse`, `cosine` and `language_guided` compare features
+        name: one of `LOSSES`. `mel_*`, `stft*`, `perceptual`, `intelligibility`, `l1`, `l2` and `si_sdr` compare
+            waveforms [batch, channels, samples] and give a scalar; `spectral` compares waveforms [batch, samples] and gives
+            named terms; `d_axis`, `t_axis`, `semantic_mse`, `cosine` and `language_guided` compare features
             [batch, frames, dim] with a teacher's.
-        settings: of that loss; the `mel_*` ones, `spectral` and `perceptual` need `sample_rate` in Hz.
+        settings: of that loss; the `mel_*` ones, `spectral`, `perceptual` and `intelligibility` need `sample_rate` in Hz.
 
     Raises:
         RecipeError: if there is no such loss, or it has no such setting.

@@ -88,6 +88,10 @@ def test_every_moving_codebook_is_found():
         (CodecSettings(family="opus"), "codec.family must be one of bigcodec"),
         (CodecSettings(family="dac", preset="dac_8khz"), "codec.preset must be one of dac_44khz"),
         (CodecSettings(family="toneme", config={"hops": 3}), "codec.config cannot be used: unknown settings"),
+        (CodecSettings(family="toneme", config={"codebooks": -1}), "codec.config cannot be used: .*negative"),
+        (CodecSettings(family="toneme", config={"hop": 0}), "codec.config cannot be used: .*zero"),
+        (CodecSettings(family="toneme", config={"latent_dim": 0}), r"leaves encoder\.\S+ without a number"),
+        (CodecSettings(family="toneme", config={"codebook_size": 0}), r"leaves quantizer\.\w+ without a number"),
     ],
 )
 def test_codecs_that_cannot_be_built_are_explained(settings, message):

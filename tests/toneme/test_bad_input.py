@@ -398,6 +398,27 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from toneme.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_while_modules_load_says_nothing():
+    line = [sys.executable, "-P", "-c", INTERRUPTED_IMPORT]
+    ran = subprocess.run(line, capture_output=True, text=True, preexec_fn=heed_interrupts, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, "", "")
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@" --version', "sh", *line]
+    ran = subprocess.run(ignoring, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_interrupt_in_a_batch_ends_it(codec, wav, tiny, tmp_path, monkeypatch):
     wav("in/a.wav", 0.2)
     wav("in/b.wav", 0.2)

@@ -178,6 +178,15 @@ def test_only_the_whole_codec_is_kept(codec, tiny, option):
     assert "-o" in refused.sentence
 
 
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_codecs_own_folder_is_no_place_for_its_graphs(codec, tiny, force):
+    before = sorted(tiny.iterdir())
+    refused = codec("export", tiny, "-o", tiny, *force)
+    assert refused.code == 1
+    assert "holds the weights of a codec, which an exported one would hide" in refused.sentence
+    assert sorted(tiny.iterdir()) == before
+
+
 def _copy(source, target):
     import shutil
 

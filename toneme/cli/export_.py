@@ -89,5 +89,7 @@ def check_free(folder: Path, force: bool) -> None:
 
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file, and an exported codec is a folder: name another with -o")
+    if (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} holds the weights of a codec, which an exported one would hide: name another with -o")
     if (folder / FILE).exists() and not force:
         raise CheckpointError(f"{folder} holds an exported codec already: name another folder, or replace it with --force")
