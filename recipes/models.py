@@ -222,8 +222,8 @@ def build_codec(settings: CodecSettings, name: str) -> Codec:
     table = merge({**dataclasses.asdict(base), "licence": ""}, settings.config)
     try:
         codec = kind(config_from_dict(kind.Config, table), settings.name or name)
-    except (TonemeError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:  # the last of sizes below one
-        raise RecipeError(f"codec.config cannot be used: {error}") from None
+    except (TonemeError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:  # sizes below one end in any of these
+        raise RecipeError(f"codec.config cannot be used: {error}") from error
     if empty := next((key for key, value in codec.state_dict().items() if not value.numel()), None):
         raise RecipeError(f"codec.config leaves {empty} without a number: each of its sizes must be one or more")
     return codec

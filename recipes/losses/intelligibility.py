@@ -13,8 +13,10 @@ Measured on 9 recordings of speech, each with noise at 5 levels and toneme-24k a
 import torch
 from torch import Tensor, nn
 
+from ..errors import RecipeError
 from .spectrum import spectrum
 
+LEAST_RATE = 10000  # Hz
 WINDOW, HOP = 0.0256, 0.0128  # seconds
 BANDS = 15  # a third of an octave each
 LOWEST = 150.0  # Hz, the middle of the first band
@@ -29,7 +31,10 @@ class IntelligibilityLoss(nn.Module):
     Each channel is heard by itself; one with less than 384 ms that are loud enough counts nothing, neither do its gradients.
 
     Args:
-        sample_rate: Hz, at least 10,000, or the upper bands are empty.
+        sample_rate: Hz, at least 10,000.
+
+    Raises:
+        RecipeError: if the sample rate is lower, so that there is nothing in the upper bands.
     """
 
     taper: Tensor
@@ -37,6 +42,10 @@ class IntelligibilityLoss(nn.Module):
 
     def __init__(self, sample_rate: int) -> None:
         super().__init__()
+        if sample_rate < LEAST_RATE:
+            raise RecipeError(
+                f"intelligibility is heard up to 5 kHz: the sample rate must be {LEAST_RATE} Hz at least; got {sample_rate}"
+            )
         self.hop, window = round(HOP * sample_rate), round(WINDOW * sample_rate)
         self.n_fft = 2 * window
         hertz = torch.arange(window + 1) * sample_rate / self.n_fft

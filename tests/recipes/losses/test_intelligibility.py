@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from toneme.codecs.registry import load
+from toneme.recipes.errors import RecipeError
 from toneme.recipes.losses import build_loss
 from toneme.recipes.losses.intelligibility import third_octaves
 
@@ -73,6 +74,11 @@ def test_gradients_at_silence_are_finite(loss, seconds):
         estimate = estimate.clone().requires_grad_()
         loss(estimate, target).backward()
         assert estimate.grad.isfinite().all()
+
+
+def test_a_rate_without_the_upper_bands_is_refused():
+    with pytest.raises(RecipeError, match="must be 10000 Hz at least; got 8000"):
+        build_loss("intelligibility", sample_rate=8000)
 
 
 def test_a_short_item_leaves_the_others_as_they_are(loss, seconds):
