@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .errors import RecipeError
@@ -53,8 +52,8 @@ class Reconstruction(nn.Module):
         """Return the items that a loss counts for, and their share of all."""
         if name not in self.domains:
             return estimate, target, 1.0
-        among = torch.tensor([domain in self.domains[name] for domain in domains], device=estimate.device)
-        return estimate[among], target[among], among.float().mean().item()
+        among = [number for number, domain in enumerate(domains) if domain in self.domains[name]]
+        return estimate[among], target[among], len(among) / len(domains)
 
 
 def _domains(name: str, told: Any) -> frozenset[str]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RecipeError
-from .spectrum import spectrum
+from .spectrum import power, spectrum
 
 LEAST_RATE = 10000  # Hz
 WINDOW, HOP = 0.0256, 0.0128  # seconds
@@ -66,8 +66,7 @@ class IntelligibilityLoss(nn.Module):
         """Return powers [batch, frames, bins] of waveform [batch, samples]."""
         least = (SEGMENT - 1) * self.hop + self.n_fft
         waveform = nn.functional.pad(waveform, (0, max(0, least - waveform.shape[-1])))
-        bins = spectrum(waveform, self.hop, self.taper, self.n_fft, center=False).transpose(1, 2)
-        return bins.real.square() + bins.imag.square()
+        return power(spectrum(waveform, self.hop, self.taper, self.n_fft, center=False).transpose(1, 2))
 
 
 def third_octaves(hertz: Tensor) -> Tensor:

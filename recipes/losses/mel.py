@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...eval.spectra import slaney_mels
 from .filters import mel_filters
-from .spectrum import reflect, spectrum
+from .spectrum import power, reflect, spectrum
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -90,7 +90,7 @@ class MelLoss(nn.Module):
             waveform = nn.functional.pad(waveform, (0, (scale.window - waveform.shape[-1]) % scale.hop))
         bins = spectrum(waveform, scale.hop, getattr(self, f"taper_{index}"), center=self.centered)
         with torch.autocast(waveform.device.type, enabled=False):
-            size = bins.abs() + self.epsilon if self.power == 1 else bins.real.square() + bins.imag.square()
+            size = bins.abs() + self.epsilon if self.power == 1 else power(bins)
             return size.transpose(-2, -1) @ getattr(self, f"filters_{index}")
 
 

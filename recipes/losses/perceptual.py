@@ -14,7 +14,7 @@ Measured on 8 recordings of speech, each with noise at 5 levels, 4 low-passes an
 import torch
 from torch import Tensor, nn
 
-from .spectrum import spectrum
+from .spectrum import power, spectrum
 
 HEARD = (100.0, 8000.0)  # Hz, wide-band PESQ's
 SPEECH = (325.0, 3250.0)  # Hz, by which levels are set
@@ -80,8 +80,7 @@ class PerceptualLoss(nn.Module):
 
     def _excitation(self, waveform: Tensor) -> Tensor:
         """Return powers [batch, frames, bands] of waveform [batch, samples] at the listening level."""
-        bins = spectrum(waveform, self.hop, self.taper).transpose(1, 2)
-        powers = bins.real.square() + bins.imag.square()
+        powers = power(spectrum(waveform, self.hop, self.taper).transpose(1, 2))
         level = (powers @ self.speech).mean(1)[:, None, None]
         return (powers / level.clamp(min=1e-6)) @ self.filters * 10 ** (LISTENING_DB / 10)
 

@@ -73,6 +73,11 @@ def _added(frames: Tensor, hop: int, samples: int) -> Tensor:
     return F.pad(whole, (0, samples - whole.shape[-1]))
 
 
+def power(spectrum: Tensor) -> Tensor:
+    """Return the squared modulus of a complex spectrum."""
+    return spectrum.real.square() + spectrum.imag.square()
+
+
 def magnitude(spectrum: Tensor, floor: float, ceiling: float | None = None) -> Tensor:
     """Return the modulus of a complex spectrum, its square held between bounds so that gradients at silence stay finite."""
-    return (spectrum.real.square() + spectrum.imag.square()).clamp(floor, ceiling).sqrt()
+    return power(spectrum).clamp(floor, ceiling).sqrt()

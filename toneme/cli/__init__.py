@@ -139,7 +139,7 @@ def run(argv: list[str] | None = None) -> int:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command that the process was started with, and end it; `toneme.__main__` starts here."""
     open_streams()
     end_on_signals()
     sys.exit(run())
