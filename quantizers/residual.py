@@ -10,6 +10,9 @@ from ..kernels.beam import beam_encode
 from .base import Quantized, from_rows, in_use, mean_squared, to_rows
 from .ema import MovingCodebooks
 from .gradients import gradient_named
+from .together import codes_together, shared_targets, vectors_of
+
+BEAM_SHARE = 0.5  # of the passes in training, where there is a beam
 
 
 class ResidualVQ(MovingCodebooks):
@@ -24,7 +27,9 @@ class ResidualVQ(MovingCodebooks):
 
     Attributes:
         beam: choices that `encode` keeps at every stage (`beam_encode`); 1 takes the nearest code of each codebook in turn.
-            With more, codes of fewer codebooks are no prefix of those of more. Training and saved models know nothing of it.
+            With more, codes of fewer codebooks are no prefix of those of more. Saved models know nothing of it.
+        training_beam: choices that half of all `forward` passes keep (1: none does), so that encoder, codebooks and decoder
+            learn with codes of a beam, and do not forget the nearest ones; codebooks learn together in those passes.
     """
 
     beam = 1
@@ -43,6 +48,7 @@ class ResidualVQ(MovingCodebooks):
         super().__init__(dim, size, depth, decay, revive_below, upstream_compat)
         self.through = gradient_named(gradient)
         self.per_stage = per_stage or upstream_compat
+        self.training_beam = 1
 
     def encode(self, latents: Tensor, depth: int | None = None) -> Tensor:
         rows = to_rows(latents, self.dim)
@@ -67,9 +73,10 @@ class ResidualVQ(MovingCodebooks):
         batch, _, frames = latents.shape
         rows = to_rows(latents, self.dim)
         on = in_use(depths, self.depth, batch, frames, rows.device)
+        found = self._stages_together(rows.detach(), on) if self._draws_beam() else None
         total, residual, codes, losses = torch.zeros_like(rows), rows, [], []
         for stage in range(self.depth):
-            code, chosen = self._stage(stage, residual.detach(), on[stage])
+            code, chosen = self._stage(stage, residual.detach(), on[stage]) if found is None else found[stage]
             losses.append(mean_squared(residual, chosen, on[stage]))
             passed = self.through(residual, chosen) * on[stage][:, None] if self.per_stage else chosen
             residual = residual - (passed if self.upstream_compat else chosen)
@@ -86,3 +93,16 @@ class ResidualVQ(MovingCodebooks):
         if self.training:
             self.update(stage, residual[on], code[on])
         return code, chosen
+
+    def _draws_beam(self) -> bool:
+        """Whether this pass has codes of a beam; drawn only where there is one, so that other runs draw what they ever did."""
+        return self.training_beam > 1 and bool(torch.rand(()) < BEAM_SHARE)
+
+    @torch.no_grad()
+    def _stages_together(self, rows: Tensor, on: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What `_stage` gives, of all stages at once; in training mode, the codebooks move afterwards."""
+        codes = codes_together(rows, on, self.codebooks, self._current_half_norms(), self.training_beam)
+        chosen = vectors_of(codes, self.codebooks)
+        for stage, target in enumerate(shared_targets(rows, chosen, on) if self.training else ()):
+            self.update(stage, target[on[stage]], codes[on[stage], stage])
+        return list(zip(codes.unbind(1), chosen * on[..., None], strict=True))

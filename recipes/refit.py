@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from ..codecs.base import Codec
-from ..kernels.beam import SHORTER, beam_encode
+from ..kernels.beam import beam_encode
 from ..quantizers.base import sample_depths, to_rows
 from ..quantizers.residual import ResidualVQ
+from ..quantizers.together import shared_targets, vectors_of
 from .data.items import Items, make_items
 from .errors import DataError, RecipeError
 from .models import Trainee, initial_codec
@@ -51,15 +52,10 @@ class Refit:
     def update(self, rows: Tensor, depth: int) -> None:
         """Move the first `depth` codebooks towards rows [N, dim]: down the gradient of what the beam makes small."""
         codes = beam_encode(rows, self.codebooks[:depth], self.width)
-        left, rest = [], rows
+        chosen = vectors_of(codes, self.codebooks[:depth])
+        steps = shared_targets(rows, chosen, torch.ones_like(codes.T, dtype=torch.bool)) - chosen
         for stage in range(depth):
-            rest = rest - self.codebooks[stage][codes[:, stage]]
-            left.append(rest)
-        total, weight = torch.zeros_like(rows), 0.0
-        for stage in reversed(range(depth)):  # a code counts in all that its codebook and those after it leave
-            share = 1.0 if stage == depth - 1 else SHORTER
-            total, weight = total + share * left[stage], weight + share
-            self._move(stage, codes[:, stage], total / weight)
+            self._move(stage, codes[:, stage], steps[stage])
 
     def _move(self, stage: int, codes: Tensor, steps: Tensor) -> None:
         book, seen = self.codebooks[stage], self.seen[stage]
