@@ -35,16 +35,24 @@ def buffers(rows: int, Q: int, K: int, D: int) -> Buffers:
     """Return buffers for chunks of exactly `rows` rows; padding codes score -inf."""
     block = block_size(K)
     blocks = max(2, -(-K // block))
-    scores = torch.full((rows, blocks * block), -torch.inf)
+    scores = _floats(rows, blocks * block).fill_(-torch.inf)
     free = blocks * block == K and K >= D  # between two searches the scores' memory can hold the chosen vectors
-    best_block, place = torch.empty((2, rows, 1), dtype=torch.int64).unbind(0)
-    best, second, norm = torch.empty((3, Q, rows)).unbind(0)
+    best_block, place = _integers(2, rows, 1).unbind(0)
+    best, second, norm = _floats(3, Q, rows).unbind(0)
     return Buffers(
-        scores[:, :K], scores.view(rows, blocks, block), scores.view(-1, block), torch.empty((rows, blocks)),
-        torch.arange(rows) * blocks, torch.empty(rows, dtype=torch.int64), torch.empty((rows, block)), best_block, place,
-        torch.empty((rows, D)), scores.view(-1)[: rows * D].view(rows, D) if free else torch.empty((rows, D)),
+        scores[:, :K], scores.view(rows, blocks, block), scores.view(-1, block), _floats(rows, blocks),
+        torch.arange(rows, dtype=torch.int64, device="cpu") * blocks, _integers(rows), _floats(rows, block), best_block, place,
+        _floats(rows, D), scores.view(-1)[: rows * D].view(rows, D) if free else _floats(rows, D),
         best, second, norm,
     )  # fmt: skip
+
+
+def _floats(*shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.float32, device="cpu")  # whatever PyTorch's defaults are
+
+
+def _integers(*shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.int64, device="cpu")
 
 
 def search(x: Tensor, codebook: Tensor, bias: Tensor, stage: int, b: Buffers, code: Tensor) -> None:

@@ -19,6 +19,7 @@ def test_pieces_are_the_layers():
     for piece in x[:, :, None].split([1, 3, 9, 7], dim=1):
         y, state = plain.step(piece, state)
         found.append(y)
-    torch.testing.assert_close(torch.cat(found, dim=1)[:, :, 0], expected)
+    # sums in another order, by products that differ from processor to processor
+    torch.testing.assert_close(torch.cat(found, dim=1)[:, :, 0], expected, atol=5e-5, rtol=1e-5)
     for ours, theirs in zip(state, after, strict=True):
-        torch.testing.assert_close(ours[:, :, 0], theirs)
+        torch.testing.assert_close(ours[:, :, 0], theirs, atol=5e-5, rtol=1e-5)

@@ -53,15 +53,20 @@ def test_networks_equal_the_codecs_in_any_shape(hops):
     torch.testing.assert_close(torch.cat(sound, dim=2)[:, 0], expected, atol=AUDIO, rtol=0)
 
 
+def check_nearest(codes: np.ndarray, shipped: TonemeCodec, audio: torch.Tensor) -> None:
+    """Codes of audio [batch, 1, samples] are what the shipped codec's latents ask for, save ties."""
+    with torch.inference_mode():
+        latents = shipped.encoder(audio[:, 0]).transpose(1, 2)
+    check_codes(codes, latents, shipped.quantizer.codebooks)
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_codes_are_pytorchs_save_ties(shipped, exported, speech, cut):
     audio = speech[None, :, : 2 * 24000 + 77]
     spans = partitions(audio.shape[-1], [HOP * n for n in CUTS[cut]], seed=1 if cut == "random" else None)
     codes = encode_in_pieces(exported.encoder(), audio.numpy(), spans)
-    check_share(codes, shipped.encode(audio).codes.numpy())
-    with torch.inference_mode():
-        latents = shipped.encoder(audio[:, 0]).transpose(1, 2)
-    check_codes(codes, latents, shipped.quantizer.codebooks)
+    check_share(codes, shipped.encode(audio).codes.numpy(), least=0.99)  # of 808; one tie changes all codes after it in a frame
+    check_nearest(codes, shipped, audio)
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -78,7 +83,8 @@ def test_other_lengths_than_the_examples(shipped, exported, speech, samples):
     audio = speech[:, :samples]
     tokens = shipped.encode(audio)
     codes = exported.encode(audio.numpy())
-    check_share(codes, tokens.codes.numpy(), least=0.998)
+    assert codes.shape == tokens.codes.shape
+    check_nearest(codes, shipped, audio[None])
     decoded = exported.decode(tokens.codes.numpy(), samples)
     np.testing.assert_allclose(decoded, shipped.decode(tokens).numpy(), atol=AUDIO, rtol=0)
 
