@@ -102,7 +102,7 @@ class ResidualVQ(MovingCodebooks):
     def _stages_together(self, rows: Tensor, on: Tensor) -> list[tuple[Tensor, Tensor]]:
         """What `_stage` gives, of all stages at once; in training mode, the codebooks move afterwards."""
         codes = codes_together(rows, on, self.codebooks, self._current_half_norms(), self.training_beam)
-        chosen = vectors_of(codes, self.codebooks)
+        chosen = vectors_of(codes, self.codebooks) * on[..., None]
         for stage, target in enumerate(shared_targets(rows, chosen, on) if self.training else ()):
             self.update(stage, target[on[stage]], codes[on[stage], stage])
-        return list(zip(codes.unbind(1), chosen * on[..., None], strict=True))
+        return list(zip(codes.unbind(1), chosen, strict=True))

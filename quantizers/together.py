@@ -44,11 +44,10 @@ def shared_targets(rows: Tensor, chosen: Tensor, on: Tensor) -> Tensor:
 
     Args:
         rows: [N, dim].
-        chosen: vectors of the codes [depth, N, dim].
+        chosen: vectors of the codes [depth, N, dim], zero where a stage is not in use.
         on: bool [depth, N], stages in use of each row, the first so many; the targets of the others mean nothing.
     """
-    used = chosen * on[..., None]
-    left = rows - used.cumsum(0)
+    left = rows - chosen.cumsum(0)
     last = on & ~torch.cat([on[1:], torch.zeros_like(on[:1])])
     shares = torch.where(last, 1.0, SHORTER).to(rows.dtype) * on
     drawn, weight = (_from_the_end(x) for x in (shares[..., None] * left, shares))
