@@ -87,7 +87,8 @@ def _folded(model: Any, path: Path) -> Any:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         folded = onnx.load(str(path))
     except Exception as error:  # onnxruntime's own types are not exported everywhere; none of them says what the disk said
-        raise CheckpointError(f"{path} cannot be written ({str(error)[:200]}): free some space, or export elsewhere") from None
+        said = f"ONNX Runtime could not fold the graph into {path} ({str(error)[:200]})"
+        raise CheckpointError(f"{said}: where the disk is full, free some space; else export without --int8") from None
     path.unlink()
     return folded
 

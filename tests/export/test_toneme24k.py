@@ -65,7 +65,7 @@ def test_codes_are_pytorchs_save_ties(shipped, exported, speech, cut):
     audio = speech[None, :, : 2 * 24000 + 77]
     spans = partitions(audio.shape[-1], [HOP * n for n in CUTS[cut]], seed=1 if cut == "random" else None)
     codes = encode_in_pieces(exported.encoder(), audio.numpy(), spans)
-    check_share(codes, shipped.encode(audio).codes.numpy(), least=0.99)  # of 808; one tie changes all codes after it in a frame
+    check_share(codes, shipped.encode(audio).codes.numpy(), least=0.997)  # two ties in 808
     check_nearest(codes, shipped, audio)
 
 
