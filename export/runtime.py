@@ -10,6 +10,7 @@ The pieces joined equal the codes and the audio of the whole, wherever it was cu
 streams in any number of threads; a stream belongs to one conversation, and calls to it wait for each other.
 """
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ class StreamingCodec:
             raise MissingDependencyError("to run an exported codec, install onnxruntime: pip install onnxruntime") from None
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: {AGAIN}")
+        _check_name(path)
         try:
             wanted = self._large_pages and self.manifest.in_steps and self._providers == [CPU]
             weights = weights_in(beside(path)) if wanted and beside(path).is_file() else {}
@@ -139,3 +141,12 @@ class StreamingCodec:
         if session.get_modelmeta().custom_metadata_map.get(LABEL, made_of) != made_of:
             raise CheckpointError(f"{path} was made of other weights than {FILE} beside it says: {AGAIN}")
         return session
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that ONNX Runtime cannot be given."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise CheckpointError(f"{shown} cannot be loaded: ONNX Runtime takes names in UTF-8 alone; rename it") from None

@@ -1,6 +1,7 @@
 """The runtime: no torch, states that can be kept, threads, and refusals."""
 
 import copy
+import os
 import pickle
 import shutil
 import subprocess
@@ -252,6 +253,14 @@ def test_a_graph_of_other_weights_is_refused(codec, small_folder, tmp_path):
     shutil.copy(small_folder / "encoder.onnx", tmp_path)
     with pytest.raises(toneme.CheckpointError, match=r"other weights than codec\.json"):
         StreamingCodec(tmp_path).encoder()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name themselves")
+def test_a_name_in_no_utf8_is_told_from_a_bad_graph(small_folder, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(small_folder, folder)
+    with pytest.raises(toneme.CheckpointError, match=r"caf\\xe9/encoder.onnx cannot be loaded: .* rename it"):
+        StreamingCodec(folder).encoder()
 
 
 def test_what_is_not_there_is_refused(codec, tmp_path):
