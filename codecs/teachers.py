@@ -89,12 +89,12 @@ class Teacher(nn.Module):
             CheckpointError: if a setting is unknown.
         """
         package, (settings, model) = load_transformers(), KINDS[config.kind]
-        known = _part(package, settings)()
+        known = part_of(package, settings)()
         if unknown := [name for name, _ in config.settings if not hasattr(known, name)]:
             raise CheckpointError(f"unknown settings {unknown} of a {config.kind} teacher: see {settings} of transformers")
         unmasked = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # of training; its embedding would be among the weights
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in config.settings}
-        return cls(_part(package, model)(_part(package, settings)(**{**unmasked, **values})), config.layer)
+        return cls(part_of(package, model)(part_of(package, settings)(**{**unmasked, **values})), config.layer)
 
     @property
     def dimension(self) -> int:
@@ -232,14 +232,15 @@ def load_teacher(name_or_path: str | Path, layer: int | None = MEAN, device: str
     """
     package, name = load_transformers(), NAMES.get(str(name_or_path), str(name_or_path))
     try:
-        model = package.AutoModel.from_pretrained(name)
+        kind = package.AutoConfig.from_pretrained(name).model_type
+        model = part_of(package, KINDS[kind][1]).from_pretrained(name) if kind in KINDS else None
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"the teacher {name} cannot be had ({str(error).strip().splitlines()[0][:200]}): connect once to fetch it, "
             "or pass the folder of a copy"
         ) from None
-    if model.config.model_type not in KINDS:
-        raise CheckpointError(f"{name} is a {model.config.model_type}, and a teacher is one of {', '.join(KINDS)}")
+    if model is None:
+        raise CheckpointError(f"{name} is a {kind}, and a teacher is one of {', '.join(KINDS)}")
     return Teacher(model, layer).to(device)
 
 
@@ -287,8 +288,12 @@ def load_transformers() -> Any:
         ) from None
 
 
-def _part(package: Any, name: str) -> Any:
-    """Return what transformers imports when it is asked for, torchaudio among it where that is installed."""
+def part_of(package: Any, name: str) -> Any:
+    """Return what transformers imports when it is asked for, torchaudio among it where that is installed.
+
+    Raises:
+        MissingDependencyError: if that does not load.
+    """
     try:
         return getattr(package, name)
     except (ImportError, OSError) as error:

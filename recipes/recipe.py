@@ -193,6 +193,21 @@ class LanguageSettings:
 
 
 @dataclass(frozen=True)
+class HearingSettings:
+    """A speech model that is trained in place of a codec, by the transcripts in the manifest, to be a teacher.
+
+    Attributes:
+        kind: "ctc"; "" trains a codec.
+        settings: of transformers' Wav2Vec2BertConfig, where they are not its defaults.
+        apart: share of recordings that it does not learn from; it is told how many of their letters it gets wrong.
+    """
+
+    kind: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    apart: float = 0.02
+
+
+@dataclass(frozen=True)
 class DiffusionSettings:
     """The stages in which a semanticodec is trained.
 
@@ -229,6 +244,7 @@ class Recipe:
         balancer: settings of the balancer of gradients, none to weigh losses as they are.
         distil: name -> settings of teachers.
         language: table of the language model that is trained instead.
+        hearing: table of the speech model that is trained instead.
         diffusion: table of the stages of a semanticodec.
         precision: "fp32" or "bf16".
         compile: let torch compile encoder and decoder.
@@ -251,6 +267,7 @@ class Recipe:
     adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     distil: Entries = field(default_factory=dict)
     language: LanguageSettings = field(default_factory=LanguageSettings)
+    hearing: HearingSettings = field(default_factory=HearingSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     data: DataSettings = field(default_factory=DataSettings)
     saving: SavingSettings = field(default_factory=SavingSettings)
@@ -365,7 +382,11 @@ def check(recipe: Recipe) -> Recipe:
             raise RecipeError(f"{name} must be above 0; got {getattr(recipe, name)}")
     if recipe.learns and not recipe.init:
         raise RecipeError("learns needs init: parts that do not learn would stay random")
-    if recipe.learns and (recipe.language.kind or recipe.diffusion.stage):
+    if recipe.hearing.kind not in ("", "ctc"):
+        raise RecipeError(f"hearing.kind must be ctc; got {recipe.hearing.kind!r}")
+    if not 0 <= recipe.hearing.apart < 1:
+        raise RecipeError(f"hearing.apart must be from 0 to below 1; got {recipe.hearing.apart}")
+    if recipe.learns and (recipe.language.kind or recipe.hearing.kind or recipe.diffusion.stage):
         raise RecipeError("learns is for codecs that learn from waveforms: leave it out here")
     if recipe.precision not in ("fp32", "bf16"):
         raise RecipeError(f"precision must be fp32 or bf16; got {recipe.precision!r}")

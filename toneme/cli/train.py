@@ -44,6 +44,7 @@ def train(
     """Train a codec from a recipe and a folder of audio; the codec is DIR/codec.
 
     Recipes lm_... train a language model on shards of tokens (data.train=SHARDS, made by codec tokenize); it is DIR/model.
+    Recipe teacher_ctc trains a speech model on a manifest with transcripts; it is DIR/model.
 
     A run that SIGTERM, Ctrl-C or the terminal's end stops is saved, and exits with 143, 130 or 129.
 
@@ -69,7 +70,7 @@ def train(
     run = kind(read, folder, name, pick_device(device))
     step = run.run(resume)
     if run.rank == 0:
-        result = "model" if read.language.kind else "codec"
+        result = "model" if read.language.kind or read.hearing.kind else "codec"
         print(f"{folder / result}: {read.codec.name or name} after {step} steps")
     if step < read.steps:
         raise typer.Exit(128 + run.ended_by)
@@ -78,12 +79,15 @@ def train(
 def trainer_of(recipe: Any) -> Any:
     """Return the class that trains what a recipe describes."""
     from toneme.recipes.clustering import FAMILY, Clustering
+    from toneme.recipes.hearing import HearingTraining
     from toneme.recipes.language import LanguageTraining
     from toneme.recipes.latent import LatentTraining
     from toneme.recipes.trainer import Trainer
 
     if recipe.language.kind:
         return LanguageTraining
+    if recipe.hearing.kind:
+        return HearingTraining
     if recipe.diffusion.stage:
         return LatentTraining
     return Clustering if recipe.codec.family == FAMILY else Trainer

@@ -1,0 +1,117 @@
+"""Whole recordings of speech with their transcripts, in batches by number, for a model that learns what is said."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+
+from ...codecs.teachers import HOP, mel_spectra
+from ..errors import DataError
+from .items import Items
+
+BLANK, GAP = "<pad>", "|"  # that stand for no letter and for the space between words, as tokenizers of transformers have them
+TOO_FAST = 0.9  # letters per frame: CTC needs a frame for each, and another between two alike
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """A batch.
+
+    Attributes:
+        spectra: [batch, frames, 160], zeros after each one's end.
+        heard: bool [batch, frames], what is before it.
+        letters: int64 [all letters], of one recording after another.
+        counts: int64 [batch], of letters.
+    """
+
+    spectra: Tensor
+    heard: Tensor
+    letters: Tensor
+    counts: Tensor
+
+    @property
+    def frames(self) -> Tensor:
+        """Of each recording, int64 [batch]."""
+        return self.heard.sum(1)
+
+
+class Transcripts:
+    """All recordings of which is known what is said, and which are no longer than an item.
+
+    Recordings of about the same length share a batch, so that little of it is padding; which these are, and in what order
+    batches come, is drawn anew for every epoch.
+
+    Args:
+        items: whose recordings these are, mono at 16 kHz; `items.seconds` is the length that they may have.
+        apart: share of recordings that are in no batch, by which the model is measured.
+        symbols: in order, the blank first; by default those that are found.
+
+    Raises:
+        DataError: if fewer than two recordings are left.
+    """
+
+    def __init__(self, items: Items, apart: float, symbols: Sequence[str] = ()) -> None:
+        texts = [plain(part.text) for part in items.recordings]
+        lengths = [items.length(number) for number in range(len(texts))]
+        rate = items.sample_rate / HOP
+        usable = [
+            number
+            for number, (text, seconds) in enumerate(zip(texts, lengths, strict=True))
+            if text and seconds <= items.seconds and len(text) <= TOO_FAST * seconds * rate
+        ]
+        if len(usable) < 2:
+            raise DataError(
+                f"{len(usable)} of {len(texts)} recordings have a transcript and at most {items.seconds:g} s: give data.train "
+                "a manifest with a column text, or raise seconds"
+            )
+        self.items, self.texts, self.seed = items, texts, items.seed
+        self.symbols = tuple(symbols) or (BLANK, *sorted({letter for number in usable for letter in texts[number]}))
+        self.places = {symbol: place for place, symbol in enumerate(self.symbols)}
+        drawn = np.random.default_rng((items.seed, 2)).permutation(usable)
+        self.apart = drawn[: max(1, round(apart * len(drawn)))].tolist()
+        learned = drawn[len(self.apart) :]
+        self.learned = learned[np.argsort([lengths[number] for number in learned], kind="stable")]
+        self._epoch, self._plan = (-1, 0), [np.zeros(0, np.int64)]
+
+    def batch(self, number: int, count: int) -> Utterances:
+        """Return batch `number` of at most `count` recordings, the same ones whenever they are asked for."""
+        return self.gather(self._numbers(number, min(count, len(self.learned))).tolist())
+
+    def gather(self, numbers: Sequence[int]) -> Utterances:
+        """Return recordings as a batch."""
+        spectra = [self._spectra(number) for number in numbers]
+        letters = [self._letters(number) for number in numbers]
+        frames = torch.tensor([len(part) for part in spectra])
+        heard = torch.arange(int(frames.max())) < frames[:, None]
+        counts = torch.tensor([len(part) for part in letters])
+        return Utterances(pad_sequence(spectra, batch_first=True), heard, torch.cat(letters), counts)
+
+    def _numbers(self, number: int, count: int) -> np.ndarray:
+        """Which recordings a batch is of; the plan of an epoch is kept until another is asked for."""
+        each = max(1, len(self.learned) // count)
+        epoch, place = divmod(number, each)
+        if (epoch, count) != self._epoch:
+            drawn = np.random.default_rng((self.seed, 3, epoch))
+            first = drawn.integers(0, len(self.learned) - each * count + 1)
+            self._plan = [self.learned[first + n * count :][:count] for n in drawn.permutation(each)]
+            self._epoch = (epoch, count)
+        return self._plan[place]
+
+    def _spectra(self, number: int) -> Tensor:
+        """Spectra of a recording as a `Teacher` hears them, [frames, 160]."""
+        heard = torch.from_numpy(self.items.read(number, 0.0, self.items.length(number)))
+        return mel_spectra(pad(heard, (HOP // 2, HOP // 2)))[0]
+
+    def _letters(self, number: int) -> Tensor:
+        return torch.tensor([self.places[letter] for letter in self.texts[number] if letter in self.places])
+
+
+def plain(text: str) -> str:
+    """Return a text in small letters without anything else, words parted by `GAP`."""
+    small = unicodedata.normalize("NFC", text).lower()
+    return GAP.join("".join(letter if letter.isalpha() or letter == "'" else " " for letter in small).split())
