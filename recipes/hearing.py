@@ -51,7 +51,7 @@ class HearingTraining(ModelRun):
     def __init__(self, recipe: Recipe, folder: Path, name: str = "", device: str = "cpu") -> None:
         super().__init__(recipe, folder, device)
         items = make_items(recipe.data, SAMPLE_RATE, 1, recipe.seconds, recipe.seed, self.say)
-        self.spoken = Transcripts(items, recipe.hearing.apart)
+        self.spoken = Transcripts(items, recipe.hearing.apart, self.say)
         self.say(
             f"{len(self.spoken.learned)} recordings to learn from, {len(self.spoken.apart)} held apart, "
             f"{len(items.recordings) - len(self.spoken.learned) - len(self.spoken.apart)} without a transcript or too long"

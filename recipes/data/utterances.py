@@ -1,7 +1,7 @@
 """Whole recordings of speech with their transcripts, in batches by number, for a model that learns what is said."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
+from ...codecs.errors import AudioError
 from ...codecs.teachers import HOP, mel_spectra
 from ..errors import DataError
 from .items import Items
@@ -49,13 +50,13 @@ class Transcripts:
     Args:
         items: whose recordings these are, mono at 16 kHz; `items.seconds` is the length that they may have.
         apart: share of recordings that are in no batch, by which the model is measured.
-        symbols: in order, the blank first; by default those that are found.
+        say: gets a line about each recording that cannot be read after all.
 
     Raises:
         DataError: if fewer than two recordings are left.
     """
 
-    def __init__(self, items: Items, apart: float, symbols: Sequence[str] = ()) -> None:
+    def __init__(self, items: Items, apart: float, say: Callable[[str], None] = print) -> None:
         texts = [plain(part.text) for part in items.recordings]
         lengths = [items.length(number) for number in range(len(texts))]
         rate = items.sample_rate / HOP
@@ -70,12 +71,13 @@ class Transcripts:
                 "a manifest with a column text, or raise seconds"
             )
         self.items, self.texts, self.seed = items, texts, items.seed
-        self.symbols = tuple(symbols) or (BLANK, *sorted({letter for number in usable for letter in texts[number]}))
+        self.symbols = (BLANK, *sorted({letter for number in usable for letter in texts[number]}))
         self.places = {symbol: place for place, symbol in enumerate(self.symbols)}
         drawn = np.random.default_rng((items.seed, 2)).permutation(usable)
-        self.apart = drawn[: max(1, round(apart * len(drawn)))].tolist()
+        self.apart = drawn[: min(max(1, round(apart * len(drawn))), len(drawn) - 1)].tolist()
         learned = drawn[len(self.apart) :]
         self.learned = learned[np.argsort([lengths[number] for number in learned], kind="stable")]
+        self.say, self.failures = say, set[int]()
         self._epoch, self._plan = (-1, 0), [np.zeros(0, np.int64)]
 
     def batch(self, number: int, count: int) -> Utterances:
@@ -83,9 +85,15 @@ class Transcripts:
         return self.gather(self._numbers(number, min(count, len(self.learned))).tolist())
 
     def gather(self, numbers: Sequence[int]) -> Utterances:
-        """Return recordings as a batch."""
-        spectra = [self._spectra(number) for number in numbers]
-        letters = [self._letters(number) for number in numbers]
+        """Return recordings as a batch, without those that cannot be read.
+
+        Raises:
+            DataError: if that is none.
+        """
+        read = [(found, self._letters(number)) for number in numbers if (found := self._spectra(number)) is not None]
+        if not read:
+            raise DataError(f"none of the {len(numbers)} recordings of a batch can be read: check data.train")
+        spectra, letters = [found for found, _ in read], [told for _, told in read]
         frames = torch.tensor([len(part) for part in spectra])
         heard = torch.arange(int(frames.max())) < frames[:, None]
         counts = torch.tensor([len(part) for part in letters])
@@ -102,13 +110,19 @@ class Transcripts:
             self._epoch = (epoch, count)
         return self._plan[place]
 
-    def _spectra(self, number: int) -> Tensor:
-        """Spectra of a recording as a `Teacher` hears them, [frames, 160]."""
-        heard = torch.from_numpy(self.items.read(number, 0.0, self.items.length(number)))
+    def _spectra(self, number: int) -> Tensor | None:
+        """Spectra of a recording as a `Teacher` hears them, [frames, 160]; none where it cannot be read, which is said once."""
+        try:
+            heard = torch.from_numpy(self.items.read(number, 0.0, self.items.length(number)))
+        except AudioError as error:
+            if number not in self.failures:
+                self.say(f"{self.items.recordings[number].name} is left out: {error}")
+            self.failures.add(number)
+            return None
         return mel_spectra(pad(heard, (HOP // 2, HOP // 2)))[0]
 
     def _letters(self, number: int) -> Tensor:
-        return torch.tensor([self.places[letter] for letter in self.texts[number] if letter in self.places])
+        return torch.tensor([self.places[letter] for letter in self.texts[number]])
 
 
 def plain(text: str) -> str:

@@ -74,3 +74,20 @@ def test_data_without_transcripts_are_refused(tmp_path):
     manifest = write_tones(tmp_path / "tones", ["", "ab", "abcd abcd"])
     with pytest.raises(DataError, match=r"1 of 3 recordings have a transcript and at most 0.5 s: give data.train a manifest"):
         transcripts(manifest, seconds=0.5)
+
+
+def test_a_recording_that_cannot_be_read_after_all_is_named_once_and_left_out(manifest):
+    said: list[str] = []
+    spoken = Transcripts(make_items(DataSettings(train=str(manifest)), 16000, 1, 2.0, 0), 0.2, said.append)
+    gone, kept = int(spoken.learned[1]), int(spoken.learned[2])
+    (manifest.parent / f"{gone}.wav").write_bytes(b"no audio")
+    for _ in range(2):
+        assert len(spoken.gather([gone, kept]).counts) == 1
+    assert len(said) == 1
+    assert f"{gone}.wav is left out: " in said[0]
+    with pytest.raises(DataError, match="none of the 1 recordings of a batch can be read"):
+        spoken.gather([gone])
+
+
+def test_something_is_left_to_learn_from(manifest):
+    assert len(transcripts(manifest, apart=0.999).learned) == 1
