@@ -36,8 +36,9 @@ def make_codec(folder, seed):
 
 
 def heed_interrupts():
-    """Undo in a new process what shells do to those in the background, where an interrupt is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Undo in a new process what shells do to those in the background, and nohup to all, where signals are ignored."""
+    for number in signal.SIGINT, signal.SIGHUP:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass

@@ -37,9 +37,13 @@ def serving(folder, **options):
     command = [*program, "serve", "--codec", str(folder), "--port", "0", "--max-connections", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts, **options) as server:
         assert server.stdout is not None
-        line = server.stdout.readline()
-        assert line.startswith("serving tiny on http://127.0.0.1:"), line
-        yield server, int(line.split(":")[2].split("/")[0])
+        try:
+            line = server.stdout.readline()
+            assert line.startswith("serving tiny on http://127.0.0.1:"), line
+            yield server, int(line.split(":")[2].split("/")[0])
+        except BaseException:
+            server.kill()  # or a test that fails would wait for the server for ever
+            raise
 
 
 @pytest.fixture(scope="module")
