@@ -88,13 +88,10 @@ class Teacher(nn.Module):
             MissingDependencyError: if transformers is not installed, or what it imports does not load.
             CheckpointError: if a setting is unknown.
         """
-        package, (settings, model) = load_transformers(), KINDS[config.kind]
-        known = part_of(package, settings)()
-        if unknown := [name for name, _ in config.settings if not hasattr(known, name)]:
-            raise CheckpointError(f"unknown settings {unknown} of a {config.kind} teacher: see {settings} of transformers")
         unmasked = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # of training; its embedding would be among the weights
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in config.settings}
-        return cls(part_of(package, model)(part_of(package, settings)(**{**unmasked, **values})), config.layer)
+        settings = transformers_settings(config.kind, {**unmasked, **values})
+        return cls(part_of(load_transformers(), KINDS[config.kind][1])(settings), config.layer)
 
     @property
     def dimension(self) -> int:
@@ -286,6 +283,21 @@ def load_transformers() -> Any:
         raise MissingDependencyError(
             f"this codec or teacher needs the package transformers ({error}): {how_to_install('train')}"
         ) from None
+
+
+def transformers_settings(kind: str, settings: Mapping[str, Any]) -> Any:
+    """Return the configuration that transformers has for a kind of teacher, with these settings.
+
+    Raises:
+        MissingDependencyError: if transformers is not installed, or what it imports does not load.
+        CheckpointError: if a setting is unknown.
+    """
+    name = KINDS[kind][0]
+    config = part_of(load_transformers(), name)
+    known = config()
+    if unknown := [setting for setting in settings if not hasattr(known, setting)]:
+        raise CheckpointError(f"unknown settings {unknown} of a {kind} teacher: see {name} of transformers")
+    return config(**settings)
 
 
 def part_of(package: Any, name: str) -> Any:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..codecs.checkpoint import save_weights
 from ..codecs.errors import CheckpointError
-from ..codecs.teachers import SAMPLE_RATE, load_transformers, part_of
+from ..codecs.teachers import SAMPLE_RATE, load_transformers, part_of, transformers_settings
 from .data.items import make_items
 from .data.utterances import GAP, Transcripts, Utterances
 from .errors import TrainingError
@@ -41,7 +41,7 @@ class HearingTraining(ModelRun):
         device: "cpu", "cuda" or "cuda:N"; under torchrun every process has a GPU of its own.
 
     Raises:
-        RecipeError: if a setting of the model makes no sense.
+        CheckpointError: if a setting of the model is unknown or makes no sense.
         DataError: if there are no transcripts.
         MissingDependencyError: if transformers is not installed.
     """
@@ -59,18 +59,11 @@ class HearingTraining(ModelRun):
         self._begin(self._build())
 
     def _build(self) -> Any:
-        package = load_transformers()
+        own = {"vocab_size": len(self.spoken.symbols), "pad_token_id": 0, "layerdrop": 0.0, **self.recipe.hearing.settings}
         try:
-            config = package.Wav2Vec2BertConfig(vocab_size=len(self.spoken.symbols), pad_token_id=0, **self._settings())
-            return part_of(package, "Wav2Vec2BertForCTC")(config)
+            return part_of(load_transformers(), "Wav2Vec2BertForCTC")(transformers_settings("wav2vec2-bert", own))
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"hearing.settings describe no Wav2Vec2Bert: {str(error).splitlines()[0][:200]}") from None
-
-    def _settings(self) -> dict[str, Any]:
-        known = load_transformers().Wav2Vec2BertConfig()
-        if unknown := [name for name in self.recipe.hearing.settings if not hasattr(known, name)]:
-            raise CheckpointError(f"unknown settings {unknown} of a wav2vec2-bert: see Wav2Vec2BertConfig of transformers")
-        return {"layerdrop": 0.0, **self.recipe.hearing.settings}
 
     def _gradients(self) -> float:
         """Add up the gradients of a step, and return its loss, in nats per letter."""

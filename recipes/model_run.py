@@ -9,7 +9,6 @@ from torch import nn
 
 from .average import Average
 from .errors import TrainingError
-from .recipe import Recipe
 from .run import Run
 from .state import read_newest, write_exact
 
@@ -31,18 +30,10 @@ class ModelRun(Run):
     what: str
     model: Any
 
-    def __init__(self, recipe: Recipe, folder: Path, device: str) -> None:
-        super().__init__(recipe, folder, device)
-
     def _begin(self, model: nn.Module) -> None:
         """Set the model that learns."""
         self.model = model.to(self.device)
-        settings, learned = self.recipe.optimizer, list(self.model.parameters())
-        groups = [
-            {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        self.optimizer = self._adamw(self.model)
         self.average = Average(self.model, self.recipe.ema)
 
     def _gradients(self) -> float:

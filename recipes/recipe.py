@@ -199,7 +199,7 @@ class HearingSettings:
     Attributes:
         kind: "ctc"; "" trains a codec.
         settings: of transformers' Wav2Vec2BertConfig, where they are not its defaults.
-        apart: share of recordings that it does not learn from; it is told how many of their letters it gets wrong.
+        apart: share of recordings that it does not learn from; a run says how many of their letters it gets wrong.
     """
 
     kind: str = ""

@@ -58,6 +58,15 @@ class Run:
         """Let what is drawn depend on the seed, the step and the machine alone."""
         torch.manual_seed((self.recipe.seed << 32) + self.step * self.world + self.rank)
 
+    def _adamw(self, module: nn.Module, fused: bool | None = None) -> torch.optim.Optimizer:
+        """Return the recipe's optimizer of what learns in a module; weights decay, gains and biases do not."""
+        settings, learned = self.recipe.optimizer, [p for p in module.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=fused)
+
     def _move(
         self,
         learned: list[nn.Parameter],

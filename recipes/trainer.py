@@ -54,8 +54,8 @@ class Trainer(Run):
         self.reconstruction.check_domains({recording.domain for recording in self.items.recordings})
         self.critics = self._critics()
         self.balancer = self._balancer()
-        self.optimizer = self._optimizer(self.model, recipe.optimizer.weight_decay)
-        self.critics_optimizer = None if self.critics is None else self._optimizer(self.critics, recipe.optimizer.weight_decay)
+        self.optimizer = self._adamw(self.model, fused=True)
+        self.critics_optimizer = None if self.critics is None else self._adamw(self.critics, fused=True)
         self.average = Average(self.model, recipe.ema)
         self.usage = Usage(spec.codebook_sizes, recipe.watch.window, self.device)
         workers, timeout = recipe.data.workers, recipe.data.timeout
@@ -98,14 +98,6 @@ class Trainer(Run):
 
     def _weights(self) -> dict[str, float]:
         return {**self.reconstruction.weights, **({} if self.critics is None else self.critics.shares)}
-
-    def _optimizer(self, module: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
-        learned = [p for p in module.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self.recipe.optimizer.learning_rate, betas=self.recipe.optimizer.betas, fused=True)
 
     # -- one step ---------------------------------------------------------------------------------------------------
 
