@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -31,6 +32,7 @@ KINDS = {  # model_type of transformers -> its classes
     "wavlm": ("WavLMConfig", "WavLMModel"),
     "wav2vec2-bert": ("Wav2Vec2BertConfig", "Wav2Vec2BertModel"),
 }
+MASK = {"masked_spec_embed"}  # with which only training hides audio: not every checkpoint has it
 NAMES = {
     "hubert": "facebook/hubert-base-ls960",
     "hubert-general": "ZhenYe234/hubert_base_general_audio",
@@ -225,13 +227,13 @@ def load_teacher(name_or_path: str | Path, layer: int | None = MEAN, device: str
 
     Raises:
         MissingDependencyError: if transformers is not installed.
-        CheckpointError: if nothing of that name can be had, or it is no speech model that is known here.
+        CheckpointError: if nothing of that name can be had, it lacks weights, or it is no speech model that is known here.
     """
     package, name = load_transformers(), NAMES.get(str(name_or_path), str(name_or_path))
     try:
         kind = package.AutoConfig.from_pretrained(name).model_type
-        model = part_of(package, KINDS[kind][1]).from_pretrained(name) if kind in KINDS else None
-    except (OSError, ValueError) as error:
+        model = _pretrained(package, kind, name) if kind in KINDS else None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"the teacher {name} cannot be had ({str(error).strip().splitlines()[0][:200]}): connect once to fetch it, "
             "or pass the folder of a copy"
@@ -239,6 +241,22 @@ def load_teacher(name_or_path: str | Path, layer: int | None = MEAN, device: str
     if model is None:
         raise CheckpointError(f"{name} is a {kind}, and a teacher is one of {', '.join(KINDS)}")
     return Teacher(model, layer).to(device)
+
+
+def _pretrained(package: Any, kind: str, name: str) -> Any:
+    """Load a model and keep quiet about what it has no use for, as the head of one that spells."""
+    before = package.logging.get_verbosity()
+    package.logging.set_verbosity_error()
+    try:
+        model, found = part_of(package, KINDS[kind][1]).from_pretrained(name, output_loading_info=True)
+    finally:
+        package.logging.set_verbosity(before)
+    if lacking := sorted(set(found["missing_keys"]) - MASK):
+        raise CheckpointError(
+            f"the teacher {name} lacks {len(lacking)} of its weights, {lacking[0]} the first, which would be random ones: "
+            f"fetch a whole copy of a {kind}"
+        )
+    return model
 
 
 def teacher_weights(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

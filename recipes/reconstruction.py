@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .domains import Domains
 from .errors import RecipeError
 from .losses import LOSSES, build_loss
 from .recipe import Entries
@@ -26,7 +27,8 @@ class Reconstruction(nn.Module):
     def __init__(self, table: Entries, sample_rate: int) -> None:
         super().__init__()
         self.weights = {name: float(entry.get("weight", 1.0)) for name, entry in table.items()}
-        self.domains = {name: _domains(name, entry["domains"]) for name, entry in table.items() if "domains" in entry}
+        told = {name: entry["domains"] for name, entry in table.items() if "domains" in entry}
+        self.domains = {name: Domains(f"losses.{name}", domains) for name, domains in told.items()}
         self.losses = nn.ModuleDict({name: _build(name, entry, sample_rate) for name, entry in table.items()})
 
     def forward(self, estimate: Tensor, target: Tensor, domains: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -43,23 +45,15 @@ class Reconstruction(nn.Module):
 
     def check_domains(self, known: Collection[str]) -> None:
         """Raise RecipeError where a loss is for none of the domains that the data have."""
-        for name, told in self.domains.items():
-            if not told & set(known):
-                have = ", ".join(sorted(filter(None, known))) or "none named"
-                raise RecipeError(f"losses.{name}.domains are {', '.join(sorted(told))}, and those of the data are: {have}")
+        for domains in self.domains.values():
+            domains.check(known)
 
     def _concerned(self, name: str, estimate: Tensor, target: Tensor, domains: Sequence[str]) -> tuple[Tensor, Tensor, float]:
         """Return the items that a loss counts for, and their share of all."""
         if name not in self.domains:
             return estimate, target, 1.0
-        among = [number for number, domain in enumerate(domains) if domain in self.domains[name]]
+        among = self.domains[name].among(domains)
         return estimate[among], target[among], len(among) / len(domains)
-
-
-def _domains(name: str, told: Any) -> frozenset[str]:
-    if not isinstance(told, list) or not told or not all(isinstance(domain, str) for domain in told):
-        raise RecipeError(f"losses.{name}.domains must be names of domains, as [speech]; got {told!r}")
-    return frozenset(told)
 
 
 def _build(name: str, entry: dict[str, Any], sample_rate: int) -> nn.Module:

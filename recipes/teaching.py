@@ -18,6 +18,7 @@ from .alignment import Aligner, Span
 from .data.features import FeatureCache
 from .data.items import Items
 from .data.loader import Batch
+from .domains import Domains
 from .errors import RecipeError
 from .losses import build_loss
 from .losses.distillation import spread_tokens
@@ -41,6 +42,7 @@ class Lesson:
         weight: of the loss.
         cache: keep a speech model's features in `data.cache`.
         aligner: of a language model, what finds when words are said, as `Aligner` takes it; "" for none.
+        domains: of the items that it counts for, as [speech]; none for all.
     """
 
     teacher: str
@@ -51,6 +53,7 @@ class Lesson:
     weight: float = 1.0
     cache: bool = False
     aligner: str = ""
+    domains: list[str] | None = None
 
     @classmethod
     def read(cls, name: str, entry: dict[str, Any]) -> "Lesson":
@@ -227,6 +230,10 @@ class Teaching(nn.Module):
         self.lessons = {name: Lesson.read(name, entry) for name, entry in table.items()}
         self.teachers = {name: _teacher(lesson, codec, items, cache, device, say) for name, lesson in self.lessons.items()}
         self.losses = nn.ModuleDict({name: build_loss(lesson.loss, **lesson.settings) for name, lesson in self.lessons.items()})
+        self.domains = {name: Domains(f"distil.{name}", lesson.domains) for name, lesson in self.lessons.items()}
+        self.known = [recording.domain for recording in items.recordings]
+        for domains in self.domains.values():
+            domains.check(self.known)
 
     @property
     def widths(self) -> dict[str, tuple[int, str]]:
@@ -234,14 +241,21 @@ class Teaching(nn.Module):
         return {name: (self.teachers[name].dimension, lesson.subject) for name, lesson in self.lessons.items()}
 
     def forward(self, taught: dict[str, Tensor], batch: Batch, waveform: Tensor) -> dict[str, Tensor]:
-        """Return the weighed loss of each lesson, given what the codes say in each teacher's space."""
-        losses = {}
-        for name, lesson in self.lessons.items():
-            features = self.teachers[name].features(batch, waveform)
-            if "kernel" not in lesson.settings:  # a loss that pools by itself wants the teacher's own rate
-                features = fit_frames(features, taught[name].shape[1])
-            losses[f"distil_{name}"] = lesson.weight * self.losses[name](taught[name], features)
-        return losses
+        """Return the weighed loss of each lesson, given what the codes say in each teacher's space.
+
+        Where a lesson is for some `domains` alone, items of others add nothing to its mean.
+        """
+        return {f"distil_{name}": self._loss(name, taught[name], batch, waveform) for name in self.lessons}
+
+    def _loss(self, name: str, taught: Tensor, batch: Batch, waveform: Tensor) -> Tensor:
+        lesson, among = self.lessons[name], self.domains[name].among([self.known[number] for number in batch.recordings])
+        if not among:
+            return 0 * taught.sum()
+        heard = Batch(batch.waveform[among], [batch.recordings[n] for n in among], [batch.starts[n] for n in among])
+        features = self.teachers[name].features(heard, waveform[among])
+        if "kernel" not in lesson.settings:  # a loss that pools by itself wants the teacher's own rate
+            features = fit_frames(features, taught.shape[1])
+        return lesson.weight * len(among) / len(taught) * self.losses[name](taught[among], features)
 
 
 def fit_frames(features: Tensor, frames: int) -> Tensor:

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from toneme.codecs import teachers
 from toneme.codecs.errors import CheckpointError, MissingDependencyError, ShapeError
@@ -144,6 +145,43 @@ def test_names_that_cannot_be_had_and_models_that_are_none(tmp_path, monkeypatch
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda name: transformers.BertConfig())
     with pytest.raises(CheckpointError, match="is a bert, and a teacher is one of hubert, wavlm"):
         load_teacher("some/bert")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A folder with a teacher, and its weights to be spoiled."""
+    transformers.HubertModel(transformers.HubertConfig(**SETTINGS)).save_pretrained(tmp_path)
+    return tmp_path, load_file(tmp_path / "model.safetensors")
+
+
+def test_a_teacher_without_some_of_its_weights_is_refused(saved):
+    folder, weights = saved
+    kept = {name: value for name, value in weights.items() if "layers.1" not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    count = len(weights) - len(kept)
+    with pytest.raises(CheckpointError, match=rf"lacks {count} of its weights, encoder\.layers\.1\..* random .*whole copy"):
+        load_teacher(folder)
+
+
+def test_what_a_teacher_has_no_use_for_or_only_training_has_is_passed_over(saved, capfd):
+    folder, weights = saved
+    weights.pop("masked_spec_embed")
+    save_file({**weights, "lm_head.weight": torch.zeros(4, 24)}, folder / "model.safetensors", {"format": "pt"})
+    before = transformers.logging.get_verbosity()
+    load_teacher(folder)
+    assert "lm_head" not in "".join(capfd.readouterr())
+    assert transformers.logging.get_verbosity() == before
+
+
+@pytest.mark.parametrize("spoil", ["cut", "sizes"])
+def test_weights_that_cannot_be_read_are_one_sentence(saved, spoil: str):
+    folder, weights = saved
+    if spoil == "cut":
+        (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+    else:
+        save_file({k: torch.cat([v, v]) for k, v in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"cannot be had \(.+\): .*pass the folder of a copy"):
+        load_teacher(folder)
 
 
 def test_short_names_are_the_hubs(monkeypatch):

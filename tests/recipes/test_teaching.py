@@ -13,10 +13,11 @@ from toneme.codecs.audio import write_audio
 from toneme.codecs.errors import MissingDependencyError
 from toneme.recipes.data.features import WINDOW, FeatureCache
 from toneme.recipes.data.items import make_items
+from toneme.recipes.data.loader import Batch
 from toneme.recipes.data.recording import Recording
 from toneme.recipes.errors import RecipeError
 from toneme.recipes.recipe import DataSettings
-from toneme.recipes.teaching import Lesson, SpeechLesson, TextLesson, fit_frames
+from toneme.recipes.teaching import Lesson, SpeechLesson, Teaching, TextLesson, fit_frames
 
 
 class Levels(nn.Module):
@@ -195,3 +196,52 @@ def test_lessons_that_cannot_be_read_are_explained():
         Lesson.read("x", {"teacher": "hubert", "wait": 3})
     with pytest.raises(RecipeError, match=r"distil\.x\.subject must be first or all; got 'second'"):
         Lesson.read("x", {"teacher": "hubert", "subject": "second"})
+
+
+class Loud(nn.Linear):
+    """A teacher, as codecs hold one: the mean magnitude of each 20 ms."""
+
+    dimension, frame_rate = 1, 50.0
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def forward(self, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
+        """Return [batch, frames, 1]."""
+        return Levels()(waveform)
+
+
+def taught_by_domains(domains) -> Teaching:
+    """Lessons of three recordings: speech, music, and one of which nothing is known."""
+    items = SimpleNamespace(
+        sample_rate=24000, seconds=1.0, recordings=[Recording("a", "speech"), Recording("b", "music"), Recording("c")]
+    )
+    entry = {"teacher": "own", "loss": "semantic_mse", "weight": 2, **({} if domains is None else {"domains": domains})}
+    return Teaching({"loud": entry}, SimpleNamespace(teacher=Loud(), family="x"), items, "", "cpu")
+
+
+def test_a_lesson_of_some_domains_leaves_the_items_of_others_alone():
+    waveform = torch.arange(1.0, 5.0)[:, None, None].expand(4, 1, 24000)
+    batch = Batch(waveform, [0, 1, 0, 2], [0.0] * 4)
+    taught = torch.zeros(4, 50, 1, requires_grad=True)
+    every = taught_by_domains(None)({"loud": taught}, batch, waveform)["distil_loud"]
+    assert every.item() == pytest.approx(2 * (1 + 4 + 9 + 16) / 4)
+    found = taught_by_domains(["speech"])({"loud": taught}, batch, waveform)["distil_loud"]
+    assert found.item() == pytest.approx(2 * (1 + 9) / 4)
+    found.backward()
+    torch.testing.assert_close(taught.grad.sum((1, 2)), -2 * 2 * torch.tensor([1.0, 0.0, 3.0, 0.0]) / 4)
+
+
+def test_a_batch_without_such_an_item_teaches_nothing():
+    waveform, taught = torch.ones(1, 1, 24000), torch.ones(1, 50, 1, requires_grad=True)
+    found = taught_by_domains(["speech"])({"loud": taught}, Batch(waveform, [1], [0.0]), waveform)["distil_loud"]
+    found.backward()
+    assert found.item() == 0
+    assert not taught.grad.any()
+
+
+def test_a_lesson_for_domains_that_the_data_lack_is_refused():
+    with pytest.raises(RecipeError, match=r"distil\.loud\.domains are song, and those of the data are: music, speech"):
+        taught_by_domains(["song"])
+    with pytest.raises(RecipeError, match=r"distil\.loud\.domains must be names"):
+        taught_by_domains("speech")
