@@ -33,7 +33,10 @@ STRAIGHT_LEVEL = 3.0  # the shapes' share of the latents: their norm is at most 
 
 @dataclass(frozen=True)
 class TonemeConfig:
-    """Everything that shapes the codec. Lengths in samples, `blocks` as (at 100 Hz, at 50 Hz)."""
+    """Everything that shapes the codec. Lengths in samples, `blocks` as (at 100 Hz, at 50 Hz).
+
+    The first `semantic` codebooks were taught by a speech model; nothing but what is told of them depends on it.
+    """
 
     sample_rate: int = 24000
     hop: int = 480
@@ -49,6 +52,7 @@ class TonemeConfig:
     latent_dim: int = 64
     codebooks: int = 8
     codebook_size: int = 1024
+    semantic: int = 0
     licence: str = "Apache-2.0"
 
     def __post_init__(self) -> None:
@@ -56,6 +60,8 @@ class TonemeConfig:
             raise CheckpointError(
                 f"hop must be a multiple of stft_hop, lookahead one of hop; got {self.hop}, {self.stft_hop}, {self.lookahead}"
             )
+        if not 0 <= self.semantic <= self.codebooks:
+            raise CheckpointError(f"of {self.codebooks} codebooks 0 to {self.codebooks} are semantic; got {self.semantic}")
 
     @property
     def fold(self) -> int:
@@ -176,7 +182,8 @@ class TonemeCodec(Codec):
     @property
     def spec(self) -> CodecSpec:
         config = self.config
-        stream = StreamSpec(config.hop, (config.codebook_size,) * config.codebooks, ("acoustic",) * config.codebooks)
+        roles = ("semantic",) * config.semantic + ("acoustic",) * (config.codebooks - config.semantic)
+        stream = StreamSpec(config.hop, (config.codebook_size,) * config.codebooks, roles)
         past = (config.kernel - 1) * (sum(config.encoder_blocks) + sum(config.decoder_blocks)) * config.hop
         lookahead = config.lookahead + config.window - config.stft_hop
         return CodecSpec(

@@ -6,7 +6,7 @@ piece on latents. A new family that is to be trained adds a row to `PASSAGES`.
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -261,6 +261,12 @@ def initial_codec(init: str, name: str) -> Codec:
         codec = from_official(official, _published(official))
     codec.name = name or codec.name
     return codec
+
+
+def mark_semantic(codec: Any, subjects: Collection[str]) -> None:
+    """Let a codec tell that its first codebook is taught, where that is one of the `subjects` and it can tell."""
+    if "first" in subjects and getattr(codec.config, "semantic", None) == 0:
+        codec.config = dataclasses.replace(codec.config, semantic=1)
 
 
 def _is_official(name: str) -> bool:

@@ -23,7 +23,7 @@ from .data.loader import Batch, Batches
 from .errors import TrainingError
 from .journal import Journal
 from .losses import Balancer
-from .models import Trainee, build_codec, fill_teacher, initial_codec, let_learn, norm_weights, save_codec
+from .models import Trainee, build_codec, fill_teacher, initial_codec, let_learn, mark_semantic, norm_weights, save_codec
 from .recipe import OptimizerSettings, Recipe
 from .reconstruction import Reconstruction
 from .run import Run
@@ -49,6 +49,7 @@ class Trainer(Run):
         spec = codec.spec
         self.items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, self.say)
         self.teaching = Teaching(recipe.distil, codec, self.items, recipe.data.cache, str(self.device), self.say)
+        mark_semantic(codec, {subject for _, subject in self.teaching.widths.values()})
         self.model = self._model(codec)
         self.reconstruction = Reconstruction(recipe.losses, spec.sample_rate).to(self.device)
         self.reconstruction.check_domains({recording.domain for recording in self.items.recordings})

@@ -1,5 +1,7 @@
 """The shipped family at a small size: every promise of a codec, with random weights."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -37,6 +39,17 @@ def test_rates_are_those_of_the_design():
     assert spec.bitrate() == 4.0
     assert spec.latency / spec.sample_rate <= 0.080
     assert sum(p.numel() for p in TonemeCodec().parameters()) < 12e6
+
+
+def test_codebooks_that_were_taught_are_told_and_change_nothing(codec):
+    taught = TonemeCodec(dataclasses.replace(SMALL, semantic=1), "small").eval()
+    taught.load_state_dict(codec.state_dict())
+    assert codec.spec.roles == ("acoustic",) * 4
+    assert taught.spec.roles == ("semantic",) + ("acoustic",) * 3
+    assert torch.equal(taught.encode(noise(1, 5000)).codes, codec.encode(noise(1, 5000)).codes)
+    for wrong in (-1, 5):
+        with pytest.raises(CheckpointError, match=f"of 4 codebooks 0 to 4 are semantic; got {wrong}"):
+            dataclasses.replace(SMALL, semantic=wrong)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 479, 480, 481, 5000])

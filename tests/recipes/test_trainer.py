@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from toneme.codecs.registry import from_official
+from toneme.codecs.registry import from_official, load
 from toneme.codecs.toneme24k import TonemeCodec
 from toneme.recipes.errors import RecipeError, TrainingError
 from toneme.recipes.recipe import read_recipe
@@ -17,6 +17,7 @@ from toneme.recipes.trainer import Trainer
 
 from ..codecs.official import golden_weights
 from .runs import CRITICS, small
+from .toys import TEACHER
 
 ALL = [*CRITICS, "balancer={}", "quantizer.full_depth=0.5"]
 
@@ -201,6 +202,19 @@ def test_parts_that_cannot_learn_are_explained(audio, tmp_path, learns, message)
 def test_an_official_codec_needs_its_checkpoint(audio, tmp_path):
     with pytest.raises(RecipeError, match=r"init=bigcodec needs the official file as well: .* init=bigcodec:CHECKPOINT"):
         small(audio, tmp_path / "run", "init=bigcodec")
+
+
+@pytest.mark.parametrize(("subject", "role"), [("first", "semantic"), ("all", "acoustic")])
+def test_a_codec_tells_that_its_first_codebook_was_taught(subject, role, audio, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="teachers are speech models of transformers")
+    transformers.HubertModel(transformers.HubertConfig(**TEACHER)).save_pretrained(tmp_path / "teacher")
+    lesson = f"distil.speech={{teacher: {tmp_path / 'teacher'}, subject: {subject}}}"
+    trainer = small(audio, tmp_path / "run", lesson, "quantizer.from_step=0")
+    assert trainer.take_step()["distil_speech"] > 0
+    trainer.codec().save(tmp_path / "codec")
+    further = small(audio, tmp_path / "further", f"init={tmp_path / 'codec'}", "codec=null")
+    for codec in (load(tmp_path / "codec"), further.codec()):
+        assert codec.spec.roles[:2] == (role, "acoustic")
 
 
 @pytest.mark.slow
