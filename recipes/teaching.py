@@ -228,12 +228,12 @@ class Teaching(nn.Module):
     ) -> None:
         super().__init__()
         self.lessons = {name: Lesson.read(name, entry) for name, entry in table.items()}
-        self.teachers = {name: _teacher(lesson, codec, items, cache, device, say) for name, lesson in self.lessons.items()}
-        self.losses = nn.ModuleDict({name: build_loss(lesson.loss, **lesson.settings) for name, lesson in self.lessons.items()})
         self.domains = {name: Domains(f"distil.{name}", lesson.domains) for name, lesson in self.lessons.items()}
         self.known = [recording.domain for recording in items.recordings]
         for domains in self.domains.values():
             domains.check(self.known)
+        self.teachers = {name: _teacher(lesson, codec, items, cache, device, say) for name, lesson in self.lessons.items()}
+        self.losses = nn.ModuleDict({name: build_loss(lesson.loss, **lesson.settings) for name, lesson in self.lessons.items()})
 
     @property
     def widths(self) -> dict[str, tuple[int, str]]:
