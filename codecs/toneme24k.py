@@ -60,7 +60,7 @@ class TonemeConfig:
             raise CheckpointError(
                 f"hop must be a multiple of stft_hop, lookahead one of hop; got {self.hop}, {self.stft_hop}, {self.lookahead}"
             )
-        if not 0 <= self.semantic <= self.codebooks:
+        if not 0 <= self.semantic <= max(self.codebooks, 0):
             raise CheckpointError(f"of {self.codebooks} codebooks 0 to {self.codebooks} are semantic; got {self.semantic}")
 
     @property
