@@ -43,6 +43,8 @@ class Lesson:
         cache: keep a speech model's features in `data.cache`.
         aligner: of a language model, what finds when words are said, as `Aligner` takes it; "" for none.
         domains: of the items that it counts for, as [speech]; none for all.
+        delay: seconds by which the features are late: a frame of the codec is taught the teacher's of so much later. Of a
+            model with causal layers, or one that learned by CTC, they tell of what sounded before.
     """
 
     teacher: str
@@ -54,6 +56,7 @@ class Lesson:
     cache: bool = False
     aligner: str = ""
     domains: list[str] | None = None
+    delay: float = 0.0
 
     @classmethod
     def read(cls, name: str, entry: dict[str, Any]) -> "Lesson":
@@ -68,6 +71,8 @@ class Lesson:
             raise RecipeError(f"distil.{name} cannot be used: {str(error).split('__init__() ')[-1]}") from None
         if lesson.subject not in ("first", "all"):
             raise RecipeError(f"distil.{name}.subject must be first or all; got {lesson.subject!r}")
+        if not (isinstance(lesson.delay, int | float) and lesson.delay >= 0):
+            raise RecipeError(f"distil.{name}.delay must be seconds, 0 or more; got {lesson.delay!r}")
         return lesson
 
 
@@ -232,6 +237,10 @@ class Teaching(nn.Module):
         self.known = [recording.domain for recording in items.recordings]
         for domains in self.domains.values():
             domains.check(self.known)
+        self.seconds = items.seconds
+        for name, lesson in self.lessons.items():
+            if lesson.delay >= items.seconds:
+                raise RecipeError(f"distil.{name}.delay must be less than an item's {items.seconds} s; got {lesson.delay}")
         self.teachers = {name: _teacher(lesson, codec, items, cache, device, say) for name, lesson in self.lessons.items()}
         self.losses = nn.ModuleDict({name: build_loss(lesson.loss, **lesson.settings) for name, lesson in self.lessons.items()})
 
@@ -255,6 +264,7 @@ class Teaching(nn.Module):
         features = self.teachers[name].features(heard, waveform[among])
         if "kernel" not in lesson.settings:  # a loss that pools by itself wants the teacher's own rate
             features = fit_frames(features, taught.shape[1])
+        features = features[:, round(lesson.delay * features.shape[1] / self.seconds) :]  # the loss leaves out what has none
         return lesson.weight * len(among) / len(taught) * self.losses[name](taught[among], features)
 
 

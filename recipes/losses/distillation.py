@@ -45,13 +45,29 @@ def frame_mask(lengths: Tensor | None, like: Tensor) -> Tensor:
     return (frames < lengths.to(like.device)[:, None])[..., None].to(like.dtype)
 
 
+def frame_mean(features: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean [batch, 1, dim] of the frames that count."""
+    return (features * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
 class DAxis(nn.Module):
-    """SpeechTokenizer's: minus log sigmoid of the cosine over time of each dimension, mean over dimensions and items."""
+    """SpeechTokenizer's: minus log sigmoid of the cosine over time of each dimension, mean over dimensions and items.
+
+    Args:
+        centred: take each dimension's mean over the item's frames from both, so that the cosine is a correlation. The
+            published loss leaves it in: where a teacher's means are large, an offset that tells nothing makes it small.
+    """
+
+    def __init__(self, centred: bool = False) -> None:
+        super().__init__()
+        self.centred = centred
 
     def forward(self, features: Tensor, teacher: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the loss; `lengths` [batch] is how many frames of each item count."""
         features, teacher = aligned(features, teacher)
         mask = frame_mask(lengths, features)
+        if self.centred:
+            features, teacher = features - frame_mean(features, mask), teacher - frame_mean(teacher, mask)
         return -F.logsigmoid(F.cosine_similarity(features * mask, teacher * mask, dim=1)).mean()
 
 

@@ -196,6 +196,9 @@ def test_lessons_that_cannot_be_read_are_explained():
         Lesson.read("x", {"teacher": "hubert", "wait": 3})
     with pytest.raises(RecipeError, match=r"distil\.x\.subject must be first or all; got 'second'"):
         Lesson.read("x", {"teacher": "hubert", "subject": "second"})
+    for delay in (-0.1, float("nan"), "late", None):
+        with pytest.raises(RecipeError, match=r"distil\.x\.delay must be seconds, 0 or more; got"):
+            Lesson.read("x", {"teacher": "hubert", "delay": delay})
 
 
 class Loud(nn.Linear):
@@ -211,12 +214,12 @@ class Loud(nn.Linear):
         return Levels()(waveform)
 
 
-def taught_by_domains(domains) -> Teaching:
+def taught_by_domains(domains, **settings) -> Teaching:
     """Lessons of three recordings: speech, music, and one of which nothing is known."""
     items = SimpleNamespace(
         sample_rate=24000, seconds=1.0, recordings=[Recording("a", "speech"), Recording("b", "music"), Recording("c")]
     )
-    entry = {"teacher": "own", "loss": "semantic_mse", "weight": 2, **({} if domains is None else {"domains": domains})}
+    entry = {"teacher": "own", "loss": "semantic_mse", "weight": 2, "domains": domains, **settings}
     return Teaching({"loud": entry}, SimpleNamespace(teacher=Loud(), family="x"), items, "", "cpu")
 
 
@@ -245,3 +248,26 @@ def test_a_lesson_for_domains_that_the_data_lack_is_refused():
         taught_by_domains(["song"])
     with pytest.raises(RecipeError, match=r"distil\.loud\.domains must be names"):
         taught_by_domains("speech")
+
+
+@pytest.mark.parametrize("frames", [50, 25])
+def test_a_late_teacher_teaches_the_frames_that_it_tells_of(frames):
+    levels = torch.arange(1.0, 51.0)
+    waveform = levels.repeat_interleave(480)[None, None]
+    heard = fit_frames(levels[None, :, None], frames)
+    late = heard.shape[1] * 20 // 50
+    taught = torch.zeros(1, frames, 1)
+    taught[:, : frames - late] = heard[:, late:]
+    taught.requires_grad_()
+    batch = Batch(waveform, [0], [0.0])
+    found = taught_by_domains(None, delay=0.4)({"loud": taught}, batch, waveform)["distil_loud"]
+    assert found.item() == 0
+    assert taught_by_domains(None)({"loud": taught}, batch, waveform)["distil_loud"].item() > 1
+    (taught_by_domains(None, delay=0.4)({"loud": taught + 1}, batch, waveform)["distil_loud"]).backward()
+    assert taught.grad[:, : frames - late].abs().min() > 0
+    assert not taught.grad[:, frames - late :].any()  # what the teacher says of them lies past the item
+
+
+def test_a_delay_as_long_as_an_item_is_refused():
+    with pytest.raises(RecipeError, match=r"distil\.loud\.delay must be less than an item's 1\.0 s; got 1\.0"):
+        taught_by_domains(None, delay=1.0)

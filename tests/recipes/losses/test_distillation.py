@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from toneme.kernels.errors import ShapeError
+from toneme.recipes.errors import RecipeError
 from toneme.recipes.losses import build_loss
 from toneme.recipes.losses.distillation import pool_frames, spread_tokens
 
@@ -57,6 +58,27 @@ def test_the_d_axis_is_time_and_the_t_axis_is_not():
     gains = torch.tensor([1.0, 2.0, 3.0, 4.0])
     assert build_loss("d_axis")(features() * gains, features()).item() == pytest.approx(0.31326, abs=1e-5)
     assert build_loss("cosine")(features() * gains, features()).item() > 0.01
+
+
+def test_the_centred_axis_is_a_correlation_which_no_offset_changes():
+    ours, theirs, centred = features(), features(seed=1), build_loss("d_axis", centred=True)
+    tables = zip(ours.transpose(1, 2).flatten(0, 1), theirs.transpose(1, 2).flatten(0, 1), strict=True)
+    correlations = torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in tables])
+    assert centred(ours, theirs).item() == pytest.approx(-F.logsigmoid(correlations).mean().item(), rel=1e-5)
+    assert centred(ours + 100, theirs + 9).item() == pytest.approx(centred(ours, theirs).item(), rel=1e-3)
+    assert build_loss("d_axis")(ours + 100, theirs + 100).item() == pytest.approx(0.31326, abs=1e-3)  # the offset's alone
+    with pytest.raises(RecipeError, match="d_axis"):
+        build_loss("d_axis", centered=True)
+
+
+@pytest.mark.parametrize("lengths", [[6, 3], [6, 1], [6, 0]])
+def test_the_centred_axis_has_the_mean_of_the_frames_that_count(lengths):
+    ours, theirs, loss = features(), features(seed=1), build_loss("d_axis", centred=True)
+    kept = lengths[1]
+    cut = torch.cat([ours[:1], torch.cat([ours[1:, :kept], torch.full((1, 6 - kept, 4), 99.0)], dim=1)])
+    assert loss(ours, theirs, torch.tensor(lengths)).item() == pytest.approx(
+        loss(cut, theirs, torch.tensor(lengths)).item(), rel=1e-6
+    )
 
 
 def test_a_language_model_guides_beside_a_speech_model():
