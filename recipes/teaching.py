@@ -292,8 +292,18 @@ def _teacher(
     if lesson.cache and not cache:
         raise RecipeError("a teacher's features are to be cached, and data.cache names no folder: set it")
     folder = Path(cache) / "features" if lesson.cache else None
-    if lesson.teacher == OWN:
-        if not hasattr(codec, "teacher"):
-            raise RecipeError(f"a codec of family {codec.family} holds no teacher of its own: name one")
-        return SpeechLesson(lesson, codec.teacher, items, folder, say)
-    return SpeechLesson(lesson, load_teacher(lesson.teacher, lesson.layer, device), items, folder, say)
+    return SpeechLesson(lesson, speech_model(lesson, codec, device), items, folder, say)
+
+
+def speech_model(lesson: Lesson, codec: Codec, device: str) -> Any:
+    """Return the frozen model of a lesson that hears: the codec's own, or the one that is named.
+
+    Raises:
+        RecipeError: if the codec should hold it, and does not.
+        CheckpointError: if it cannot be had.
+    """
+    if lesson.teacher != OWN:
+        return load_teacher(lesson.teacher, lesson.layer, device)
+    if not hasattr(codec, "teacher"):
+        raise RecipeError(f"a codec of family {codec.family} holds no teacher of its own: name one")
+    return codec.teacher
