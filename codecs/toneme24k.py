@@ -35,7 +35,8 @@ STRAIGHT_LEVEL = 3.0  # the shapes' share of the latents: their norm is at most 
 class TonemeConfig:
     """Everything that shapes the codec. Lengths in samples, `blocks` as (at 100 Hz, at 50 Hz).
 
-    The first `semantic` codebooks were taught by a speech model; nothing but what is told of them depends on it.
+    The first `semantic` codebooks were taught by a speech model; nothing but what is told of them depends on it. Latents end in
+    `taught_dim` numbers beside the straight path that the first codebook alone codes, for what a teacher says.
     """
 
     sample_rate: int = 24000
@@ -50,6 +51,7 @@ class TonemeConfig:
     kernel: int = 7
     expansion: int = 3
     latent_dim: int = 64
+    taught_dim: int = 0
     codebooks: int = 8
     codebook_size: int = 1024
     semantic: int = 0
@@ -62,11 +64,18 @@ class TonemeConfig:
             )
         if not 0 <= self.semantic <= max(self.codebooks, 0):
             raise CheckpointError(f"of {self.codebooks} codebooks 0 to {self.codebooks} are semantic; got {self.semantic}")
+        if self.taught_dim < 0:
+            raise CheckpointError(f"taught_dim must be 0 or more; got {self.taught_dim}")
 
     @property
     def fold(self) -> int:
         """Spectra per frame of codes."""
         return self.hop // self.stft_hop
+
+    @property
+    def width(self) -> int:
+        """Numbers of a latent."""
+        return self.latent_dim + self.taught_dim
 
     @property
     def bins(self) -> int:
@@ -82,7 +91,7 @@ def compress(spectrum: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Waveform [batch, samples] to latents [batch, frames, latent_dim], late by `lookahead`."""
+    """Waveform [batch, samples] to latents [batch, frames, width], late by `lookahead`."""
 
     def __init__(self, config: TonemeConfig) -> None:
         super().__init__()
@@ -95,7 +104,7 @@ class Encoder(nn.Module):
         self.pair = Linear(dim * config.fold, dim)
         self.slow = CausalStack(slow, dim, config.kernel, config.expansion)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.leave = Linear(dim, config.latent_dim)
+        self.leave = Linear(dim, config.width)
 
     def initial_state(self, batch: int) -> list[Any]:
         """Return the state before the first sample."""
@@ -107,6 +116,8 @@ class Encoder(nn.Module):
         x, fast = self.fast.step(self.enter(compress(spectrum).to(waveform.dtype)), state[1])
         x, slow = self.slow.step(self.pair(x.unflatten(1, (-1, self.config.fold)).flatten(2)), state[2])
         shape, straight = self.straight.step(waveform, state[3])
+        if self.config.taught_dim:
+            shape = nn.functional.pad(shape, (0, self.config.taught_dim))
         return self.leave(self.norm(x)) + STRAIGHT_LEVEL * shape, [stft, fast, slow, straight]
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -117,13 +128,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [batch, frames, latent_dim] to waveform [batch, frames * hop], late by the inverse STFT's delay."""
+    """Latents [batch, frames, width] to waveform [batch, frames * hop], late by the inverse STFT's delay."""
 
     def __init__(self, config: TonemeConfig) -> None:
         super().__init__()
         self.config = config
         dim, (fast, slow) = config.decoder_dim, config.decoder_blocks
-        self.enter = Linear(config.latent_dim, dim)
+        self.enter = Linear(config.width, dim)
         self.slow = CausalStack(slow, dim, config.kernel, config.expansion)
         self.apart = Linear(dim, dim * config.fold)
         self.fast = CausalStack(fast, dim, config.kernel, config.expansion)
@@ -149,7 +160,7 @@ class Decoder(nn.Module):
     def step(self, latents: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
         """Return the samples of the next frames, `istft.delay` late."""
         x, slow = self.slow.step(self.enter(latents), state[0])
-        shape = latents * (self.gain(x).clamp(max=5.0).exp() / STRAIGHT_LEVEL)
+        shape = latents[..., : self.config.latent_dim] * (self.gain(x).clamp(max=5.0).exp() / STRAIGHT_LEVEL)
         direct, straight = self.straight.step(shape, state[3])
         x, fast = self.fast.step(self.apart(x).unflatten(2, (self.config.fold, -1)).flatten(1, 2), state[1])
         level, real, imaginary = wide(self.leave(self.norm(x))).chunk(3, dim=-1)
@@ -176,7 +187,7 @@ class TonemeCodec(Codec):
         config = config or TonemeConfig()
         super().__init__(config, name)
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(config.latent_dim, config.codebook_size, config.codebooks)
+        self.quantizer = ResidualVQ(config.width, config.codebook_size, config.codebooks, private=config.taught_dim)
         self.decoder = Decoder(config)
 
     @property
@@ -278,7 +289,7 @@ class TonemeStreamDecoder(StreamDecoder):
     def _flush(self) -> Tensor:
         decoder, config = self.codec.decoder, self.codec.config
         frames = decoder.flush_frames if self.frames else 0
-        silence = torch.zeros(self.batch, frames, config.latent_dim, device=self.codec.device, dtype=self.codec.dtype)
+        silence = torch.zeros(self.batch, frames, config.width, device=self.codec.device, dtype=self.codec.dtype)
         return self._sound(silence)[..., : self.frames * config.hop - self.n_samples]
 
     def _sound(self, latents: Tensor) -> Tensor:

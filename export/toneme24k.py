@@ -36,7 +36,8 @@ class TonemeEncoder(Network):
         self.gives = (Port("codes", ("batch", codebooks, "frames")),)
         self.fourier = RealFourier(config.window)
         self.register_buffer("taper", encoder.stft.taper.clone())
-        self.register_buffer("straight", STRAIGHT_LEVEL * encoder.straight.basis.detach().T.contiguous())
+        basis = F.pad(encoder.straight.basis.detach().T, (0, config.taught_dim))
+        self.register_buffer("straight", STRAIGHT_LEVEL * basis.contiguous())
         self.enter = entering(encoder.enter, self.fourier)
         self.pair, self.norm, self.leave = encoder.pair, encoder.norm, encoder.leave
         self.fast, self.slow = PlainStack(encoder.fast), PlainStack(encoder.slow)
@@ -52,7 +53,7 @@ class TonemeEncoder(Network):
         x, fast = self.fast.step(self.enter(self._features(audio)).reshape(batch, -1, 1, dim), listed("fast", states))
         x = self.pair(x.reshape(-1, dim * self.config.fold)).reshape(batch, -1, 1, dim)
         x, slow = self.slow.step(x, listed("slow", states))
-        latents = self.leave(self.norm(x).reshape(-1, dim)).reshape(batch, -1, self.config.latent_dim) + self._shapes(audio)
+        latents = self.leave(self.norm(x).reshape(-1, dim)).reshape(batch, -1, self.config.width) + self._shapes(audio)
         after = {"audio": audio[..., -self.before :], **named("fast", fast), **named("slow", slow)}
         return (self.search(latents),), after
 
@@ -124,7 +125,8 @@ class TonemeDecoder(Network):
         x = self.enter(latents.reshape(-1, width)).reshape(batch, frames, 1, -1)
         x, slow = self.slow.step(x, listed("slow", states))
         rows = x.reshape(-1, x.shape[3])
-        shapes = latents * self.gain(rows).clamp(max=5.0).exp().reshape(latents.shape)
+        shaped = latents[..., : self.config.latent_dim] if self.config.taught_dim else latents
+        shapes = shaped * self.gain(rows).clamp(max=5.0).exp().reshape(shaped.shape)
         direct, straight = self._straight(shapes, states["straight"])
         x, fast = self.fast.step(self.apart(rows).reshape(batch, frames * self.config.fold, 1, -1), listed("fast", states))
         pieces = self._windows(self.norm(x).reshape(-1, x.shape[3])).reshape(batch, -1, self.config.window)

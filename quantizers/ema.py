@@ -5,10 +5,11 @@ revival: Dhariwal et al., "Jukebox", 2020, section 3.1.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
 from ..kernels import half_norms, rvq_encode
+from ..kernels.errors import ShapeError
 from ..kernels.statistics import Statistics, code_statistics
 from .base import Quantizer
 from .kmeans import kmeans
@@ -27,6 +28,7 @@ class MovingCodebooks(Quantizer):
         revive_below: share of the mean count under which a code is dead, whatever the size of the batch.
         upstream_compat: revive as the field's published code does, which has no effect: the next line of that code
             overwrites the revived vectors from averages that were left as they were.
+        private: how many of the last numbers of a vector the first codebook alone codes: zero in all others.
     """
 
     codebooks: Tensor
@@ -34,13 +36,24 @@ class MovingCodebooks(Quantizer):
     sums: Tensor
 
     def __init__(
-        self, dim: int, size: int, depth: int, decay: float = 0.99, revive_below: float = 0.1, upstream_compat: bool = False
+        self,
+        dim: int,
+        size: int,
+        depth: int,
+        decay: float = 0.99,
+        revive_below: float = 0.1,
+        upstream_compat: bool = False,
+        private: int = 0,
     ) -> None:
         super().__init__()
+        if private and not 0 < private < dim:
+            raise ShapeError(f"of {dim} numbers of a vector 0 to {dim - 1} can be the first codebook's own; got {private}")
+        self.private = private
         self.decay = decay
         self.revive_below = revive_below
         self.upstream_compat = upstream_compat
         self.register_buffer("codebooks", torch.randn(depth, size, dim) * 0.1)
+        self.codebooks[1:, :, dim - private :] = 0
         self.register_buffer("counts", torch.ones(depth, size), persistent=False)
         self.register_buffer("sums", self.codebooks.clone(), persistent=False)
         self._half_norms: tuple[Tensor, int, Tensor] | None = None
@@ -63,11 +76,18 @@ class MovingCodebooks(Quantizer):
         half = self._current_half_norms()
         return rvq_encode(rows, self.codebooks[first:last], half[first:last])
 
+    def seen(self, stage: int, rows: Tensor) -> Tensor:
+        """Return rows [N, dim] as a stage codes them: without the first one's private numbers if it is another."""
+        if not (stage and self.private):
+            return rows
+        return nn.functional.pad(rows[:, : -self.private], (0, self.private))
+
     @torch.no_grad()
     def start(self, rows: Tensor, iterations: int = 10) -> None:
         """Set all codebooks by k-means, stage after stage, on sample vectors [rows, dim], several per code."""
         residual = rows
         for stage in range(self.depth):
+            residual = self.seen(stage, residual)
             centres, codes = kmeans(residual, self.codebooks.shape[1], iterations)
             self.counts[stage] = torch.bincount(codes, minlength=len(centres)).clamp(min=1).to(self.counts.dtype)
             self.codebooks[stage] = centres
@@ -77,6 +97,7 @@ class MovingCodebooks(Quantizer):
     @torch.no_grad()
     def update(self, stage: int, rows: Tensor, codes: Tensor) -> None:
         """Move one codebook to the rows [N, dim] that chose its codes [N], on all machines of a job alike."""
+        rows = self.seen(stage, rows)
         statistics = _over_all_machines(codes, rows, self.codebooks.shape[1])
         total = statistics.counts.sum()
         weight = torch.where(total > 0, 1 - self.decay, 0.0).to(self.counts.dtype)  # a stage that coded nothing stands still

@@ -13,12 +13,14 @@ from .base import Quantized, Quantizer, from_rows, mean_squared, to_rows
 from .gradients import straight_through
 
 
-def kmeans(rows: Tensor, size: int, iterations: int = 10, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+def kmeans(
+    rows: Tensor, size: int, iterations: int = 10, generator: torch.Generator | None = None, start: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Centres [size, dim] of rows [N, dim] by Lloyd's algorithm, and the code [N] of each row.
 
-    Centres that lose all their rows move to random rows.
+    Centres begin at random rows, or where `start` says, and move to random rows when they lose all of theirs.
     """
-    centres = _random_rows(rows, size, generator)
+    centres = _random_rows(rows, size, generator) if start is None else start
     for _ in range(iterations):
         statistics = code_statistics(nearest_code(rows, centres), rows, size)
         means = statistics.float_sums(rows.dtype) / statistics.counts.clamp(min=1)[:, None]

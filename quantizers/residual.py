@@ -19,7 +19,7 @@ class ResidualVQ(MovingCodebooks):
     """Quantize latents with `depth` codebooks of `size` codes.
 
     Args:
-        dim, size, depth, decay, revive_below: see `MovingCodebooks`.
+        dim, size, depth, decay, revive_below, private: see `MovingCodebooks`.
         gradient: "straight_through" or "rotation", from the sum of the codes to the input.
         per_stage: pass the gradient through each stage to that stage's input, and add them, as vector-quantize-pytorch does.
         upstream_compat: do as EnCodec's published code: revival has no effect, and a stage's input is what the ones before
@@ -44,8 +44,9 @@ class ResidualVQ(MovingCodebooks):
         gradient: str = "straight_through",
         per_stage: bool = False,
         upstream_compat: bool = False,
+        private: int = 0,
     ) -> None:
-        super().__init__(dim, size, depth, decay, revive_below, upstream_compat)
+        super().__init__(dim, size, depth, decay, revive_below, upstream_compat, private)
         self.through = gradient_named(gradient)
         self.per_stage = per_stage or upstream_compat
         self.training_beam = 1
@@ -76,6 +77,7 @@ class ResidualVQ(MovingCodebooks):
         found = self._stages_together(rows.detach(), on) if self._draws_beam() else None
         total, residual, codes, losses = torch.zeros_like(rows), rows, [], []
         for stage in range(self.depth):
+            residual = self.seen(stage, residual)
             code, chosen = self._stage(stage, residual.detach(), on[stage]) if found is None else found[stage]
             losses.append(mean_squared(residual, chosen, on[stage]))
             passed = self.through(residual, chosen) * on[stage][:, None] if self.per_stage else chosen

@@ -123,7 +123,13 @@ class Trainee(nn.Module):
         codes = quantized.codes[0] if isinstance(quantized.codes, tuple) else quantized.codes
         said = first_codebook(self.quantizer, latents, codes).transpose(1, 2)
         own = getattr(self.codec, "transform", None)
-        return self.projections[name](said) if own is None else own(said)
+        return self.projections[name](said[..., self._taught :]) if own is None else own(said)
+
+    @property
+    def _taught(self) -> int:
+        """Where those numbers of a latent begin that are there for a teacher: all of them where none are."""
+        private = getattr(self.quantizer, "private", 0)
+        return self.quantizer.dim - private if private else 0
 
     def _has_own_projection(self, subject: str) -> bool:
         return hasattr(self.codec, "transform" if subject == "first" else "semantic_decoder")
@@ -133,8 +139,8 @@ class Trainee(nn.Module):
         with torch.no_grad():
             waveform = torch.zeros(1, self.codec.spec.channels, 2 * self.codec.spec.sample_rate // 10)
             latents = self.encode(waveform).transpose(1, 2)
-            for projection in self.projections.values():
-                projection(latents)
+            for name, projection in self.projections.items():
+                projection(latents[..., self._taught if self.subjects[name] == "first" else 0 :])
 
 
 SPECTRA = ("decoder.leave", "head.out")  # layers whose output becomes complex, which brain floats cannot

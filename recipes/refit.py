@@ -12,9 +12,9 @@ Classification and Analysis of Multivariate Observations", 1967 (the rate).
 """
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from ..quantizers.residual import ResidualVQ
 from ..quantizers.together import shared_targets, vectors_of
 from .data.items import Items, make_items
 from .errors import DataError, RecipeError
+from .heard import say
 from .models import Trainee, initial_codec
 from .program import run_program
 from .recipe import Recipe, read_recipe
@@ -42,10 +43,11 @@ class Refit:
         codebooks: moved in place.
         prior: vectors that each code counts as having seen.
         width: of the beam that chooses.
+        private: last numbers of a vector that the first codebook alone codes.
     """
 
-    def __init__(self, codebooks: Tensor, prior: float = PRIOR, width: int = WIDTH) -> None:
-        self.codebooks, self.width = codebooks, width
+    def __init__(self, codebooks: Tensor, prior: float = PRIOR, width: int = WIDTH, private: int = 0) -> None:
+        self.codebooks, self.width, self.own = codebooks, width, codebooks.shape[2] - private
         self.seen = torch.full_like(codebooks[..., 0], prior)
 
     @torch.no_grad()
@@ -54,6 +56,7 @@ class Refit:
         codes = beam_encode(rows, self.codebooks[:depth], self.width)
         chosen = vectors_of(codes, self.codebooks[:depth])
         steps = shared_targets(rows, chosen, torch.ones_like(codes.T, dtype=torch.bool)) - chosen
+        steps[1:, :, self.own :] = 0
         for stage in range(depth):
             self._move(stage, codes[:, stage], steps[stage])
 
@@ -70,19 +73,33 @@ def refit(recipe: Recipe, vectors: int) -> Codec:
         RecipeError: if there is no `init`, its codec has no residual codebooks, or no vector is asked for.
         DataError: if nothing can be read.
     """
+    check_vectors(vectors)
+    codec = _codec(recipe)
+    items = make_items(recipe.data, codec.spec.sample_rate, codec.spec.channels, recipe.seconds, recipe.seed, say)
+    refit_codebooks(codec, items, recipe, vectors)
+    return codec
+
+
+def check_vectors(vectors: int) -> None:
+    """Raise RecipeError if codebooks are to move by no vector."""
     if vectors < 1:
         raise RecipeError(f"codebooks move by one vector at least; got --vectors {vectors}")
-    codec = _codec(recipe)
-    spec, quantizer = codec.spec, codec.get_submodule("quantizer")
-    items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, _say)
+
+
+def refit_codebooks(codec: Codec, items: Items, recipe: Recipe, vectors: int) -> None:
+    """Move a codec's residual codebooks over that many vectors of the items, in batches of the recipe's size.
+
+    Raises:
+        DataError: if nothing can be read.
+    """
+    quantizer: Any = codec.get_submodule("quantizer")
     torch.manual_seed(recipe.seed)
-    fit, done = Refit(quantizer.get_buffer("codebooks")), 0
-    for rows in _batches(Trainee(codec), items, recipe.batch):
+    fit, done = Refit(quantizer.codebooks, private=quantizer.private), 0
+    for rows in latent_rows(Trainee(codec), items, recipe.batch):
         fit.update(rows, int(sample_depths(1, len(fit.codebooks), FULL)))
         done += len(rows)
         if done >= vectors:
             break
-    return codec
 
 
 def _codec(recipe: Recipe) -> Codec:
@@ -94,7 +111,7 @@ def _codec(recipe: Recipe) -> Codec:
     return codec
 
 
-def _batches(model: Trainee, items: Items, size: int) -> Iterator[Tensor]:
+def latent_rows(model: Trainee, items: Items, size: int) -> Iterator[Tensor]:
     """Latents [vectors, dim] of one batch of items after another, without end."""
     first = 0
     while True:
@@ -120,10 +137,6 @@ def main(given: Sequence[str] | None = None) -> None:
     if told.output.exists() and not told.output.is_dir():
         raise RecipeError(f"{told.output} is a file, and a codec is a folder: name another with -o")
     refit(read_recipe(told.recipe, told.settings), told.vectors).save(told.output)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

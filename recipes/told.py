@@ -9,27 +9,22 @@ causal layers, or one that learned by CTC, speaks late: the delay at which most 
 """
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..codecs.base import Codec
-from .data.items import make_items
-from .domains import Domains
-from .errors import DataError, RecipeError
+from .errors import DataError
+from .heard import APART, drawn, heard_lesson, said_of
 from .models import initial_codec
 from .program import run_program
 from .recipe import Recipe, read_recipe
-from .teaching import TEXT, Lesson, fit_frames, speech_model
+from .teaching import speech_model
 
 LONGEST = 0.24  # seconds of delay that are tried
-APART = 5  # every so many-th recording is not learned from
 PRIOR = 2.0  # frames at the mean of all that a code counts as having seen
-SHORTEST, MOST_SECONDS = 0.5, 30.0  # that are heard of a recording
 
 
 class Tally:
@@ -82,40 +77,15 @@ def told(recipe: Recipe, name: str, recordings: int) -> dict[float, float]:
         RecipeError: if there is no codec or no such lesson, or its teacher does not hear.
         DataError: if there are too few recordings.
     """
-    lesson = _lesson(recipe, name)
+    lesson = heard_lesson(recipe, name)
     codec = initial_codec(recipe.init, recipe.codec.name).eval()
     model, (rate, size) = speech_model(lesson, codec, "cpu"), (codec.spec.frame_rates[0], codec.spec.codebook_sizes[0])
     delays = range(round(LONGEST * rate) + 1)
     learned, apart = ([Tally(size, model.dimension) for _ in delays] for _ in range(2))
-    for place, (codes, features) in enumerate(_heard(codec, model, _drawn(recipe, codec, lesson, name, recordings))):
+    for place, (codes, features) in enumerate(_heard(codec, model, drawn(recipe, codec, lesson, name, recordings))):
         for delay in delays:
             (apart if place % APART == APART - 1 else learned)[delay].add(codes, features[delay:])
     return {delay / rate: learned[delay].told_of(apart[delay]) for delay in delays}
-
-
-def _lesson(recipe: Recipe, name: str) -> Lesson:
-    if not recipe.init:
-        raise RecipeError("there is no codec to ask: name one, as init=runs/mine/codec")
-    if name not in recipe.distil:
-        have = ", ".join(recipe.distil) or "none"
-        raise RecipeError(f"the recipe has no lesson {name!r}, but {have}: give one in distil, or choose by --lesson")
-    lesson = Lesson.read(name, recipe.distil[name])
-    if lesson.teacher.startswith(TEXT):
-        raise RecipeError(f"distil.{name} has a teacher that reads, and is not late: choose one that hears by --lesson")
-    return lesson
-
-
-def _drawn(recipe: Recipe, codec: Codec, lesson: Lesson, name: str, most: int) -> Iterator[Tensor]:
-    """Waveforms [channels, samples] of recordings of the lesson's domains."""
-    spec, domains = codec.spec, Domains(f"distil.{name}", lesson.domains)
-    items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, _say)
-    known = [recording.domain for recording in items.recordings]
-    domains.check(known)
-    among = [number for number in domains.among(known) if items.length(number) >= SHORTEST]
-    if min(most, len(among)) < APART:
-        raise DataError(f"{APART} recordings of {SHORTEST} s or more are needed; {len(among)} are there, {most} are asked for")
-    for number in np.random.default_rng(recipe.seed).permutation(among)[:most]:
-        yield torch.from_numpy(items.read(int(number), 0.0, min(MOST_SECONDS, items.length(int(number)))))
 
 
 @torch.no_grad()
@@ -123,8 +93,7 @@ def _heard(codec: Codec, model: Any, waveforms: Iterator[Tensor]) -> Iterator[tu
     """First codes [frames] and features [frames, dim] of each."""
     for waveform in waveforms:
         codes = codec.encode(waveform[None]).streams[0][0, 0]
-        features = model(waveform.mean(0, keepdim=True), codec.spec.sample_rate).float()
-        yield codes, fit_frames(features, len(codes))[0]
+        yield codes, said_of(model, waveform, codec.spec.sample_rate, len(codes))
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -142,10 +111,6 @@ def main(given: Sequence[str] | None = None) -> None:
         print(f"{delay:8.3f}  {100 * share:7.1f}")
     best = max(found, key=lambda delay: found[delay])
     print(f"most at {best:g} s: delay: {best:g}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ SMALL = TonemeConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def codec() -> TonemeCodec:
+@pytest.fixture(scope="module", params=[0, 4], ids=["plain", "taught"])
+def codec(request) -> TonemeCodec:
     torch.manual_seed(0)
-    codec = TonemeCodec(SMALL, "small").eval()
+    codec = TonemeCodec(dataclasses.replace(SMALL, taught_dim=request.param), "small").eval()
     codec.quantizer.codebooks.normal_(std=0.5)
+    codec.quantizer.codebooks[1:, :, 8:] = 0
     return codec
 
 
@@ -42,7 +43,7 @@ def test_rates_are_those_of_the_design():
 
 
 def test_codebooks_that_were_taught_are_told_and_change_nothing(codec):
-    taught = TonemeCodec(dataclasses.replace(SMALL, semantic=1), "small").eval()
+    taught = TonemeCodec(dataclasses.replace(codec.config, semantic=1), "small").eval()
     taught.load_state_dict(codec.state_dict())
     assert codec.spec.roles == ("acoustic",) * 4
     assert taught.spec.roles == ("semantic",) + ("acoustic",) * 3
@@ -50,6 +51,32 @@ def test_codebooks_that_were_taught_are_told_and_change_nothing(codec):
     for wrong in (-1, 5):
         with pytest.raises(CheckpointError, match=f"of 4 codebooks 0 to 4 are semantic; got {wrong}"):
             dataclasses.replace(SMALL, semantic=wrong)
+
+
+@torch.no_grad()
+def test_numbers_for_a_teacher_are_the_first_codes_alone_and_pass_by_the_straight_path(codec):
+    taught, own = codec.config.taught_dim, codec.config.latent_dim
+    latents = codec.encoder(noise(1, 5000)[:, 0])
+    assert latents.shape[2] == codec.quantizer.dim == own + taught
+    later, rest = codec.quantizer.encode(latents.transpose(1, 2))[:, 1:], latents.clone()
+    rest[..., :own] -= codec.quantizer.decode(codec.encode(noise(1, 5000)).codes[:, :1]).transpose(1, 2)[..., :own]
+    rest[..., own:] = 99.0
+    plain = codec.quantizer.search(rest.flatten(0, 1), 1)
+    assert torch.equal(plain.T[None], later)
+    bare = dataclasses.replace(codec.config, taught_dim=0)
+    encoder, decoder = TonemeCodec(bare, "bare").encoder.eval(), TonemeCodec(bare, "bare").decoder.eval()
+    cut = {"leave.weight": lambda w: w[:own], "leave.bias": lambda w: w[:own]}
+    encoder.load_state_dict({k: cut.get(k, lambda w: w)(v) for k, v in codec.encoder.state_dict().items()})
+    torch.testing.assert_close(encoder(noise(1, 5000)[:, 0]), latents[..., :own])
+    decoder.load_state_dict({k: v[:, :own] if k == "enter.weight" else v for k, v in codec.decoder.state_dict().items()})
+    silent = torch.cat([latents[..., :own], torch.zeros_like(latents[..., own:])], dim=2)
+    torch.testing.assert_close(decoder(latents[..., :own]), codec.decoder(silent))
+    assert not taught or not torch.allclose(codec.decoder(latents), codec.decoder(silent))
+
+
+def test_numbers_for_a_teacher_that_are_none_are_refused():
+    with pytest.raises(CheckpointError, match="taught_dim must be 0 or more; got -1"):
+        dataclasses.replace(SMALL, taught_dim=-1)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 479, 480, 481, 5000])

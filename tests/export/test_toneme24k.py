@@ -26,12 +26,15 @@ def exported(shipped_folder) -> StreamingCodec:
     return StreamingCodec(shipped_folder)
 
 
+@pytest.mark.parametrize("taught", [0, 5])
 @pytest.mark.parametrize("hops", [(480, 240, 960, 480), (480, 240, 960, 0), (240, 80, 240, 480)])
 @torch.no_grad()
-def test_networks_equal_the_codecs_in_any_shape(hops):
+def test_networks_equal_the_codecs_in_any_shape(hops, taught):
     torch.manual_seed(0)
     hop, stft_hop, window, lookahead = hops
-    config = TonemeConfig(**{**SMALL, "hop": hop, "stft_hop": stft_hop, "window": window, "lookahead": lookahead})
+    config = TonemeConfig(
+        **{**SMALL, "hop": hop, "stft_hop": stft_hop, "window": window, "lookahead": lookahead, "taught_dim": taught}
+    )
     codec = TonemeCodec(config).eval()
     audio = 0.1 * torch.randn(2, 1, 9 * hop)
     encoder = TonemeEncoder(codec, 4)

@@ -18,6 +18,15 @@ def test_whole_finds_the_blobs():
     assert torch.allclose(centres[codes[:4]], torch.stack([rows[label == i].mean(0) for i in range(4)]), atol=1e-5)
 
 
+def test_centres_begin_where_they_are_told():
+    rows, _ = blobs(400, torch.Generator().manual_seed(0))
+    start = torch.tensor([[9.0, 9.0], [1.0, 9.0], [9.0, 1.0], [1.0, 1.0]])
+    centres, codes = kmeans(rows, 4, 1, start=start)
+    assert torch.equal(codes[:4], torch.tensor([3, 2, 1, 0]))
+    torch.testing.assert_close(centres[0], rows[3::4].mean(0))
+    assert start[0, 0] == 9  # as it was
+
+
 def test_streaming_reaches_the_error_of_the_whole():
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)

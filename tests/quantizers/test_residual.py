@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from toneme.kernels.errors import ShapeError
 from toneme.quantizers.residual import ResidualVQ
 
 Peer = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is the peer compared with").ResidualVQ
@@ -61,3 +62,40 @@ def test_upstream_compat_lets_only_the_first_commitment_through():
     gradient, parts = commitment_gradient(upstream_compat=True)
     assert torch.allclose(gradient, parts[0], atol=1e-6)
     assert not torch.allclose(gradient, sum(parts), atol=1e-6)
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_private_numbers_are_the_first_codebooks_alone(beam):
+    torch.manual_seed(0)
+    quantizer = ResidualVQ(8, 32, 3, decay=0.5, private=3)
+    assert not quantizer.codebooks[1:, :, 5:].any()
+    rows = torch.randn(600, 8)
+    quantizer.start(rows)
+    quantizer.training_beam = beam
+    for _ in range(10):
+        quantizer(torch.randn(1, 8, 300))
+    assert not quantizer.codebooks[1:, :, 5:].any()
+    assert not quantizer.sums[1:, :, 5:].any()
+    assert quantizer.codebooks[0, :, 5:].std() > 0.1
+    codes = quantizer.encode(rows.T[None])
+    assert torch.equal(quantizer.decode(codes)[:, 5:], quantizer.decode(codes[:, :1])[:, 5:])
+    left = rows - quantizer.codebooks[0][codes[0, 0]]
+    left[:, 5:] = torch.randn(600, 3)
+    assert torch.equal(quantizer.search(left, 1).T, codes[0, 1:])
+
+
+def test_what_the_first_codebook_leaves_of_private_numbers_counts_once():
+    torch.manual_seed(0)
+    quantizer, latents = ResidualVQ(8, 32, 3, private=3).eval(), torch.randn(1, 8, 50, requires_grad=True)
+    quantizer(latents).commitment.backward()
+    codes = quantizer.encode(latents.detach())
+    left = [latents.detach() - quantizer.decode(codes[:, : stage + 1]) for stage in range(3)]
+    expected = sum(2 * part / (3 * 400) for part in left)
+    expected[:, 5:] = 2 * left[0][:, 5:] / (3 * 400)
+    torch.testing.assert_close(latents.grad, expected)
+
+
+@pytest.mark.parametrize("private", [-1, 8, 9])
+def test_more_private_numbers_than_there_are_is_refused(private):
+    with pytest.raises(ShapeError, match=f"of 8 numbers of a vector 0 to 7 can be the first codebook's own; got {private}"):
+        ResidualVQ(8, 32, 3, private=private)

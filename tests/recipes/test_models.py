@@ -77,6 +77,19 @@ def test_the_first_codebook_alone_decodes_and_lets_gradients_through(name):
     assert latents.grad.abs().sum() > 0
 
 
+def test_a_teacher_hears_the_numbers_that_are_there_for_it():
+    settings = CodecSettings(family="toneme", config={"latent_dim": 8, "taught_dim": 3, "codebook_size": 16})
+    model = Trainee(build_codec(settings, "x"), {"a": (5, "first"), "b": (5, "all")})
+    assert model.projections["a"].in_features == 3
+    assert model.projections["b"].in_features == 11
+    passed = model(torch.randn(1, 1, 4800))
+    assert passed.taught["a"].shape == passed.taught["b"].shape == (1, 10, 5)
+    passed.taught["a"].sum().backward()
+    rows = model.codec.encoder.leave.weight.grad
+    assert rows[8:].abs().sum() > 0
+    assert not rows[:8].any()
+
+
 def test_every_moving_codebook_is_found():
     assert len(moving_codebooks(trainee("mimi_24khz"))) == 2
     assert not moving_codebooks(trainee("dac_44khz"))

@@ -54,6 +54,16 @@ def test_one_codebook_moves_to_the_mean_of_what_chose_it():
     assert torch.allclose(books[0, 0], torch.tensor([2.0, 1.0]))
 
 
+def test_private_numbers_move_in_the_first_codebook_alone():
+    torch.manual_seed(0)
+    books = torch.randn(3, 8, 4)
+    books[1:, :, 3:] = 0
+    before = books.clone()
+    Refit(books, private=1).update(torch.randn(200, 4), 3)
+    assert not books[1:, :, 3:].any()
+    assert not torch.equal(books[0, :, 3:], before[0, :, 3:])
+
+
 def test_codebooks_beyond_the_depth_stand_still():
     books = torch.randn(3, 4, 2)
     before = books.clone()

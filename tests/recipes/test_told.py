@@ -10,6 +10,7 @@ import toneme.recipes.told as program
 from toneme.codecs.toneme24k import TonemeCodec
 from toneme.recipes.errors import DataError, RecipeError
 from toneme.recipes.recipe import read_recipe
+from toneme.recipes.teaching import Lesson, speech_model
 from toneme.recipes.told import Tally, main, told
 
 LESSON = "distil.late={teacher: somewhere}"
@@ -97,4 +98,4 @@ def test_what_cannot_be_told_is_explained(recipe, tmp_path):
 def test_a_codec_that_holds_no_teacher_is_told_apart():
     codec = TonemeCodec()
     with pytest.raises(RecipeError, match="holds no teacher of its own"):
-        program.speech_model(program.Lesson("own"), codec, "cpu")
+        speech_model(Lesson("own"), codec, "cpu")
