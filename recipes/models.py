@@ -128,8 +128,8 @@ class Trainee(nn.Module):
     @property
     def _taught(self) -> int:
         """Where those numbers of a latent begin that are there for a teacher: all of them where none are."""
-        private = getattr(self.quantizer, "private", 0)
-        return self.quantizer.dim - private if private else 0
+        quantizer: Any = self.quantizer
+        return quantizer.dim - quantizer.private if getattr(quantizer, "private", 0) else 0
 
     def _has_own_projection(self, subject: str) -> bool:
         return hasattr(self.codec, "transform" if subject == "first" else "semantic_decoder")

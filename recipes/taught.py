@@ -125,7 +125,7 @@ def _codec(recipe: Recipe) -> TonemeCodec:
 def _pairs(codec: TonemeCodec, model: Any, lesson: Lesson, waveforms: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs of the encoder's last layer [frames, encoder_dim], and the features of these frames."""
     seen: list[Tensor] = []
-    hook = codec.encoder.norm.register_forward_hook(lambda module, given, out: seen.append(out))
+    hook = codec.encoder.norm.register_forward_hook(lambda module, given, out: seen.append(torch.as_tensor(out)))
     early, late = codec.config.lookahead // codec.config.hop, round(lesson.delay * codec.spec.frame_rate)
     for waveform in waveforms:
         frames = codec.encoder(waveform).shape[1]
