@@ -141,7 +141,7 @@ def _widened(codec: TonemeCodec, weight: Tensor, bias: Tensor) -> TonemeCodec:
     state["encoder.leave.bias"] = torch.cat([state["encoder.leave.bias"], bias])
     for key in ("decoder.enter.weight", "quantizer.codebooks"):
         state[key] = torch.nn.functional.pad(state[key], (0, len(weight)))
-    wide.load_state_dict(state, strict=False)
+    wide.load_state_dict(state)
     return wide
 
 
