@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..codecs.base import Codec
-from .data.items import make_items
+from .data.items import Items, make_items
 from .domains import Domains
 from .errors import DataError, RecipeError
 from .recipe import Recipe
@@ -36,20 +36,25 @@ def heard_lesson(recipe: Recipe, name: str) -> Lesson:
     return lesson
 
 
-def drawn(recipe: Recipe, codec: Codec, lesson: Lesson, name: str, most: int) -> Iterator[Tensor]:
+def items_for(recipe: Recipe, codec: Codec) -> Items:
+    """Return a recipe's items as a codec hears them."""
+    spec = codec.spec
+    return make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, say)
+
+
+def drawn(items: Items, lesson: Lesson, name: str, most: int) -> Iterator[Tensor]:
     """Waveforms [channels, samples] of recordings of the lesson's domains, as many at most, in an order that the seed sets.
 
     Raises:
         DataError: if there are fewer than `APART`.
     """
-    spec, domains = codec.spec, Domains(f"distil.{name}", lesson.domains)
-    items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, say)
+    domains = Domains(f"distil.{name}", lesson.domains)
     known = [recording.domain for recording in items.recordings]
     domains.check(known)
     among = [number for number in domains.among(known) if items.length(number) >= SHORTEST]
     if min(most, len(among)) < APART:
         raise DataError(f"{APART} recordings of {SHORTEST} s or more are needed; {len(among)} are there, {most} are asked for")
-    for number in np.random.default_rng(recipe.seed).permutation(among)[:most]:
+    for number in np.random.default_rng(items.seed).permutation(among)[:most]:
         yield torch.from_numpy(items.read(int(number), 0.0, min(MOST_SECONDS, items.length(int(number)))))
 
 

@@ -6,13 +6,11 @@ Writes the bank that a run with `data.bank=true` and the same `data.train` and `
 recordings as `data.train` names them: relative ones let another machine use it.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 
-from .data.items import make_items
+from .heard import items_for
 from .models import build_codec
-from .program import run_program
+from .program import recipe_parser, run_program
 from .recipe import read_recipe
 
 
@@ -24,23 +22,15 @@ def prepare(name: str, settings: Sequence[str]) -> tuple[int, float]:
         DataError: if nothing can be read.
     """
     recipe = read_recipe(name, [*settings, "data.bank=true"])
-    spec = build_codec(recipe.codec, name).spec
-    items = make_items(recipe.data, spec.sample_rate, spec.channels, recipe.seconds, recipe.seed, _say)
+    items = items_for(recipe, build_codec(recipe.codec, name))
     return len(items.recordings), sum(map(items.length, range(len(items.recordings)))) / 3600
 
 
 def main() -> None:
     """Prepare from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
-    given = parser.parse_args()
+    given = recipe_parser(__doc__).parse_args()
     recordings, hours = prepare(given.recipe, given.settings)
     print(f"{recordings} recordings, {hours:.2f} hours")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ together, and the beam); Robbins and Monro, "A Stochastic Approximation Method",
 Classification and Analysis of Multivariate Observations", 1967 (the rate).
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from ..kernels.beam import beam_encode
 from ..quantizers.base import sample_depths, to_rows
 from ..quantizers.residual import ResidualVQ
 from ..quantizers.together import shared_targets, vectors_of
-from .data.items import Items, make_items
+from .data.items import Items
 from .errors import DataError, RecipeError
-from .heard import say
+from .heard import items_for
 from .models import Trainee, initial_codec
-from .program import run_program
+from .program import check_codec_folder, recipe_parser, run_program
 from .recipe import Recipe, read_recipe
 
 FULL = 0.7  # share of batches that use all codebooks; the others use 1 to all, evenly
@@ -75,8 +74,7 @@ def refit(recipe: Recipe, vectors: int) -> Codec:
     """
     check_vectors(vectors)
     codec = _codec(recipe)
-    items = make_items(recipe.data, codec.spec.sample_rate, codec.spec.channels, recipe.seconds, recipe.seed, say)
-    refit_codebooks(codec, items, recipe, vectors)
+    refit_codebooks(codec, items_for(recipe, codec), recipe, vectors)
     return codec
 
 
@@ -128,14 +126,11 @@ def latent_rows(model: Trainee, items: Items, size: int) -> Iterator[Tensor]:
 
 def main(given: Sequence[str] | None = None) -> None:
     """Refit from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser = recipe_parser(__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--vectors", type=int, default=250_000, help="latents to go over, 50 of them a second for toneme")
     told = parser.parse_intermixed_args(given)
-    if told.output.exists() and not told.output.is_dir():
-        raise RecipeError(f"{told.output} is a file, and a codec is a folder: name another with -o")
+    check_codec_folder(told.output)
     refit(read_recipe(told.recipe, told.settings), told.vectors).save(told.output)
 
 

@@ -12,7 +12,6 @@ Source: in Mimi the first codebook has a projection of its own (Défossez et al.
 coding sound.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,11 +24,11 @@ from ..codecs.toneme24k import TonemeCodec
 from ..kernels import nearest_code
 from ..kernels.statistics import code_statistics
 from ..quantizers.kmeans import kmeans
-from .data.items import Items, make_items
+from .data.items import Items
 from .errors import RecipeError
-from .heard import drawn, heard_lesson, said_of, say
+from .heard import drawn, heard_lesson, items_for, said_of
 from .models import Trainee, initial_codec
-from .program import run_program
+from .program import check_codec_folder, recipe_parser, run_program
 from .recipe import Recipe, read_recipe
 from .refit import check_vectors, latent_rows, refit_codebooks
 from .teaching import Lesson, speech_model
@@ -102,10 +101,9 @@ def teach_first(recipe: Recipe, name: str, dimension: int, strength: float, reco
     model = speech_model(lesson, codec, "cpu")
     if dimension > model.dimension:
         raise RecipeError(f"the teacher's features have {model.dimension} numbers; got --dimension {dimension}")
-    regression = Regression(codec.config.encoder_dim, model.dimension)
-    for inputs, features in _pairs(codec, model, lesson, drawn(recipe, codec, lesson, name, recordings)):
+    items, regression = items_for(recipe, codec), Regression(codec.config.encoder_dim, model.dimension)
+    for inputs, features in _pairs(codec, model, lesson, drawn(items, lesson, name, recordings)):
         regression.add(inputs, features)
-    items = make_items(recipe.data, codec.spec.sample_rate, 1, recipe.seconds, recipe.seed, say)
     weight, bias = regression.directions(dimension)
     wide = _widened(codec, weight, bias)
     _fit_first(wide, items, recipe, strength)
@@ -167,9 +165,7 @@ def _fit_first(codec: TonemeCodec, items: Items, recipe: Recipe, strength: float
 
 def main(given: Sequence[str] | None = None) -> None:
     """Teach from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser = recipe_parser(__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--lesson", help="name of the entry of distil, where there are several")
     parser.add_argument("--dimension", type=int, default=DIMENSION, help="numbers for what the teacher says")
@@ -177,8 +173,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--recordings", type=int, default=1000, help="that the teacher hears at most")
     parser.add_argument("--vectors", type=int, default=250_000, help="latents that the codebooks are fitted to")
     told = parser.parse_intermixed_args(given)
-    if told.output.exists() and not told.output.is_dir():
-        raise RecipeError(f"{told.output} is a file, and a codec is a folder: name another with -o")
+    check_codec_folder(told.output)
     recipe = read_recipe(told.recipe, told.settings)
     name = told.lesson or next(iter(recipe.distil), "")
     teach_first(recipe, name, told.dimension, told.strength, told.recordings, told.vectors).save(told.output)

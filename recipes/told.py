@@ -8,7 +8,6 @@ explain in the others (the coefficient of determination, mean over dimensions), 
 causal layers, or one that learned by CTC, speaks late: the delay at which most is told is what `distil.NAME.delay` should be.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,9 +16,9 @@ from torch import Tensor
 
 from ..codecs.base import Codec
 from .errors import DataError
-from .heard import APART, drawn, heard_lesson, said_of
+from .heard import APART, drawn, heard_lesson, items_for, said_of
 from .models import initial_codec
-from .program import run_program
+from .program import recipe_parser, run_program
 from .recipe import Recipe, read_recipe
 from .teaching import speech_model
 
@@ -80,9 +79,9 @@ def told(recipe: Recipe, name: str, recordings: int) -> dict[float, float]:
     lesson = heard_lesson(recipe, name)
     codec = initial_codec(recipe.init, recipe.codec.name).eval()
     model, (rate, size) = speech_model(lesson, codec, "cpu"), (codec.spec.frame_rates[0], codec.spec.codebook_sizes[0])
-    delays = range(round(LONGEST * rate) + 1)
+    items, delays = items_for(recipe, codec), range(round(LONGEST * rate) + 1)
     learned, apart = ([Tally(size, model.dimension) for _ in delays] for _ in range(2))
-    for place, (codes, features) in enumerate(_heard(codec, model, drawn(recipe, codec, lesson, name, recordings))):
+    for place, (codes, features) in enumerate(_heard(codec, model, drawn(items, lesson, name, recordings))):
         for delay in delays:
             (apart if place % APART == APART - 1 else learned)[delay].add(codes, features[delay:])
     return {delay / rate: learned[delay].told_of(apart[delay]) for delay in delays}
@@ -98,9 +97,7 @@ def _heard(codec: Codec, model: Any, waveforms: Iterator[Tensor]) -> Iterator[tu
 
 def main(given: Sequence[str] | None = None) -> None:
     """Print a table of delays."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser = recipe_parser(__doc__)
     parser.add_argument("--lesson", help="name of the entry of distil, where there are several")
     parser.add_argument("--recordings", type=int, default=500, help="to hear at most")
     asked = parser.parse_intermixed_args(given)
