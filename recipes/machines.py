@@ -4,6 +4,7 @@ Gradients are averaged in one flat piece after the backward pass rather than by 
 out on some steps (the quantizer at first, the discriminators later), and steps of several batches need no exception.
 """
 
+import atexit
 import os
 from collections.abc import Iterable
 
@@ -19,7 +20,10 @@ def join(device: str) -> tuple[int, int]:
     if (own := local_device(device)).startswith("cuda:"):
         torch.cuda.set_device(own)  # or else every process keeps memory on the first GPU as well, and NCCL guesses its own
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        backend = "nccl" if device.startswith("cuda") else "gloo"
+        dist.init_process_group(backend)
+        if backend == "gloo":  # its threads abort a process that ends without having left; NCCL's leaving may wait for others
+            atexit.register(leave)
     return dist.get_rank(), dist.get_world_size()
 
 

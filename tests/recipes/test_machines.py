@@ -60,6 +60,23 @@ def test_two_processes_learn_what_one_with_the_double_batch_does(audio, tmp_path
     assert ranks[0]["counts"].std() > 0
 
 
+LAST = """
+from toneme.recipes import machines
+rank, world = machines.join("cpu")
+assert machines.any_of(rank == 1, world, machines.torch.device("cpu"))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_end_without_leaving_the_job_do_not_abort(tmp_path):
+    script = tmp_path / "last.py"
+    script.write_text(LAST)
+    command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    for _ in range(4):  # without the mend, three of four such jobs were aborted
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_a_process_of_a_job_takes_the_gpu_of_its_number(monkeypatch):
     assert local_device("cuda") == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")
