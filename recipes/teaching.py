@@ -1,5 +1,6 @@
 """Distillation: teachers' features for a batch, and how far what the codes say is from them."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,12 +202,12 @@ class TextLesson:
 
 def token_spans(owners: list[int], times: list[Span]) -> list[Span]:
     """Return when tokens are said that belong to words number `owners`: a word's tokens share its time evenly."""
-    spans = []
-    for place, owner in enumerate(owners):
-        first, count = owners.index(owner), owners.count(owner)
+    spans, counts, said = [], Counter(owners), Counter[int]()
+    for owner in owners:
         begin, end = times[owner]
-        share = (end - begin) / count
-        spans.append((begin + (place - first) * share, begin + (place - first + 1) * share))
+        share, place = (end - begin) / counts[owner], said[owner]
+        spans.append((begin + place * share, begin + (place + 1) * share))
+        said[owner] += 1
     return spans
 
 
