@@ -1,5 +1,8 @@
 """The model in the package: its limits, and that speech comes through; a worse one must not replace it unnoticed."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,7 @@ def test_it_is_within_the_limits_of_its_size_and_rate(codec):
     assert codec.spec.codebook_sizes == (1024,) * 8
     assert codec.spec.latency <= 0.080 * codec.spec.sample_rate
     assert codec.spec.licence == "Apache-2.0"
+    assert codec.spec.roles == ("semantic",) + ("acoustic",) * 7
 
 
 def test_made_speech_comes_through_and_more_codebooks_are_better(codec, speech):
@@ -73,3 +77,15 @@ def test_recorded_speech_is_as_the_model_card_says(codec, corpus):
     assert sum(wide) / len(wide) > 2.6
     assert sum(clear) / len(clear) > 0.93
     assert sum(far) / len(far) < 1.0
+
+
+@pytest.mark.slow
+def test_the_first_code_tells_digits_of_speakers_that_a_classifier_did_not_hear(corpus):
+    if corpus is None:
+        pytest.skip("no recordings here: set TONEME_CORPUS to have this checked")
+    script = Path(__file__).parents[2] / "benchmarks" / "first_code.py"
+    command = [sys.executable, "-P", str(script), "default", "--data", str(corpus)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shares = {kind: float(share) for kind, share in re.findall(r"\| (whole|for the teacher) \| ([\d.]+) % \|", done.stdout)}
+    assert shares["whole"] > 62  # a codebook for sound alone had 55, the teacher's features have 69
+    assert shares["for the teacher"] > 62
